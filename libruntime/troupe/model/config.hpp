@@ -1,0 +1,279 @@
+#pragma once
+// A validated configuration: what `config/` makes of a file, and what the runtime is built from. Names refer to entries that exist.
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/describe.hpp>
+#include <nlohmann/json.hpp>
+
+#include "troupe/model/budget.hpp"
+#include "troupe/model/llm.hpp"
+#include "troupe/model/tool.hpp"
+
+namespace troupe {
+
+using std::chrono::milliseconds;
+
+enum class provider_kind { openai, anthropic, scripted };
+BOOST_DESCRIBE_ENUM(provider_kind, openai, anthropic, scripted)
+
+struct provider_spec {
+  std::string name;
+  provider_kind kind = provider_kind::openai;
+  std::string base_url;          ///< without a trailing slash; filled with the vendor's where the file names none
+  std::string api_key_env;       ///< name of the environment variable; empty: no key is sent
+  std::string script;            ///< of a scripted one: absolute path
+  milliseconds timeout{60'000};
+  bool stream = true;
+  std::string proxy;             ///< empty: none, whatever the environment says
+  std::map<std::string, std::string> headers; ///< sent with each request
+};
+BOOST_DESCRIBE_STRUCT(provider_spec, (), (name, kind, base_url, api_key_env, script, timeout, stream, proxy, headers))
+
+struct chain_link {
+  std::string provider;
+  std::string model;
+  token_price price;
+  std::int64_t context = 0;      ///< tokens; 0: unknown
+};
+BOOST_DESCRIBE_STRUCT(chain_link, (), (provider, model, price, context))
+
+struct retry_spec {
+  std::int64_t attempts = 3;     ///< requests in all, first one included
+  milliseconds base{1'000};
+  milliseconds cap{30'000};
+};
+BOOST_DESCRIBE_STRUCT(retry_spec, (), (attempts, base, cap))
+
+struct breaker_spec {
+  std::int64_t failures = 5;
+  milliseconds open_for{15'000};
+};
+BOOST_DESCRIBE_STRUCT(breaker_spec, (), (failures, open_for))
+
+struct model_spec {
+  std::string name;
+  std::vector<chain_link> chain; ///< fail-over order, at least one
+  retry_spec retry;
+  breaker_spec breaker;
+  std::string hedge_after;       ///< "", "p95" or a duration's text
+};
+BOOST_DESCRIBE_STRUCT(model_spec, (), (name, chain, retry, breaker, hedge_after))
+
+struct sandbox_spec {
+  bool enabled = true;           ///< `sandbox: off` in the file
+  bool network = false;
+  std::vector<std::string> read; ///< absolute paths
+  std::vector<std::string> write;
+};
+BOOST_DESCRIBE_STRUCT(sandbox_spec, (), (enabled, network, read, write))
+
+struct tool_limits {
+  std::int64_t memory_bytes = 1LL << 30;
+  std::int64_t cpu_seconds = 60;
+  std::int64_t processes = 64;
+  std::int64_t output_bytes = 1LL << 20;
+};
+BOOST_DESCRIBE_STRUCT(tool_limits, (), (memory_bytes, cpu_seconds, processes, output_bytes))
+
+struct tool_spec {
+  std::string name;
+  tool_kind kind = tool_kind::builtin;
+  std::string description;
+  json parameters;                     ///< JSON Schema of the arguments, an object; for builtins filled in
+  std::string builtin;                 ///< which builtin: read_file write_file list_files http_fetch calculator clock (default: the tool's name)
+  std::string root;                    ///< of file builtins: absolute path of the folder they are confined to
+  std::vector<std::string> command;    ///< of process tools: one template an argument; of MCP tools: the server
+  std::string stdin_template;          ///< of process tools
+  std::vector<std::string> env_from;
+  std::string method;                  ///< of HTTP tools
+  std::string url;
+  std::map<std::string, std::string> headers;
+  std::vector<std::string> allow_hosts;///< of http_fetch and HTTP tools
+  std::vector<std::string> mcp_tools;  ///< of MCP servers: those offered; empty: all
+  milliseconds timeout{30'000};
+  std::int64_t retries = 2;
+  std::string alternative;
+  troupe::risk risk = troupe::risk::low;
+  troupe::effect effect = troupe::effect::once;
+  std::vector<std::int64_t> success{0};
+  std::int64_t max_calls = 0;          ///< for a task; 0: no limit
+  std::int64_t max_parallel = 16;
+  bool polling = false;
+  std::vector<std::string> loop_ignore;
+  sandbox_spec sandbox;
+  tool_limits limits;
+};
+BOOST_DESCRIBE_STRUCT(tool_spec, (), (name, kind, description, parameters, builtin, root, command, stdin_template, env_from, method, url,
+                                      headers, allow_hosts, mcp_tools, timeout, retries, alternative, risk, effect, success, max_calls,
+                                      max_parallel, polling, loop_ignore, sandbox, limits))
+
+/// What an answer must be (SEMANTICS 5).
+struct output_spec {
+  json schema;                         ///< null: any text
+  std::optional<std::int64_t> min_length; ///< code points
+  std::optional<std::int64_t> max_length;
+  std::string matches;                 ///< RE2; empty: none
+  std::string not_matches;
+  std::vector<std::string> must_mention;
+  std::vector<std::string> command;
+  std::int64_t retries = 2;
+  std::string reviewer;
+  bool human = false;
+};
+BOOST_DESCRIBE_STRUCT(output_spec, (), (schema, min_length, max_length, matches, not_matches, must_mention, command, retries, reviewer, human))
+
+struct loop_spec {
+  std::int64_t repeats = 3;
+  std::int64_t window = 12;
+};
+BOOST_DESCRIBE_STRUCT(loop_spec, (), (repeats, window))
+
+struct agent_spec {
+  std::string name;
+  std::string model;                   ///< a name of `models`
+  std::string system;
+  std::vector<std::string> tools;
+  std::optional<double> temperature;
+  std::int64_t max_tokens = 4096;
+  milliseconds timeout{0};             ///< of one task on it; 0: none of its own
+  std::int64_t crashes = 3;            ///< deaths of its agent that one task may cause; one more and it is poison
+  std::optional<output_spec> output;
+  loop_spec loop;
+  limits budget;                       ///< of all instances of this agent in one run
+};
+BOOST_DESCRIBE_STRUCT(agent_spec, (), (name, model, system, tools, temperature, max_tokens, timeout, crashes, output, loop, budget))
+
+enum class restart_strategy { one_for_one, one_for_all, rest_for_one };
+BOOST_DESCRIBE_ENUM(restart_strategy, one_for_one, one_for_all, rest_for_one)
+enum class restart_type { permanent, transient, temporary };
+BOOST_DESCRIBE_ENUM(restart_type, permanent, transient, temporary)
+enum class auto_shutdown_type { never, any_significant, all_significant };
+BOOST_DESCRIBE_ENUM(auto_shutdown_type, never, any_significant, all_significant)
+enum class child_kind { agent, pool, supervisor };
+BOOST_DESCRIBE_ENUM(child_kind, agent, pool, supervisor)
+
+/// How long a child may take to stop: a time, at once (`brutal_kill`), or as long as it takes (`infinity`, supervisors).
+struct shutdown_spec {
+  bool brutal_kill = false;
+  bool infinity = false;
+  milliseconds time{5'000};
+};
+BOOST_DESCRIBE_STRUCT(shutdown_spec, (), (brutal_kill, infinity, time))
+
+struct supervisor_spec;
+
+struct child_spec {
+  std::string id;                      ///< unique among its siblings; the agent's, pool's or supervisor's name
+  child_kind kind = child_kind::agent;
+  std::int64_t size = 1;               ///< members of a pool
+  restart_type restart = restart_type::permanent;
+  shutdown_spec shutdown;
+  bool significant = false;
+  std::vector<supervisor_spec> supervisor; ///< of a supervisor: exactly one
+};
+
+struct supervisor_spec {
+  std::string name = "root";
+  restart_strategy strategy = restart_strategy::one_for_one;
+  std::int64_t max_restarts = 3;
+  milliseconds within{5'000};
+  auto_shutdown_type auto_shutdown = auto_shutdown_type::never;
+  std::vector<child_spec> children;
+};
+BOOST_DESCRIBE_STRUCT(child_spec, (), (id, kind, size, restart, shutdown, significant, supervisor))
+BOOST_DESCRIBE_STRUCT(supervisor_spec, (), (name, strategy, max_restarts, within, auto_shutdown, children))
+
+/// How answers of several agents become one (SEMANTICS 6).
+struct resolve_spec {
+  std::string by;                      ///< vote arbiter first human
+  std::int64_t quorum = 0;             ///< 0: more than half
+  std::string field;                   ///< JSON pointer or member that is compared; empty: the whole answer
+  std::string arbiter;
+  std::string tie;                     ///< arbiter human fail
+};
+BOOST_DESCRIBE_STRUCT(resolve_spec, (), (by, quorum, field, arbiter, tie))
+
+struct when_spec {
+  std::string task;
+  json matches;                        ///< JSON Schema on that task's output
+};
+BOOST_DESCRIBE_STRUCT(when_spec, (), (task, matches))
+
+enum class on_failure_type { fail, resume };
+BOOST_DESCRIBE_ENUM(on_failure_type, fail, resume) // `continue` in the file: a keyword here
+
+struct task_spec {
+  std::string id;
+  std::vector<std::string> needs;      ///< explicit and implied by templates, without duplicates
+  std::string agent;                   ///< exactly one of agent, agents, workflow
+  std::vector<std::string> agents;
+  std::string workflow;
+  std::optional<resolve_spec> resolve;
+  std::string instruction;
+  std::string for_each;                ///< template that yields an array; empty: one task
+  std::int64_t parallel = 8;
+  std::optional<when_spec> when;
+  std::optional<risk> approval;
+  std::int64_t attempts = 1;
+  on_failure_type on_failure = on_failure_type::fail;
+  std::map<std::string, json> with;    ///< of a sub-workflow: its input, strings are templates
+  milliseconds timeout{0};
+  limits budget;
+};
+BOOST_DESCRIBE_STRUCT(task_spec, (), (id, needs, agent, agents, workflow, resolve, instruction, for_each, parallel, when, approval, attempts,
+                                      on_failure, with, timeout, budget))
+
+struct workflow_spec {
+  std::string name;
+  json input_schema;                   ///< null: any object
+  limits budget{usd{5'000'000}, milliseconds{300'000}, 50};
+  std::vector<task_spec> tasks;
+  std::string result;                  ///< template; empty: the last task's output
+};
+BOOST_DESCRIBE_STRUCT(workflow_spec, (), (name, input_schema, budget, tasks, result))
+
+struct journal_spec {
+  std::string kind = "sqlite";
+  std::string path;                    ///< absolute
+  std::string url_env;
+};
+BOOST_DESCRIBE_STRUCT(journal_spec, (), (kind, path, url_env))
+
+struct tenant_spec {
+  std::string name;
+  std::optional<usd> money;
+  milliseconds per{86'400'000};
+  std::int64_t max_running = 0;
+};
+BOOST_DESCRIBE_STRUCT(tenant_spec, (), (name, money, per, max_running))
+
+/// What happens to an action of each risk: "auto", "ask", or a number of approvals.
+struct checkpoint_spec {
+  milliseconds timeout{300'000};
+  std::map<std::string, std::int64_t> approvals{{"low", 0}, {"medium", 0}, {"high", 1}, {"critical", 1}}; ///< by risk; 0: auto
+};
+BOOST_DESCRIBE_STRUCT(checkpoint_spec, (), (timeout, approvals))
+
+struct configuration {
+  std::string file;                    ///< absolute path of the file that was read
+  std::string folder;                  ///< its folder: tools run there
+  std::map<std::string, provider_spec> providers;
+  std::map<std::string, model_spec> models;
+  std::map<std::string, tool_spec> tools;
+  std::map<std::string, agent_spec> agents;
+  supervisor_spec supervision;         ///< without one in the file: a pool of one for each agent, one_for_one
+  std::map<std::string, workflow_spec> workflows;
+  checkpoint_spec checkpoint;
+  journal_spec journal;
+  std::map<std::string, tenant_spec> tenants;
+  limits process_budget;               ///< top-level `budget`
+  json source;                         ///< the merged document as it was read, without resolved secrets: a run keeps it
+};
+
+} // namespace troupe

@@ -1,0 +1,62 @@
+#pragma once
+// The result document of a run (INTERFACES 2): what `run --json`, `show --json` and the API answer.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/describe.hpp>
+#include <nlohmann/json.hpp>
+
+#include "troupe/model/event.hpp"
+
+namespace troupe {
+
+struct item_result {
+  std::int64_t index = 0;
+  task_status status = task_status::success;
+  json output;
+  usd cost;
+  std::string error;
+};
+
+struct task_result_row {
+  std::string task_id;
+  std::string agent;
+  task_status status = task_status::success;
+  std::int64_t attempts = 1;
+  usd cost;
+  json output;
+  std::string error;
+  std::optional<std::vector<item_result>> items;
+};
+
+struct failure_row {
+  std::string task_id;
+  std::string agent;
+  std::string reason;
+};
+
+/// A fold over a run's events; `metrics/run_summary` makes it.
+struct run_summary {
+  std::string run_id, workflow, tenant;
+  run_status status = run_status::running;
+  std::string reason;
+  std::int64_t completed_tasks = 0, total_tasks = 0;
+  usd total_cost;
+  std::int64_t started_us = 0, finished_us = 0, last_us = 0; ///< UTC microseconds; finished 0: not yet
+  std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0;
+  std::int64_t steps = 0;
+  token_usage tokens;
+  std::vector<std::string> agents_used;
+  std::vector<failure_row> failures;
+  std::vector<task_result_row> results;
+  json result;
+  limits budget;
+};
+
+/// The document itself; field names are exact.
+json result_document(const run_summary& summary);
+
+} // namespace troupe
