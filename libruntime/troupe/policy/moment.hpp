@@ -1,0 +1,17 @@
+#pragma once
+// Policies are pure: what they would ask a clock or a dice for comes in with each input.
+
+#include <chrono>
+
+namespace troupe::policy {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+/// When an input arrived, and one random number for whatever it has to decide.
+struct moment {
+  microseconds now{0};  ///< monotonic, since any instant that stays the same for the life of the policy
+  double random = 0.5;  ///< uniform in [0, 1)
+};
+
+} // namespace troupe::policy
