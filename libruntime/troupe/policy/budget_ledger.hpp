@@ -87,7 +87,7 @@ public:
   /// Sets the worst case of one request aside in all `scopes`, or in none. `id` names it in all later calls; asking again with an id that is
   /// held or waits changes nothing and answers how it stands. At most 32 scopes. Negative amounts count as zero. `least`: see above; absent: the worst case.
   /// Refuses at once when the time of one of the scopes has run out.
-  reserve_answer reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least, microseconds now);
+  reserve_answer reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least, time_point now);
 
   /// The response came: commits what was really spent and frees the rest. More than was held cannot be spent without overshooting: then the
   /// amount that was held is committed, and `clamped` says so.
@@ -109,21 +109,21 @@ public:
   ledger_changes start_period(const std::string& scope);
 
   /// The time limit of a scope runs from here, with `used_before` by earlier owners (monotonic time, summed over owners). Again: no effect while it runs.
-  void start_clock(const std::string& scope, microseconds now, milliseconds used_before = milliseconds{0});
+  void start_clock(const std::string& scope, time_point now, milliseconds used_before = milliseconds{0});
   /// Stops it (`pause_clock: true` of a checkpoint); `start_clock` goes on.
-  void pause_clock(const std::string& scope, microseconds now);
+  void pause_clock(const std::string& scope, time_point now);
   /// The least time left in these scopes, never negative; absent: unlimited. To end a run is its orchestrator's job.
-  std::optional<milliseconds> time_left(const std::vector<std::string>& scopes, microseconds now) const;
-  milliseconds time_used(const std::string& scope, microseconds now) const;
+  std::optional<milliseconds> time_left(const std::vector<std::string>& scopes, time_point now) const;
+  milliseconds time_used(const std::string& scope, time_point now) const;
   /// Warnings of time limits that are due, each once; and when to ask again (absent: never).
-  std::vector<budget_warned> time_warnings(microseconds now);
-  std::optional<milliseconds> next_time_warning(microseconds now) const;
+  std::vector<budget_warned> time_warnings(time_point now);
+  std::optional<milliseconds> next_time_warning(time_point now) const;
 
   /// Left in all of these scopes: now, and if all that is held were released unspent. Unlimited is the largest number.
   spend left_now(const std::vector<std::string>& scopes) const;
   spend left_if_all_settle(const std::vector<std::string>& scopes) const;
 
-  std::vector<scope_usage> usage(microseconds now) const;
+  std::vector<scope_usage> usage(time_point now) const;
   std::size_t held() const { return entries_.size() - waiting_; }
   std::size_t waiting() const { return waiting_; }
 
@@ -143,7 +143,7 @@ private:
     spend forced;                              // by how much `charge` lifted committed + reserved above the limit
     std::uint8_t warned[3] = {0, 0, 0};        // by kind: how many of the thresholds were told
     std::uint32_t claims = 0;                  // heads of lines that claim this scope
-    std::optional<microseconds> clock_started; // running since
+    std::optional<time_point> clock_started;   // running since
     microseconds clock_used{0};
     std::set<std::pair<std::int64_t, sequence>> waiting_money; // least money of those who wait here
     std::set<std::pair<std::int64_t, sequence>> waiting_steps;

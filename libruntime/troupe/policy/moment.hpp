@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "troupe/util/time_point.hpp"
+
 namespace troupe::policy {
 
 using std::chrono::microseconds;
@@ -10,8 +12,8 @@ using std::chrono::milliseconds;
 
 /// When an input arrived, and one random number for whatever it has to decide.
 struct moment {
-  microseconds now{0};  ///< monotonic, since any instant that stays the same for the life of the policy
-  double random = 0.5;  ///< uniform in [0, 1)
+  time_point now{};    ///< monotonic
+  double random = 0.5; ///< uniform in [0, 1)
 };
 
 } // namespace troupe::policy

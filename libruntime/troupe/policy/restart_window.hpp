@@ -15,7 +15,7 @@ public:
   restart_window(std::int64_t max_restarts, microseconds within) : max_restarts_(max_restarts), within_(within) {}
 
   /// Counts one restart. False: with it there were more than `max_restarts` within `within`; one whose age is exactly `within` still counts.
-  bool add(microseconds now) {
+  bool add(time_point now) {
     forget(now);
     times_.push_back(now);
     if (static_cast<std::int64_t>(times_.size()) <= max_restarts_)
@@ -25,20 +25,20 @@ public:
   }
 
   /// How many count at `now`.
-  std::size_t count(microseconds now) {
+  std::size_t count(time_point now) {
     forget(now);
     return times_.size();
   }
 
 private:
-  void forget(microseconds now) {
+  void forget(time_point now) {
     while (!times_.empty() && now - times_.front() > within_)
       times_.pop_front();
   }
 
   std::int64_t max_restarts_;
   microseconds within_;
-  std::deque<microseconds> times_;
+  std::deque<time_point> times_;
 };
 
 } // namespace troupe::policy

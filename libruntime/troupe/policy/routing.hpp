@@ -78,22 +78,22 @@ public:
   void expect(const std::string& member);
   /// A member is up and takes up to `capacity` tasks at once. Joining again under the same name replaces the old incarnation as if it had gone without a
   /// crash.
-  routing_changes join(const std::string& member, microseconds now, std::int64_t capacity = 1);
+  routing_changes join(const std::string& member, time_point now, std::int64_t capacity = 1);
   /// Tasks that a member has from elsewhere (its node's own line): they count as its load.
-  routing_changes report_load(const std::string& member, std::int64_t others, microseconds now);
+  routing_changes report_load(const std::string& member, std::int64_t others, time_point now);
   /// It takes no new task; those it has go on. It is gone after the last one.
-  routing_changes leave(const std::string& member, microseconds now);
+  routing_changes leave(const std::string& member, time_point now);
   /// A member is gone. `crashed`: it died of itself, which counts against its tasks (a lost node does not). `coming`: its supervisor restarts it.
-  routing_changes member_down(const std::string& member, bool crashed, bool coming, microseconds now);
+  routing_changes member_down(const std::string& member, bool crashed, bool coming, time_point now);
   /// A member that was expected does not come.
-  routing_changes not_coming(const std::string& member, microseconds now);
+  routing_changes not_coming(const std::string& member, time_point now);
 
   /// `crashes`: deaths that the task has caused before (from the journal). A task that is here already is not taken twice: answers how it stands.
-  submit_answer submit(const std::string& task, microseconds now, std::int64_t crashes = 0);
+  submit_answer submit(const std::string& task, time_point now, std::int64_t crashes = 0);
   /// A member answered. False: a late answer of an old attempt, or an unknown task: ignore it.
-  bool finished(const std::string& task, std::int64_t attempt, microseconds now, routing_changes& changes);
+  bool finished(const std::string& task, std::int64_t attempt, time_point now, routing_changes& changes);
   /// Forgets the task; where it runs: absent when it waited or is unknown. Its member is free at once: the caller stops the work.
-  std::optional<assignment> cancel(const std::string& task, microseconds now, routing_changes& changes);
+  std::optional<assignment> cancel(const std::string& task, time_point now, routing_changes& changes);
 
   pool_stats stats() const;
   std::size_t queued() const { return line_.size(); }
@@ -107,7 +107,7 @@ private:
     bool leaving = false;
     std::int64_t capacity = 1;
     std::int64_t others = 0;
-    microseconds idle_since{0};
+    time_point idle_since{};
     std::uint64_t joined = 0;          // order of joining: the last tie-breaker
     std::set<std::string> tasks;
   };
@@ -116,19 +116,19 @@ private:
     std::int64_t attempt = 0;
     std::int64_t crashes = 0;
     std::int64_t place = 0;            // in line
-    microseconds started{0};
+    time_point started{};
   };
-  using rank = std::tuple<std::int64_t, microseconds, std::uint64_t>; // load, idle since, order of joining
+  using rank = std::tuple<std::int64_t, time_point, std::uint64_t>; // load, idle since, order of joining
 
   static rank rank_of(const member_state& m);
   static bool takes(const member_state& m);
   void unlist(const std::string& name, const member_state& m);
   void list(const std::string& name, const member_state& m);
-  assignment give(const std::string& task, task_state& t, microseconds now);
-  void fill(microseconds now, routing_changes& changes);
+  assignment give(const std::string& task, task_state& t, time_point now);
+  void fill(time_point now, routing_changes& changes);
   void fail_all_if_deserted(routing_changes& changes);
-  void take_from(task_state& t, const std::string& task, microseconds now);
-  void lose(const std::string& name, member_state& m, bool crashed, microseconds now, routing_changes& changes);
+  void take_from(task_state& t, const std::string& task, time_point now);
+  void lose(const std::string& name, member_state& m, bool crashed, time_point now, routing_changes& changes);
   void forget_if_gone(const std::string& name);
 
   std::string pool_;

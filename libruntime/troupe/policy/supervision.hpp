@@ -200,7 +200,7 @@ private:
     std::int64_t incarnation = 0;
     std::int64_t restarts = 0;
     std::uint64_t timer = 0;             // the only one that counts
-    microseconds since{0};               // running since
+    time_point since{};                   // running since
     microseconds waited{0};
   };
   using position = std::uint64_t;        // left to right; grows, never reused
