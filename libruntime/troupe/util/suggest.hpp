@@ -1,0 +1,33 @@
+#pragma once
+// "did you mean": the nearest valid name, and names as they stand in messages.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+/// The candidate nearest to `name` by edit distance (insert, delete, replace, swap of neighbours; case does not count), when it is near
+/// enough to be a slip: at most a third of the name's length, at least 1. Bounded: names over 64 bytes and what lies beyond 5,000
+/// candidates are not compared. Ties go to the first.
+std::optional<std::string_view> nearest_name(std::string_view name, const std::vector<std::string_view>& candidates);
+
+/// `; did you mean "grep"?`, or nothing when no candidate is near.
+std::string did_you_mean(std::string_view name, const std::vector<std::string_view>& candidates);
+
+/// A name in double quotes for a message: control characters escaped (so that a hostile name cannot write to a terminal), cut after
+/// 80 bytes at a code point.
+std::string quoted(std::string_view name);
+
+/// The keys of a map, as candidates. They live as long as the map.
+template <class Map>
+std::vector<std::string_view> names_of(const Map& map) {
+  std::vector<std::string_view> names;
+  names.reserve(map.size());
+  for (const auto& entry : map)
+    names.emplace_back(entry.first);
+  return names;
+}
+
+} // namespace troupe
