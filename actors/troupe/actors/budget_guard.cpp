@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "troupe/policy/budget_ledger.hpp"
+#include "troupe/policy/replay.hpp"
 
 namespace troupe::actors {
 
@@ -24,16 +25,19 @@ struct guard_state {
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
 
-std::chrono::microseconds now_of(guard_self self) {
-  return std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now().time_since_epoch());
-}
-
 /// The scopes here that a call counts against: those that have limits.
 std::vector<std::string> scopes_of(const guard_state& state, const std::string& task, const std::string& agent) {
   std::vector<std::string> scopes{state.setup.scope};
-  for (auto name : {"task " + task, "agent " + agent})
+  const auto add = [&](std::string name) {
     if (state.setup.inner.count(name) != 0)
       scopes.push_back(std::move(name));
+  };
+  if (state.setup.inner.empty())
+    return scopes;
+  add("agent " + agent);
+  // An element counts for its for_each task, a task of a sub-workflow for the task that runs it too.
+  for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
+    add("task " + std::string(path));
   return scopes;
 }
 
@@ -98,11 +102,11 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     if (auto spent = state.setup.spent_inner.find(name); spent != state.setup.spent_inner.end())
       ledger.charge({name}, spent->second);
   }
-  ledger.start_clock(state.setup.scope, now_of(self), state.setup.time_used);
+  ledger.start_clock(state.setup.scope, self->clock().now(), state.setup.time_used);
   return {
     [self](const reserve& wanted) -> caf::result<reserve_answer> {
       auto& s = state_of(self);
-      const auto now = now_of(self);
+      const auto now = self->clock().now();
       tell_warnings(self, s.ledger.time_warnings(now));
       auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
       if (auto* why = std::get_if<policy::budget_refusal>(&said))

@@ -145,6 +145,7 @@ struct llm_answer {
   bool fatal = false;            ///< the task is not started anew
   std::string reason;            ///< llm_rate_limited, budget_exceeded, …
   std::string error;             ///< for people, every attempt listed
+  std::string limit_scope;       ///< budget_exceeded: whose limit ("run", "task ID", "agent NAME", …)
   bool crash = false;            ///< a rehearsed crash: the agent that gets this dies
 };
 /// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled` once nothing of it is left.
@@ -175,6 +176,7 @@ using llm_gateway_actor = caf::typed_actor<
 struct invoke {
   run_ptr run;
   std::string task, agent, step_id;
+  std::string tool;
   std::string call_id;           ///< the model's, unique in the step
   json arguments;                ///< satisfy the tool's schema
   clock_point deadline;
@@ -238,6 +240,7 @@ struct task_result {
   task_status status = task_status::success;
   std::string reason, error;
   json output;
+  std::string limit_scope;       ///< budget_exceeded: whose limit
   bool fatal = false;            ///< no further attempt (SEMANTICS 5)
 };
 struct cancel_task {
@@ -258,8 +261,11 @@ using agent_actor = caf::typed_actor<
 struct member_joined {
   std::string member;            ///< researcher/2
   agent_actor handle;
+  std::string supervisor;
+  std::int64_t restarts = 0;     ///< of this member so far
+  milliseconds waited{0};        ///< back-off before this restart
 };
-/// A member will not come back (temporary, its supervisor ended, shutdown).
+/// A member that died will not come back (temporary, its supervisor ended for good).
 struct member_gone {
   std::string member;
 };

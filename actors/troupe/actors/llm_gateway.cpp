@@ -25,6 +25,7 @@ struct gateway_call {
   std::size_t link = 0;
   std::optional<llm::transfer_id> transfer;
   bool abort = false;                 ///< cancelled before its transfer could start
+  std::string limit_scope;            ///< whose limit refused last
 };
 
 struct gateway_state {
@@ -102,6 +103,7 @@ void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const po
           perform(self, id, found->second.decide->granted(now));
         } else {
           found->second.reservation.clear();
+          found->second.limit_scope = said.scope;
           perform(self, id, found->second.decide->refused({said.scope, said.kind, said.left, said.message}, now));
         }
       },
@@ -181,7 +183,8 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
     // Whoever waits in the guard's line, or was granted meanwhile, leaves it.
     if (!call.reservation.empty())
       tell(self, call.ask.run->guard, release{call.reservation});
-    answer(self, id, llm_answer{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message});
+    answer(self, id, llm_answer{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
+                                .limit_scope = gave_up->status == task_status::budget_exceeded ? call.limit_scope : std::string{}});
   } else if (auto* crash = std::get_if<policy::crash_agent>(&step.next)) {
     answer(self, id, llm_answer{.status = task_status::error, .reason = "agent_crash", .error = crash->message, .crash = true});
   }
@@ -196,23 +199,36 @@ std::shared_ptr<const model_spec> model_of(const llm_ask& ask) {
   return std::shared_ptr<const model_spec>(ask.run->config, &found->second);
 }
 
-caf::result<llm_answer> begin(gateway_self self, llm_ask& ask) {
+/// A recorded response is never paid for again.
+void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
+  auto found = state_of(self).calls.find(id);
+  if (found == state_of(self).calls.end())
+    return;
+  for (const auto& e : recorded.events)
+    if (auto* responded = std::get_if<llm_responded>(&e->body); responded != nullptr && responded->step_id == found->second.ask.step_id) {
+      answer(self, id, llm_answer{.message = responded->message, .finish = responded->finish});
+      return;
+    }
+  perform(self, id, found->second.decide->start(self->clock().now()));
+}
+
+caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   auto& state = state_of(self);
   auto promise = self->make_response_promise<llm_answer>();
-  const auto key = step_key(ask);
+  const auto key = step_key(wanted);
   if (const auto joined = state.by_step.find(key); joined != state.by_step.end()) {
     state.calls.at(joined->second).askers.push_back(promise);
     return promise;
   }
-  auto model = model_of(ask);
+  auto model = model_of(wanted);
   if (!model)
-    return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "no model chain named \"" + ask.model + "\""};
+    return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "no model chain named \"" + wanted.model + "\""};
   for (const auto& link : model->chain)
     if (state.known.count(link.provider) == 0)
       return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "provider \"" + link.provider + "\" is not running here"};
   const auto id = state.next_call++;
   auto& call = state.calls[id];
-  call.ask = std::move(ask);
+  call.ask = std::move(wanted);
   call.model = model;
   call.askers.push_back(promise);
   state.by_step.emplace(key, id);
@@ -226,7 +242,16 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& ask) {
     facts.links.push_back({provider.input_token_bound(request), provider.input_token_estimate(request), call.ask.run->config->providers.at(name).timeout});
   }
   call.decide = std::make_unique<policy::llm_call>(model, std::move(facts), state.links.of(*model));
-  perform(self, id, call.decide->start(self->clock().now()));
+  if (!call.ask.recovering) {
+    perform(self, id, call.decide->start(self->clock().now()));
+    return promise;
+  }
+  // Its agent came back: the response may have been recorded after the agent read the journal.
+  ask(self, state.journal, read_task{call.ask.run->run_id, call.ask.task})
+    .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
+          [self, id](const caf::error& reason) {
+            answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)});
+          });
   return promise;
 }
 
