@@ -25,6 +25,7 @@
 // Cost: O(scopes of the reservation) for each call, plus O(log waiting + distinct scope sets that wait) where somebody waits.
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -39,6 +40,9 @@
 #include "troupe/policy/moment.hpp"
 
 namespace troupe::policy {
+
+/// What is left where there is no limit; also the largest amount that is counted.
+inline constexpr std::int64_t budget_unlimited = std::numeric_limits<std::int64_t>::max() / 2;
 
 /// Why money, steps or time were not given. `message` says which limit, what is left and what was needed.
 struct budget_refusal {
@@ -119,7 +123,7 @@ public:
   std::vector<budget_warned> time_warnings(time_point now);
   std::optional<milliseconds> next_time_warning(time_point now) const;
 
-  /// Left in all of these scopes: now, and if all that is held were released unspent. Unlimited is the largest number.
+  /// Left in all of these scopes: now, and if all that is held were released unspent. `budget_unlimited` where nothing limits it.
   spend left_now(const std::vector<std::string>& scopes) const;
   spend left_if_all_settle(const std::vector<std::string>& scopes) const;
 
@@ -140,7 +144,7 @@ private:
     limits limit;
     spend committed;
     spend reserved;
-    spend forced;                              // by how much `charge` lifted committed + reserved above the limit
+    spend forced;                              // by how much committed + reserved stand above the limit: only `charge` and lower limits do that
     std::uint8_t warned[3] = {0, 0, 0};        // by kind: how many of the thresholds were told
     std::uint32_t claims = 0;                  // heads of lines that claim this scope
     std::optional<time_point> clock_started;   // running since
@@ -160,24 +164,30 @@ private:
   struct line {
     std::map<sequence, entries::value_type*> queue; // the map's nodes do not move
   };
-  enum class fit { now, later, never };
+  struct assessment {
+    bool fits;
+    spend amount;
+    std::uint32_t crowded;
+  };
 
   scope_index index_of(const std::string& scope);
   std::optional<scope_index> find(const std::string& scope) const;
   scope_set indices(const std::vector<std::string>& scopes) const;
-  spend room(const scope_state& s) const;
-  spend room_if_settled(const scope_state& s) const;
-  std::pair<fit, spend> assess(const entry& e) const;
+  static spend room(const scope_state& s);
+  static spend room_if_settled(const scope_state& s);
+  static microseconds used(const scope_state& s, time_point now);
+  static void measure_excess(scope_state& s, bool may_grow);
+  static void warn(scope_state& s, ledger_changes& changes);
+  assessment assess(const entry& e) const;
   std::optional<budget_refusal> impossible(const entry& e) const;
   void hold(entry& e, spend amount);
-  void unhold(entry& e);
-  void enqueue(entries::value_type& e);
-  void dequeue(entries::value_type& e);
-  void claim(entry& e, std::uint32_t bits);
-  void commit(const scope_set& scopes, spend actual, ledger_changes& changes);
-  void warn(scope_state& s, ledger_changes& changes);
+  void unhold(entry& e, spend less);
+  void enqueue(entries::value_type& node);
+  void dequeue(entries::value_type& node);
+  void count_claims(const entry& e, bool add);
   void refuse_impossible(const scope_set& scopes, ledger_changes& changes);
   void advance(ledger_changes& changes);
+  ledger_changes limits_changed(scope_state& s);
   ledger_changes finish(const std::string& id, std::optional<spend> actual);
 
   std::size_t max_waiting_;

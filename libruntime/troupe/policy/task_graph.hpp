@@ -17,7 +17,8 @@
 //   result       the result template; without one the output of the last task in the file. Null unless the run completed.
 //   abort        budget_exceeded, timeout, cancelled: no new task or attempt starts; running ones are cancelled, for budget_exceeded after a grace of 5 s in
 //                which calls in flight may finish; once all have answered (or `give_up`) the run is `aborted`. A running task that was cancelled by this ends
-//                with the abort's status. What is done stays as partial result; what never started has no record.
+//                with the abort's status. What is done stays as partial result; what never started has no record. Call `abort` before handing in the
+//                outcomes that it explains; a task's or agent's own limit is no abort: that task ends as budget_exceeded or timeout.
 //   resume       finished tasks are not started again; one that was started but not finished is started with the same attempt and `resumed`.
 //                What an abort ended is unfinished again once the run is resumed.
 
@@ -98,7 +99,8 @@ using graph_commands = std::vector<graph_command>;
 
 /// What the journal knows of one path.
 struct restored_task {
-  std::int64_t attempt = 1;                  ///< the last one that started
+  std::int64_t attempt = 1;                  ///< the last one that was decided on
+  bool started = true;                       ///< false: only its retry is recorded
   std::optional<std::int64_t> items;         ///< of a for_each task that was opened
   std::optional<task_finished> finished;
 };
@@ -118,11 +120,12 @@ public:
   task_graph& operator=(task_graph&&) noexcept;
   ~task_graph();
 
-  /// Once. `restored`: of the whole run; paths outside of the prefix are ignored.
-  graph_commands start(json input, const restored_state& restored = {});
+  /// Once. `restored`: of the whole run; paths outside of the prefix are ignored. A sub-workflow that is not `resumed` starts with nothing restored.
+  graph_commands start(json input, restored_state restored = {});
   /// One attempt of one task or sub-workflow has ended. Late and unknown ones are ignored.
   graph_commands task_ended(const std::string& path, std::int64_t attempt, task_outcome outcome);
-  /// Ends the run gracefully. The first abort wins.
+  /// Ends the run gracefully. The first one gives the reason; a later timeout or cancel ends the grace of budget_exceeded. No effect once the
+  /// run fails.
   graph_commands abort(abort_reason reason);
   /// The grace is over: whatever still runs is taken for cancelled, and the run ends.
   graph_commands give_up();
