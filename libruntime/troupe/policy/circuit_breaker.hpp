@@ -88,7 +88,7 @@ private:
 
   /// Calls and failures that ended within one second.
   struct second {
-    std::int64_t at = -1; ///< since the clock's origin; -1: never used
+    std::int64_t at = 0; ///< since the clock's origin
     std::int64_t calls = 0;
     std::int64_t failures = 0;
   };

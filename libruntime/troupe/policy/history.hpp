@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "troupe/model/llm.hpp"
 #include "troupe/model/message.hpp"
 
 namespace troupe::policy {
@@ -17,6 +18,9 @@ inline constexpr std::string_view interrupted_text = "This call was interrupted;
 
 /// Call ids are at most this long (OpenAI's limit).
 inline constexpr std::size_t call_id_bytes_max = 40;
+
+/// No tool call and no text but white space: a retryable error as an answer, and a 400 as a part of a request.
+bool is_empty_answer(const chat_message& message);
 
 struct history_problem {
   std::size_t index = 0; ///< of the message in the conversation
@@ -32,9 +36,10 @@ std::optional<history_problem> well_formed(const conversation& messages);
 /// result of an id belongs to its k-th call. New ids depend on the content only: the same conversation is always mended to the same text.
 conversation repaired(const conversation& messages, std::string_view note = interrupted_text);
 
-/// Mends the call ids of a fresh answer before it is recorded: missing, unusable or repeated ones (in it, or used in `before`) get an id
-/// made of `step_id` and the call's position. Texts and calls stay as they are: a call that the model made twice stays twice, and the loop
-/// detector sees it. Returns whether anything changed.
-bool normalise_calls(chat_message& answer, const conversation& before, std::string_view step_id);
+/// Mends the calls of a fresh answer before it is recorded: a missing, unusable or repeated id (in it, or used in `before`) becomes one made of
+/// `step_id` and the call's position; a name that is not of `declared` tools and that providers would refuse in later requests (it must
+/// be 1 to 64 letters, digits, "_" and "-") is written with "_". A call that the model made twice stays twice, and the loop detector
+/// sees it. Returns whether anything changed.
+bool normalise_calls(chat_message& answer, const conversation& before, std::string_view step_id, const tool_declarations& declared = nullptr);
 
 } // namespace troupe::policy
