@@ -58,7 +58,7 @@ json double_of(std::string_view text, std::string& problem) {
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) {
-    problem = quoted(text) + " is beyond what a number can hold; write it in quotes when text is meant";
+    problem = in_quotes(text) + " is beyond what a number can hold; write it in quotes when text is meant";
     return nullptr;
   }
   return value;
@@ -74,7 +74,7 @@ json integer_of(std::string_view digits, int base, bool negative, std::string_vi
     return INT64_MIN;
   if (base == 10)
     return double_of(whole_text, problem);
-  problem = quoted(whole_text) + " is an integer beyond 64 bits; write it in quotes when text is meant";
+  problem = in_quotes(whole_text) + " is an integer beyond 64 bits; write it in quotes when text is meant";
   return nullptr;
 }
 
@@ -103,7 +103,7 @@ json plain_scalar(const std::string& text, std::string& problem) {
   if (is_float(t))
     return double_of(t, problem);
   if (is_infinity_or_nan(t)) {
-    problem = quoted(t) + " is no number that JSON knows; write it in quotes when text is meant";
+    problem = in_quotes(t) + " is no number that JSON knows; write it in quotes when text is meant";
     return nullptr;
   }
   return text;
@@ -120,7 +120,7 @@ json tagged_scalar(std::string_view tag, const std::string& text, std::string& p
   const bool fits = (tag == "int" && value.is_number_integer()) || (tag == "bool" && value.is_boolean()) || (tag == "null" && value.is_null());
   if (fits)
     return value;
-  problem = quoted(text) + " is not of the type that its tag !!" + std::string(tag) + " says";
+  problem = in_quotes(text) + " is not of the type that its tag !!" + std::string(tag) + " says";
   return nullptr;
 }
 

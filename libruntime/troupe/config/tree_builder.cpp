@@ -18,13 +18,15 @@ void tree_builder::stop(position at, std::string message) {
 std::string tree_builder::pointer() const {
   constexpr std::size_t long_enough = 1'000;
   std::string out;
-  for (const auto& each : open_) {
-    if (out.size() > long_enough)
-      break;
-    if (nodes_[each.node].is_array)
-      out += "/" + std::to_string(nodes_[each.node].children.size());
-    else if (each.has_key)
-      out += "/" + escaped_token(std::string_view(each.key).substr(0, long_enough));
+  for (std::size_t i = 0; i < open_.size() && out.size() <= long_enough; ++i) {
+    const auto& container = nodes_[open_[i].node];
+    const bool innermost = i + 1 == open_.size();
+    if (container.is_array)
+      out += "/" + std::to_string(container.children.size() - (innermost ? 0 : 1));
+    else if (!innermost)
+      out += "/" + escaped_token(std::string_view(nodes_[open_[i + 1].node].key).substr(0, long_enough));
+    else if (open_[i].has_key)
+      out += "/" + escaped_token(std::string_view(open_[i].key).substr(0, long_enough));
   }
   return out;
 }
@@ -43,7 +45,7 @@ void tree_builder::account(std::uint64_t count, std::uint64_t bytes, position at
     stop(at, "more than " + std::to_string(limits_.expanded_bytes >> 20) + " MiB of text, aliases counted with all that they stand for; drop aliases");
 }
 
-tree_builder::node_id tree_builder::add(node made) {
+tree_builder::node_id tree_builder::add(entry made) {
   const auto id = static_cast<node_id>(nodes_.size());
   if (!open_.empty()) {
     auto& parent = open_.back();
@@ -64,14 +66,14 @@ void tree_builder::key(std::string text, position at) {
   account(0, text.size(), at);
   if (text.find('\0') != std::string::npos)
     report(at, "a key holds a NUL character; remove it");
-  auto& frame = open_.back();
-  frame.key = std::move(text);
-  frame.key_at = at;
-  frame.has_key = true;
+  auto& mapping = open_.back();
+  mapping.key = std::move(text);
+  mapping.key_at = at;
+  mapping.has_key = true;
 }
 
 tree_builder::node_id tree_builder::scalar(json value, position at) {
-  node made;
+  entry made;
   if (value.is_string()) {
     const auto& text = value.get_ref<const std::string&>();
     made.bytes = text.size();
@@ -88,7 +90,7 @@ tree_builder::node_id tree_builder::open(bool is_array, position at) {
   if (open_.size() >= limits_.depth)
     stop(at, "nested deeper than " + std::to_string(limits_.depth) + " levels; flatten it");
   account(1, 0, at);
-  node made;
+  entry made;
   made.kind = is_array ? node_kind::array : node_kind::object;
   made.is_array = is_array;
   made.open = true;
@@ -100,6 +102,8 @@ tree_builder::node_id tree_builder::open(bool is_array, position at) {
 
 void tree_builder::close() {
   const auto id = open_.back().node;
+  if (!nodes_[id].is_array)
+    settle_names(id);
   open_.pop_back();
   auto& closed = nodes_[id];
   closed.open = false;
@@ -109,8 +113,6 @@ void tree_builder::close() {
     closed.height = std::max(closed.height, nodes_[child].height);
   }
   ++closed.height;
-  if (!closed.is_array)
-    settle_names(id);
 }
 
 /// Members in the order of their names, duplicates reported and dropped.
@@ -126,7 +128,7 @@ void tree_builder::settle_names(node_id object) {
     }
     later.dropped = true;
     problems_.add({name_, later.key_at.line, later.key_at.column, child_of(pointer(), later.key.substr(0, 1'000)),
-                   "the key " + quoted(later.key) + " stands twice; its first place is line " + std::to_string(earlier.key_at.line) + ", column "
+                   "the key " + in_quotes(later.key) + " stands twice; its first place is line " + std::to_string(earlier.key_at.line) + ", column "
                      + std::to_string(earlier.key_at.column)});
   }
   members.erase(std::remove_if(members.begin(), members.end(), [&](node_id each) { return nodes_[each].dropped; }), members.end());
@@ -139,7 +141,7 @@ void tree_builder::alias(node_id target, position at) {
   if (open_.size() + wanted.height > limits_.depth)
     stop(at, "nested deeper than " + std::to_string(limits_.depth) + " levels once this alias is expanded; flatten it");
   account(wanted.count, wanted.bytes, at);
-  node made;
+  entry made;
   made.kind = node_kind::alias;
   // An alias of an alias cannot be: anchors stand on values.
   made.target = target;

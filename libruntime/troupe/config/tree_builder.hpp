@@ -46,7 +46,7 @@ public:
 
 private:
   enum class node_kind : std::uint8_t { scalar, array, object, alias };
-  struct node {
+  struct entry {
     node_kind kind = node_kind::scalar;
     bool is_array = false;
     bool open = false;
@@ -68,7 +68,7 @@ private:
     position key_at;
   };
 
-  node_id add(node made);
+  node_id add(entry made);
   void account(std::uint64_t count, std::uint64_t bytes, position at);
   void settle_names(node_id object);
   void build(node_id from, json& value, place& where) const;
@@ -76,7 +76,7 @@ private:
   std::string name_;
   problem_list& problems_;
   read_limits limits_;
-  std::vector<node> nodes_;
+  std::vector<entry> nodes_;
   std::vector<frame> open_;
   std::uint64_t total_count_ = 0;
   std::uint64_t total_bytes_ = 0;

@@ -113,7 +113,7 @@ public:
       if (tag == "?" && value == "<<")
         into_.stop(at, "merge keys (<<) are not part of YAML 1.2; write the keys out, or quote the name");
       if (tag != "?" && tag != "!" && tag != core_prefix + "str")
-        into_.stop(at, "a key has a tag " + quoted(tag) + "; keys are texts");
+        into_.stop(at, "a key has a tag " + in_quotes(tag) + "; keys are texts");
       // A scalar key may be anchored, and its alias may stand as a value: it must be a node of its own then.
       if (anchor != 0)
         into_.stop(at, "an anchor on a key; put it on a value");
@@ -167,7 +167,7 @@ private:
       for (const auto name : known)
         if (tag.compare(core_prefix.size(), std::string::npos, name) == 0)
           return std::string(name);
-    into_.stop(at, "unknown tag " + quoted(tag) + "; leave it out (values are those of JSON: !!str !!int !!float !!bool !!null !!seq !!map)");
+    into_.stop(at, "unknown tag " + in_quotes(tag) + "; leave it out (values are those of JSON: !!str !!int !!float !!bool !!null !!seq !!map)");
   }
 
   void start(bool is_array, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value style) {

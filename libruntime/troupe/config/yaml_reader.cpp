@@ -69,7 +69,7 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") 
 } // namespace
 
 text_format format_of(std::string_view file_name) {
-  return file_name.size() > 5 && file_name.substr(file_name.size() - 5) == ".json" ? text_format::json : text_format::automatic;
+  return file_name.size() > 5 && file_name.substr(file_name.size() - 5) == ".json" ? text_format::as_json : text_format::automatic;
 }
 
 located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format, const read_limits& limits) {
@@ -94,24 +94,25 @@ located_document read_text(std::string_view text, const std::string& name, probl
   if (is_blank(text))
     return nothing();
   try {
-    if (format == text_format::json || (format == text_format::automatic && looks_like_json(text))) {
+    if (format == text_format::as_json || (format == text_format::automatic && looks_like_json(text))) {
       problem_list found;
       tree_builder builder(name, found, limits);
       bool is_json = true;
+      bool stopped = false;
       try {
-        is_json = read_json(text, builder, format == text_format::json);
+        is_json = read_json(text, builder, format == text_format::as_json);
       } catch (const reading_stopped&) {
+        stopped = true;
       }
       if (is_json) {
         for (auto& each : found.sorted())
           problems.add(std::move(each));
-        return found.empty() ? builder.take() : nothing();
+        return stopped ? nothing() : builder.take();
       }
     }
     tree_builder builder(name, problems, limits);
-    const auto before = problems.size();
     read_yaml(text, builder);
-    return problems.size() == before ? builder.take() : nothing();
+    return builder.take();
   } catch (const reading_stopped&) {
   } catch (const std::exception& unexpected) {
     problems.add({name, 0, 0, "", std::string("the parser gave up: ") + unexpected.what()});
