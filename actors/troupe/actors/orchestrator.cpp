@@ -217,6 +217,8 @@ caf::result<run_ended> begin(orchestrator_self self) {
   if (auto* started = std::get_if<run_started>(&setup.opening.front()))
     started->total_tasks = graph->total_tasks();
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
+  for (auto& what : setup.found)
+    tell(self, setup.journal, std::move(what));
   if (setup.run->deadline != clock_point::max()) {
     const auto now = self->clock().now();
     tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(), run_timer{0});

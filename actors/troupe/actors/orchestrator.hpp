@@ -16,6 +16,7 @@ struct orchestrator_setup {
   std::string workflow;
   json input;
   std::vector<event_body> opening;             ///< recorded first: run_started, or run_resumed and what it found
+  std::vector<note> found;                     ///< recorded next: what a resume found out about its tasks
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes; ///< by path, before this owner
   std::map<std::string, agent_pool_actor> pools;

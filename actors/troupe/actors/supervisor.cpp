@@ -37,8 +37,7 @@ struct supervisor_state {
 using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
 
 policy::moment moment_of(supervisor_self self) {
-  return {std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now().time_since_epoch()),
-          std::uniform_real_distribution<double>(0, 1)(state_of(self).dice)};
+  return {self->clock().now(), std::uniform_real_distribution<double>(0, 1)(state_of(self).dice)};
 }
 
 void perform(supervisor_self self, const policy::supervision_commands& commands);
