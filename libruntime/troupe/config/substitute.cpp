@@ -18,7 +18,7 @@ bool is_env_name(std::string_view name) {
 
 class substitution {
 public:
-  substitution(const environment& environment, reading& in) : environment_(environment), in_(in) {}
+  substitution(const environment& variables, reading& in) : environment_(variables), in_(in) {}
 
   /// Depth is bounded by the reader.
   void walk(json& value, const std::string& pointer) {
@@ -83,10 +83,10 @@ private:
 
 } // namespace
 
-void substitute_environment(json& document, const environment& environment, reading& in) {
+void substitute_environment(json& document, const environment& variables, reading& in) {
   if (!document.is_object())
     return;
-  substitution run(environment, in);
+  substitution run(variables, in);
   for (const auto* section : {"providers", "journal", "queue", "node", "api"})
     if (const auto found = document.find(section); found != document.end())
       run.walk(*found, child_of("", section));

@@ -11,6 +11,6 @@ namespace troupe::config {
 
 /// Replaces in place. A variable that is not set and a name that is none are issues at their string. The pointers of what was replaced
 /// are added to `in.secret`.
-void substitute_environment(json& document, const environment& environment, reading& in);
+void substitute_environment(json& document, const environment& variables, reading& in);
 
 } // namespace troupe::config
