@@ -32,7 +32,7 @@ void resolver::unknown(const view& from, const char* noun, const std::vector<std
   } else if (known.empty()) {
     words += "; none is defined";
   } else if (known.size() <= 8) {
-    words += "; there is";
+    words += known.size() == 1 ? "; there is only" : "; there are";
     for (std::size_t i = 0; i < known.size(); ++i)
       words += (i == 0 ? " " : ", ") + in_quotes(known[i]);
   }

@@ -69,6 +69,16 @@ std::string words_for_pattern(const json& value, const std::string& message) {
   return message;
 }
 
+/// The name in `property "NAME" is not allowed …`; empty where it was cut.
+std::string named_property(const std::string& message) {
+  const auto start = message.find('"');
+  const auto end = message.find("\" is not allowed", start == std::string::npos ? message.size() : start + 1);
+  if (end == std::string::npos)
+    return {};
+  const auto name = json::parse(message.begin() + static_cast<std::ptrdiff_t>(start), message.begin() + static_cast<std::ptrdiff_t>(end) + 1, nullptr, false);
+  return name.is_string() ? name.get<std::string>() : std::string();
+}
+
 /// What decides which keys an object has.
 std::string circumstances(const json& object) {
   for (const auto* key : {"kind", "by", "metric"})
@@ -88,12 +98,15 @@ issue issue_of(const json& document, schema::violation found) {
   const auto& rule = found.rule;
   if (rule == "additionalProperties" || rule == "propertyNames") {
     out.at_key = true;
+    const auto name = named_property(out.message);
+    if (value != nullptr && value->is_object() && value->contains(name))
+      out.pointer = child_of(found.pointer, name);
     if (rule == "additionalProperties") {
       replace("property ", "unknown key ");
       if (const auto cut = out.message.find(" is not allowed"); cut != std::string::npos)
         out.message.erase(cut, std::string_view(" is not allowed").size());
-    } else if (!tokens.empty()) {
-      const auto words = words_for_pattern(json(tokens.back()), out.message);
+    } else {
+      const auto words = words_for_pattern(json(name), out.message);
       out.message = words == out.message ? "no such key: " + out.message : words;
     }
   } else if (rule == "required" || rule == "dependentRequired") {
@@ -140,13 +153,19 @@ issue issue_of(const json& document, schema::violation found) {
   return out;
 }
 
-/// What says least gives way where one place has several: an unknown kind makes every rule about kinds fail.
+/// Whether a misspelt key explains this one: what is missing is most likely what was meant by it.
 bool is_consequence(const schema::violation& each, const std::vector<schema::violation>& all) {
-  if (each.rule != "oneOf")
+  if (each.rule != "oneOf" && each.rule != "required")
     return false;
-  for (const auto& other : all)
-    if (other.rule == "additionalProperties" && parent_of(other.pointer) == each.pointer)
-      return true; // the misspelt key is most likely the one that is missed
+  for (const auto& other : all) {
+    if (other.rule != "additionalProperties" || other.pointer != each.pointer)
+      continue;
+    const auto meant = other.message.find("did you mean ");
+    if (meant == std::string::npos)
+      continue;
+    if (each.rule == "oneOf" || each.message.find(other.message.substr(meant + 13, other.message.size() - meant - 14)) != std::string::npos)
+      return true;
+  }
   return false;
 }
 

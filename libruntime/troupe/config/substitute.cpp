@@ -75,7 +75,10 @@ private:
   }
 
   /// The string stays as it is; later checks leave it alone.
-  void wrong(const std::string& pointer, std::string message) { in_.issues.error({pointer, std::move(message), false}); }
+  void wrong(const std::string& pointer, std::string message) {
+    in_.issues.error({pointer, std::move(message), false});
+    in_.issues.told_before(pointer);
+  }
 
   const environment& environment_;
   reading& in_;
