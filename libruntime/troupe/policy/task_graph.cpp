@@ -88,6 +88,7 @@ struct task_graph::impl {
     return it == restored.end() ? nullptr : &it->second;
   }
 
+  bool fail_as_before();
   void begin(std::size_t n, graph_commands& out);
   void open_items(std::size_t n, graph_commands& out);
   void fill(std::size_t n, graph_commands& out);
@@ -117,6 +118,28 @@ std::optional<task_graph::impl::place> task_graph::impl::find(const std::string&
   if (it == plan.ids.end() || !items(it->second) || std::from_chars(rest.data() + bracket + 1, last, index).ptr != last)
     return std::nullopt;
   return place{it->second, index};
+}
+
+/// A run that was killed while it failed goes on failing, for the same reason: what was cancelled on its account comes later in the journal.
+bool task_graph::impl::fail_as_before() {
+  const restored_task* first = nullptr;
+  for (std::size_t n = 0; n < nodes.size(); ++n) {
+    const auto* old = before(path(n));
+    if (!old || !old->finished)
+      continue;
+    const bool bad = failed(old->finished->status);
+    completed += bad ? 0 : 1;
+    if (bad && spec(n).on_failure == on_failure_type::fail && (!first || old->order < first->order))
+      first = old;
+  }
+  if (!first) {
+    completed = 0; // they are counted as they are adopted
+    return false;
+  }
+  failing = true;
+  reason = first->finished->reason.empty() ? name_of(first->finished->status) : first->finished->reason;
+  error = first->finished->error;
+  return true;
 }
 
 /// All that this task needs has ended.
@@ -353,9 +376,10 @@ graph_commands task_graph::start(json input, restored_state restored) {
     return out;
   g.restored = std::move(restored);
   g.scope = {{"input", std::move(input)}, {"tasks", json::object()}};
-  for (std::size_t n = 0; n < g.nodes.size(); ++n)
-    if (g.nodes[n].waits_for == 0)
-      g.ready.push_back(n);
+  if (!g.fail_as_before())
+    for (std::size_t n = 0; n < g.nodes.size(); ++n)
+      if (g.nodes[n].waits_for == 0)
+        g.ready.push_back(n);
   g.go_on(out);
   return out;
 }
@@ -448,6 +472,7 @@ const workflow_spec& task_graph::workflow() const {
 restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
   std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
+  std::int64_t order = 0;
   for (const auto& e : events) {
     if (const auto* s = std::get_if<task_started>(&e->body)) {
       auto& t = out[e->task];
@@ -471,6 +496,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       it->second.started = !added;
       it->second.attempt = f->attempt;
       it->second.finished = *f;
+      it->second.order = ++order;
       last.push_back(e->task);
     } else if (const auto* end = std::get_if<run_finished>(&e->body); end && end->status == run_status::aborted) {
       for (const auto& path : last)

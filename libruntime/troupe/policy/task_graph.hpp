@@ -103,6 +103,7 @@ struct restored_task {
   bool started = true;                       ///< false: only its retry is recorded
   std::optional<std::int64_t> items;         ///< of a for_each task that was opened
   std::optional<task_finished> finished;
+  std::int64_t order = 0;                    ///< when it finished, among the others: the first failure is the run's reason
 };
 using restored_state = std::map<std::string, restored_task>;
 
