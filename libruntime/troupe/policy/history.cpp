@@ -187,7 +187,7 @@ bool normalise_calls(chat_message& answer, const conversation& before, std::stri
   for (auto c : step_id.substr(step_id.size() - std::min<std::size_t>(step_id.size(), 18)))
     stem += portable(c) ? c : '_';
   const auto is_declared = [&](const std::string& name) {
-    return declared && std::any_of(declared->begin(), declared->end(), [&](const auto& tool) { return tool.name == name; });
+    return std::any_of(declared->begin(), declared->end(), [&](const auto& tool) { return tool.name == name; });
   };
   bool changed = false;
   for (std::size_t k = 0; k < answer.tool_calls.size(); ++k) {
@@ -197,7 +197,7 @@ bool normalise_calls(chat_message& answer, const conversation& before, std::stri
       changed = true;
     }
     used.insert(call.id);
-    if (!portable(call.name, name_bytes_max) && !is_declared(call.name)) {
+    if (declared && !portable(call.name, name_bytes_max) && !is_declared(call.name)) {
       call.name.resize(std::min(call.name.size(), name_bytes_max));
       for (auto& c : call.name)
         c = portable(c) ? c : '_';

@@ -36,10 +36,11 @@ std::optional<history_problem> well_formed(const conversation& messages);
 /// result of an id belongs to its k-th call. New ids depend on the content only: the same conversation is always mended to the same text.
 conversation repaired(const conversation& messages, std::string_view note = interrupted_text);
 
-/// Mends the calls of a fresh answer before it is recorded: a missing, unusable or repeated id (in it, or used in `before`) becomes one made of
-/// `step_id` and the call's position; a name that is not of `declared` tools and that providers would refuse in later requests (it must
-/// be 1 to 64 letters, digits, "_" and "-") is written with "_". A call that the model made twice stays twice, and the loop detector
-/// sees it. Returns whether anything changed.
-bool normalise_calls(chat_message& answer, const conversation& before, std::string_view step_id, const tool_declarations& declared = nullptr);
+/// Mends the calls of a fresh answer before it is recorded: a missing, unusable or repeated id (in it, or used in `before`) becomes one
+/// made of `step_id` and the call's position. Where `declared` is given, a name that is none of them and that providers would refuse in
+/// later requests (it must be 1 to 64 letters, digits, "_" and "-") is written with "_". A call that the model made twice stays twice, and
+/// the loop detector sees it. Returns whether anything changed.
+bool normalise_calls(chat_message& answer, const conversation& before, std::string_view step_id,
+                     const tool_declarations& declared = nullptr);
 
 } // namespace troupe::policy

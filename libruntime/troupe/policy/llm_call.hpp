@@ -34,13 +34,13 @@
 #include "troupe/policy/circuit_breaker.hpp"
 #include "troupe/policy/llm_errors.hpp"
 #include "troupe/policy/pacing.hpp"
+#include "troupe/policy/pricing.hpp"
 #include "troupe/policy/retry_budget.hpp"
 #include "troupe/util/time_point.hpp"
 
 namespace troupe::policy {
 
-// --- state that calls share
-// ---------------------------------------------------------------------------------------------------------------
+// --- state that calls share ---
 
 /// Of one (provider, model). Limits are the model's at most providers, so pacing is kept for each model.
 struct link_state {
@@ -62,8 +62,7 @@ private:
   std::map<std::string, std::shared_ptr<retry_budget>> providers_;
 };
 
-// --- what one step is
-// ---------------------------------------------------------------------------------------------------------------------
+// --- what one step is ---
 
 /// What the request means to one link: from its `llm::provider` and `provider_spec`.
 struct link_facts {
@@ -79,7 +78,14 @@ struct deadlines {
   std::optional<time_point> run;
 };
 
-/// The least of the deadlines' rests and the provider's timeout, in whole milliseconds; nothing where a deadline has come.
+/// A request that would have less time than this is not sent: it would be paid for and bring nothing.
+inline constexpr std::chrono::milliseconds request_time_min{10};
+
+/// A request that timed out in less than this, because of its run's deadlines, says nothing about the provider: no run may open the breaker
+/// for others by being short of time.
+inline constexpr std::chrono::seconds breaker_patience{5};
+
+/// The least of the deadlines' rests and the provider's timeout, in whole milliseconds; nothing where a deadline has come, or nearly so.
 std::optional<std::chrono::milliseconds> request_timeout(const deadlines& until, std::chrono::milliseconds provider_timeout,
                                                          time_point now);
 
@@ -87,12 +93,12 @@ struct llm_call_facts {
   std::string step_id;
   std::int64_t max_tokens = 4096;
   deadlines until;
+  tool_declarations tools;          ///< as declared; an undeclared name in an answer is made one that later requests may contain
   std::vector<link_facts> links;    ///< one for each link of the chain
   bool context_length_ends = false; ///< a request that does not fit ends the call (the caller makes it fit) instead of failing over
 };
 
-// --- decisions
-// ----------------------------------------------------------------------------------------------------------------------------
+// --- decisions ---
 
 /// Reserve this in the whole chain of budget guards; answer with `granted` or `refused`, and with `tick` at `until`.
 struct reserve_for {
@@ -136,7 +142,8 @@ struct succeeded {
   llm_responded response; ///< also the last of `events`
 };
 
-/// The step failed. The status is `error`, `timeout` (a deadline), `budget_exceeded` or `cancelled`.
+/// The step failed. A reservation that was asked for and has not been answered is withdrawn. The status is `error`, `timeout` (a deadline),
+/// `budget_exceeded` or `cancelled`.
 struct gave_up {
   task_status status = task_status::error;
   llm_reason reason = llm_reason::llm_server_error;
@@ -156,7 +163,7 @@ using llm_decision = std::variant<std::monostate, reserve_for, send_to, wait_unt
 
 /// What the actor does now, in this order: settle, store, act.
 struct llm_step {
-  std::optional<spend> settle;    ///< commit this of the reservation that is held and give back the rest; all zero: release it
+  std::optional<spend> settle;    ///< commit this of the reservation that was granted and give back the rest; all zero: release it
   std::vector<event_body> events; ///< for the journal: llm_requested, llm_responded, llm_failed, llm_failed_over, breaker_changed, …
   llm_decision next;
 };
@@ -169,8 +176,7 @@ struct refusal {
   std::string message;
 };
 
-// --- the machine
-// --------------------------------------------------------------------------------------------------------------------------
+// --- the machine ---
 
 /// One thread only (the gateway actor's). Times never go back. `random` is uniform in [0, 1).
 class llm_call {
@@ -199,15 +205,23 @@ private:
 
   const chain_link& link() const { return model_->chain[link_]; }
   link_state& shared() { return *links_[link_]; }
-  std::optional<time_point> nearest_deadline() const;
-  /// Asks the current link or a later one: breaker, pacing, then the reservation.
+  request_bounds bounds(std::int64_t max_tokens) const { return {facts_.links[link_].input_bound, max_tokens}; }
+  /// Asks the current link or the first later one that may be asked: breaker, pacing, then the reservation.
   void proceed(llm_step& step, time_point now);
   void reserve(llm_step& step, std::int64_t max_tokens);
-  void fail_over(llm_step& step, llm_reason reason, time_point now);
+  /// The link does not get this request: it is listed, and the next one takes over; false: there is none, the step gave up.
+  bool skip_link(llm_step& step, llm_reason reason, std::string why, time_point now);
+  bool later_link_admits(time_point now) const;
+  /// Turns to the next link. The event follows once one is found that is asked.
+  void next_link(llm_reason reason);
+  void note_fail_over(llm_step& step);
   void note_breaker(llm_step& step, std::optional<breaker_state> changed);
-  void handle_failure(llm_step& step, const llm_failure& failure, std::optional<spend> known_charge, time_point now, double random);
-  void give_up(llm_step& step, task_status status, llm_reason reason, std::string why, time_point now);
+  void handle_failure(llm_step& step, const llm_failure& failure, std::optional<usd> known_charge, time_point now, double random);
+  void exhausted(llm_step& step, time_point now);
+  void give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why);
+  /// Ends the step where a deadline has come.
   bool expired(llm_step& step, time_point now);
+  std::optional<std::chrono::milliseconds> time_left(time_point now) const;
 
   std::shared_ptr<const model_spec> model_;
   llm_call_facts facts_;
@@ -219,12 +233,16 @@ private:
   std::int64_t max_tokens_ = 0;    ///< of the reservation that is asked for or held
   usd worst_case_;
   time_point wait_until_{};
+  std::optional<time_point> paced_until_; ///< pacing holds the next request up to here at most
   time_point sent_at_{};
   std::chrono::milliseconds timeout_{0};
   bool cancelled_ = false;
-  breaker_permit permit_;
+  bool fatal_ = false;                      ///< the last failure was a fatal one
+  std::optional<std::size_t> failing_from_; ///< the link that failed first since the last one that was asked
+  llm_reason failing_reason_ = llm_reason::llm_server_error;
   std::vector<llm_attempt> attempts_;
-  std::set<std::string> called_; ///< providers that this step has been counted at
+  std::set<std::string> called_; ///< providers whose retry budget has counted this step
+  breaker_permit permit_;        ///< of the request in flight; dies before `links_`
 };
 
 } // namespace troupe::policy

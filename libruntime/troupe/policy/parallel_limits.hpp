@@ -41,40 +41,44 @@ public:
   std::int64_t waiting() const { return waiting_; }
 
 private:
-  using order = std::uint64_t;
+  using order = std::uint64_t; ///< of arrival, from 1
   struct lane;
   /// An agent or a tool.
   struct gate {
+    std::string name;
     std::int64_t limit = 1;
     std::int64_t running = 0;
-    std::int64_t lanes = 0;        ///< lanes with waiting calls, parked here or elsewhere
-    std::map<order, lane*> parked; ///< by the age of their oldest call
-    order ready_as = 0;            ///< its key among the ready; 0: it is not there
+    std::int64_t lanes = 0;        ///< with waiting calls, wherever they are parked
+    std::map<order, lane*> parked; ///< blocked here, by the age of their oldest call
+    order ready_as = 0;            ///< its key in `ready_`; 0: it is not there
     bool full() const { return running >= limit; }
   };
   using gates = std::unordered_map<std::string, gate>;
+  using lane_key = std::pair<gate*, gate*>; ///< agent and tool
   struct lane {
-    std::pair<std::string, std::string> key;
-    gates::value_type* agent = nullptr;
-    gates::value_type* tool = nullptr;
+    gate* agent = nullptr;
+    gate* tool = nullptr;
     std::map<order, call_id> calls;
-    gate* parked_at = nullptr; ///< null: ready
+    gate* parked_at = nullptr; ///< null: it is ready
+    order age() const { return calls.begin()->first; }
   };
   struct ready_entry {
     lane* of_lane = nullptr; ///< either this
-    gate* of_gate = nullptr; ///< or this
+    gate* of_gate = nullptr; ///< or this: a gate with room, for what is parked there
   };
   struct call {
-    std::string agent;
-    std::string tool;
+    gate* agent = nullptr;
+    gate* tool = nullptr;
     order waits_as = 0; ///< 0: it runs
   };
 
-  void place(lane& which);
-  void unplace(lane& which);
-  void gate_has_room(gate& which);
-  void drop_if_idle(gates& where, const std::string& name);
-  void start(gate& agent, gate& tool);
+  static gate& gate_of(gates& where, const std::string& name, std::int64_t limit);
+  static void drop_if_idle(gates& where, gate& which);
+  void park_or_ready(lane& which);
+  void unpark(lane& which);
+  void show_room(gate& which);
+  void hide_room(gate& which);
+  void start_oldest(lane& which, std::vector<call_id>& admitted);
   void drain(std::vector<call_id>& admitted);
 
   std::int64_t agent_limit_;
@@ -84,8 +88,8 @@ private:
   order next_order_ = 1;
   gates agents_;
   gates tools_;
-  std::map<std::pair<std::string, std::string>, lane> lanes_;
-  std::map<order, ready_entry> ready_;
+  std::map<lane_key, lane> lanes_;
+  std::map<order, ready_entry> ready_; ///< what may go on once the process has room, oldest first
   std::unordered_map<call_id, call> calls_;
 };
 

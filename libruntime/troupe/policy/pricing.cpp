@@ -91,10 +91,6 @@ usd worst_case(const request_bounds& bounds, const token_price& price) {
                     + static_cast<wide>(not_negative(bounds.max_tokens)) * most.output);
 }
 
-usd least_worst_case(const request_bounds& bounds, const token_price& price) {
-  return worst_case({bounds.input, std::min(bounds.max_tokens, useful_tokens_min)}, price);
-}
-
 std::optional<std::string> check_usage(const token_usage& usage, const request_bounds& bounds) {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
   if (usage.input < 0 || usage.cached_input < 0 || usage.cache_write < 0 || usage.output < 0)
@@ -119,6 +115,11 @@ std::optional<std::int64_t> affordable_max_tokens(usd left, const request_bounds
     return std::nullopt;
   const auto fits = most.output == 0 ? wanted : static_cast<std::int64_t>(std::min<wide>(rest / most.output, wanted));
   return fits == 0 && wanted > 0 ? std::nullopt : std::optional(fits);
+}
+
+std::optional<std::int64_t> lowered_max_tokens(usd left, const request_bounds& bounds, const token_price& price) {
+  const auto fits = affordable_max_tokens(left, bounds, price);
+  return fits && *fits < bounds.max_tokens && *fits >= useful_tokens_min ? fits : std::nullopt;
 }
 
 charge charge_for(const llm_response& response, std::int64_t input_estimate, const request_bounds& bounds, const token_price& price) {

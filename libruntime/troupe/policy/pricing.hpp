@@ -35,8 +35,8 @@ std::optional<std::string> check_usage(const token_usage& usage, const request_b
 /// The largest max_tokens, at most `bounds.max_tokens`, whose worst case fits into `left`; nothing where the input alone does not.
 std::optional<std::int64_t> affordable_max_tokens(usd left, const request_bounds& bounds, const token_price& price);
 
-/// The worst case with max_tokens lowered as far as an answer stays useful (256 tokens): what a budget guard may grant at least.
-usd least_worst_case(const request_bounds& bounds, const token_price& price);
+/// The same, but only where it is less than asked for and still allows a useful answer (256 tokens).
+std::optional<std::int64_t> lowered_max_tokens(usd left, const request_bounds& bounds, const token_price& price);
 
 /// What an answer is charged.
 struct charge {

@@ -45,6 +45,7 @@ private:
 /// How often each tool was called in one task, by model or as an alternative (`max_calls`). Retries do not count.
 class tool_quota {
 public:
+  bool has(const tool_spec& tool) const;
   /// Takes one call; false: the tool's `max_calls` are used up.
   [[nodiscard]] bool take(const tool_spec& tool);
 
@@ -92,6 +93,13 @@ struct tool_step {
   tool_decision next;
 };
 
+/// A tool that a call turned to, and how that ended.
+struct tried_tool {
+  std::string tool;
+  std::int64_t attempts = 0; ///< 0: it was not run
+  std::string error;         ///< the last one
+};
+
 /// One thread only. Times never go back. `random` is uniform in [0, 1).
 class tool_attempts {
 public:
@@ -110,18 +118,16 @@ public:
 
 private:
   enum class phase { fresh, waiting, running, done };
-  struct tried {
-    std::string tool;
-    std::int64_t attempts = 0;
-    std::string error; ///< the last one
-  };
-
+  std::optional<std::chrono::milliseconds> time_left(time_point now) const;
+  /// Turns to a tool that has not been turned to; whether it may run. If not, why is listed.
+  bool turn_to(tool_step& step, const tool_spec& tool, time_point now);
+  /// The next alternative that may run, turned to; none: false.
+  bool turn_to_alternative(tool_step& step, time_point now);
   void run(tool_step& step, time_point now);
-  /// Turns to the alternative of the current tool, or reports. `status`: what the report says when there is none.
-  void move_on(tool_step& step, tool_status status, time_point now);
+  void after_failure(tool_step& step, tool_status status, bool may_repeat, time_point now, double random);
+  void report(tool_step& step, tool_status status, std::string text, bool in_doubt = false);
   void report_failure(tool_step& step, tool_status status);
   void note_breaker(tool_step& step, std::optional<breaker_state> changed) const;
-  std::string failure_text(tool_status status) const;
 
   const std::map<std::string, tool_spec>& tools_;
   tool_call_facts facts_;
@@ -130,12 +136,15 @@ private:
   phase phase_ = phase::fresh;
   const tool_spec* tool_ = nullptr;
   std::int64_t attempt_ = 0;
+  std::chrono::milliseconds timeout_{0};
   time_point wait_until_{};
   bool cancelled_ = false;
-  std::shared_ptr<circuit_breaker> breaker_; ///< of `tool_`; must outlive the permit
-  breaker_permit permit_;
-  std::vector<tried> tried_;
+  std::string ran_;            ///< the last tool that was run
+  std::string partial_output_; ///< what the last failed one wrote
+  std::vector<tried_tool> tried_;
   std::set<std::string> seen_;
+  std::shared_ptr<circuit_breaker> breaker_; ///< of `tool_`
+  breaker_permit permit_;                    ///< dies before `breaker_`
 };
 
 // --- refusals: nothing ran, the model is told what is wrong
@@ -149,8 +158,14 @@ std::string arguments_not_json_text(const std::string& tool, const std::string& 
 std::string arguments_invalid_text(const std::string& tool, const std::vector<std::string>& violations);
 std::string max_calls_text(const tool_spec& tool);
 
-// --- recovery
-// -----------------------------------------------------------------------------------------------------------------------------
+// --- failures ---
+
+/// What the model replans from: which tool, what failed, what was tried, what else it has. `output` is what the last tool wrote before it
+/// failed. Bounded, whatever the tools said.
+std::string tool_failure_text(const std::string& tool, tool_status status, const std::vector<tried_tool>& tried, const std::string& output,
+                              const std::vector<std::string>& agent_tools);
+
+// --- recovery ---
 
 /// What a crash between "about to run" and "done" means.
 enum class recovery {
