@@ -193,7 +193,8 @@ TROUPE_TEST("a real server sees the vendor's path and headers, the configured on
   CHECK(seen.headers.find("x-api-key") == nullptr);
   spec.headers = {{"X-Troupe-Agent", "yes"}};
   test::start(**make_provider(spec, client, ""), request).get();
-  CHECK_EQ(*server.last().headers.find("x-troupe-agent"), "researcher__X: y");
+  seen = server.last();
+  CHECK_EQ(*seen.headers.find("x-troupe-agent"), "researcher__X: y");
 }
 
 TROUPE_TEST("a base URL that is none is an error that names provider and URL") {
