@@ -18,11 +18,15 @@ bool is_poison(const caf::error& reason) {
   return reason == caf::sec::runtime_error && reason.context().size() == 2 && context_text(reason, 0) == "poison";
 }
 
+bool is_escalation(const caf::error& reason) {
+  return reason == caf::sec::runtime_error && reason.context().size() == 2 && context_text(reason, 0) == "escalation";
+}
+
 std::string text_of(const caf::error& reason) {
   if (!reason)
     return "normal";
   if (reason == caf::sec::runtime_error) {
-    const auto text = context_text(reason, is_poison(reason) ? 1 : 0);
+    const auto text = context_text(reason, reason.context().size() == 2 ? 1 : 0);
     if (!text.empty())
       return text;
   }

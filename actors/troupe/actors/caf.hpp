@@ -113,9 +113,15 @@ inline caf::error poison_error(std::string text) {
   return caf::make_error(caf::sec::runtime_error, std::string("poison"), std::move(text));
 }
 
+/// A supervisor that escalates: to its own supervisor a shutdown (as in OTP), with words.
+inline caf::error escalation_error(std::string text) {
+  return caf::make_error(caf::sec::runtime_error, std::string("escalation"), std::move(text));
+}
+
 /// Text of an exit reason for people and events.
 std::string text_of(const caf::error& reason);
 bool is_poison(const caf::error& reason);
+bool is_escalation(const caf::error& reason);
 
 /// Installs what every actor of ours has instead of CAF's defaults, which print to standard output: an exception ends the actor with
 /// its words as the reason, a down message that nobody handles is dropped.

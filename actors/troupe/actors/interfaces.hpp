@@ -102,6 +102,7 @@ struct reserve_answer {
   std::string scope;     ///< refused: whose limit …
   limit_kind kind = limit_kind::money; ///< … of what
   std::string message;   ///< … in words
+  usd left = usd::max(); ///< … and what the tightest limit could still give once everything held has settled
 };
 /// The call has ended: this much was really spent, the rest of its reservation is free.
 struct settle {
@@ -112,15 +113,6 @@ struct settle {
 struct release {
   std::string id;
 };
-struct headroom_query {
-  std::string task, agent;
-};
-/// What could still be reserved. Absent: no limit.
-struct headroom {
-  std::optional<usd> money_now, money_if_all_settle_free;
-  std::optional<std::int64_t> steps_now;
-};
-
 /// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
 using budget_guard_actor = caf::typed_actor<
   // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
@@ -128,8 +120,7 @@ using budget_guard_actor = caf::typed_actor<
   // Settles a reservation; the rest is free again.
   takes<settle>,
   // Gives a reservation back whole, or leaves the line.
-  takes<release>,
-  answers<headroom, headroom_query>>;
+  takes<release>>;
 
 // --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
 
@@ -145,16 +136,19 @@ struct llm_ask {
   std::optional<double> temperature;
   std::int64_t max_tokens = 4096;
   clock_point deadline;          ///< of the task on this agent, the run's included
+  bool recovering = false;       ///< its agent came back: the response may be recorded meanwhile
 };
 struct llm_answer {
   message_ptr message;           ///< null: it failed
   finish_reason finish = finish_reason::stop;
   task_status status = task_status::success; ///< of the task when the call failed
+  bool fatal = false;            ///< the task is not started anew
   std::string reason;            ///< llm_rate_limited, budget_exceeded, …
   std::string error;             ///< for people, every attempt listed
+  std::string limit_scope;       ///< budget_exceeded: whose limit ("run", "task ID", "agent NAME", …)
   bool crash = false;            ///< a rehearsed crash: the agent that gets this dies
 };
-/// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled`.
+/// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled` once nothing of it is left.
 struct cancel_calls {
   std::string run_id, task;
 };
@@ -182,11 +176,12 @@ using llm_gateway_actor = caf::typed_actor<
 struct invoke {
   run_ptr run;
   std::string task, agent, step_id;
+  std::string tool;
   std::string call_id;           ///< the model's, unique in the step
   json arguments;                ///< satisfy the tool's schema
   clock_point deadline;
-  std::string instead_of;        ///< the tool whose alternative this one is
-  bool recovering = false;       ///< it was started before and nobody knows how it ended; its effect allows a repeat
+  std::vector<std::string> agent_tools; ///< what the agent has: for the text that it replans from
+  bool recovering = false;       ///< its agent came back and does not know what became of it: join, look it up, or decide by effect
 };
 struct tool_answer {
   std::string text;              ///< what the model sees
@@ -208,6 +203,25 @@ using tool_host_actor = caf::typed_actor<
   // Internal.
   takes<tool_ended>, takes<call_timer>>;
 
+struct admit {
+  std::uint64_t call = 0;        ///< the asker's
+  std::string agent, tool;
+  std::int64_t tool_limit = 16;
+};
+struct admitted {
+  std::uint64_t ticket = 0;
+};
+/// The call is over, or is not wanted any more.
+struct leave {
+  std::uint64_t ticket = 0;
+};
+
+/// The TOOL GATE keeps to how many tool calls may run at once: of an agent, of a tool, in the process. One per process.
+using tool_gate_actor = caf::typed_actor<
+  // Answers when the call may run; the first `leave` after that makes room.
+  answers<admitted, admit>,
+  takes<leave>>;
+
 // --- agent, pool ----------------------------------------------------------------------------------------------------------------------------
 
 struct task_assignment {
@@ -226,6 +240,8 @@ struct task_result {
   task_status status = task_status::success;
   std::string reason, error;
   json output;
+  std::string limit_scope;       ///< budget_exceeded: whose limit
+  bool fatal = false;            ///< no further attempt (SEMANTICS 5)
 };
 struct cancel_task {
   std::string run_id, task;      ///< empty task: all of the run
@@ -245,8 +261,11 @@ using agent_actor = caf::typed_actor<
 struct member_joined {
   std::string member;            ///< researcher/2
   agent_actor handle;
+  std::string supervisor;
+  std::int64_t restarts = 0;     ///< of this member so far
+  milliseconds waited{0};        ///< back-off before this restart
 };
-/// A member will not come back (temporary, its supervisor ended, shutdown).
+/// A member that died will not come back (temporary, its supervisor ended for good).
 struct member_gone {
   std::string member;
 };
@@ -340,8 +359,8 @@ using metrics_collector_actor = caf::typed_actor<
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(group_written)            \
-  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(headroom_query) X(headroom) X(llm_ask) X(llm_answer) X(cancel_calls)  \
-  X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(task_assignment) X(task_result) X(cancel_task)                  \
+  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
+  X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
   X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
   X(summary_answer)

@@ -42,7 +42,7 @@ struct scripted_reply {
   std::string text;
   std::vector<tool_call> tool_calls; ///< ids are filled in; unique within one reply
   finish_reason finish = finish_reason::stop;
-  token_usage usage;                 ///< as the rule states it, else estimated by `chars_per_token`
+  std::optional<token_usage> usage;  ///< as the rule states it, else estimated by `chars_per_token`; absent: `usage: none`, it is not stated
 };
 
 namespace detail {

@@ -76,6 +76,7 @@ public:
   /// Takes ownership of a run, which need not exist yet (a kernel lock that dies with this process). `conflict` when somebody has it, this
   /// process included: names the pid. Tells a wish to cancel that is waiting already.
   virtual expected<void> own(const std::string& run_id) = 0;
+  /// Gives it back at once: call it when every append has been answered. Neither blocks.
   virtual void disown(const std::string& run_id) = 0;
 
   /// A wish of another process, seen by the owner: asks to cancel a run. Durable when this returns; blocks. Kept until the run ends, so
