@@ -147,8 +147,7 @@ private:
   breaker_permit permit_;                    ///< dies before `breaker_`
 };
 
-// --- refusals: nothing ran, the model is told what is wrong
-// -------------------------------------------------------------------------------
+// --- refusals: nothing ran, the model is told what is wrong ---
 
 /// The model's name of a tool may be anything: it is quoted and cut. `suggestion` is the nearest name of `agent_tools`, or empty.
 std::string unknown_tool_text(const std::string& name, const std::string& suggestion, const std::vector<std::string>& agent_tools);
