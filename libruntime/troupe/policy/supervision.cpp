@@ -63,6 +63,15 @@ std::vector<error> validate(const supervisor_spec& spec) {
   return out;
 }
 
+std::vector<std::string> member_ids(const child_spec& spec) {
+  std::vector<std::string> ids;
+  if (!has_members(spec))
+    return {spec.id};
+  for (std::int64_t i = 1; i <= spec.size; ++i)
+    ids.push_back(spec.id + "/" + std::to_string(i));
+  return ids;
+}
+
 supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_(spec_.max_restarts, spec_.within) {
   for (const auto& c : spec_.children)
     TROUPE_ASSERT(append(c.id, std::make_shared<const child_spec>(c)));
@@ -72,12 +81,7 @@ supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_
 
 /// False: one of the names is taken.
 bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec) {
-  std::vector<std::string> names;
-  if (has_members(*spec))
-    for (std::int64_t i = 1; i <= spec->size; ++i)
-      names.push_back(id + "/" + std::to_string(i));
-  else
-    names.push_back(std::move(id));
+  auto names = id == spec->id ? member_ids(*spec) : std::vector<std::string>{std::move(id)};
   for (const auto& name : names)
     if (ids_.count(name) != 0)
       return false;
@@ -216,8 +220,10 @@ supervision_commands supervision::child_exited(const std::string& id, std::int64
     if (kind == exit_kind::crash)
       out.push_back(supervisor_report{supervisor_report::child_terminated, id, reason});
     c->state = child_state::stopped;
-    if (c->spec->restart == restart_type::temporary)
+    if (c->spec->restart == restart_type::temporary) {
+      gone_.push_back({c->id, c->spec});
       forget(at);
+    }
   } else if (disturbs()) {
     c->dead = true;
     c->state = child_state::restarting;
@@ -278,8 +284,10 @@ void supervision::has_stopped(position at, exit_kind kind, const std::string& re
   c.killed = false;
   if (std::exchange(c.asked, false) && !c.adding)
     out.push_back(request_done{c.id, {}});
-  if (c.removing || (spec.restart == restart_type::temporary && !c.adding))
+  if (c.removing || (spec.restart == restart_type::temporary && !c.adding)) {
+    gone_.push_back({c.id, c.spec});
     forget(at);
+  }
 }
 
 void supervision::handle_exit(position at, const exit_input& x, supervision_commands& out) {
@@ -292,6 +300,7 @@ void supervision::handle_exit(position at, const exit_input& x, supervision_comm
   if (type == restart_type::permanent || (type == restart_type::transient && x.kind == exit_kind::crash))
     return restart(at, x.reason, x.counts, true, x.when, out);
   const auto spec = c.spec;
+  gone_.push_back({c.id, spec});
   if (type == restart_type::temporary)
     forget(at);
   end_with_significant(*spec, x.id, out);

@@ -38,6 +38,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -152,6 +153,15 @@ struct supervisor_description {
 /// than 32. Empty: fine.
 std::vector<error> validate(const supervisor_spec& spec);
 
+/// A child that ended for good.
+struct gone_child {
+  std::string id;
+  std::shared_ptr<const child_spec> spec; ///< of a member: its pool's
+};
+
+/// The ids under which a child specification runs: NAME/1 … NAME/n of a pool, else its own.
+std::vector<std::string> member_ids(const child_spec& spec);
+
 // --- the machine ------------------------------------------------------------------------------------------------------------------------
 
 class supervision {
@@ -178,6 +188,9 @@ public:
   supervision_commands terminate_child(const std::string& id, const moment& m);
   supervision_commands restart_child(const std::string& id, const moment& m);
   supervision_commands remove_child(const std::string& id, const moment& m);
+
+  /// Children that ended since the last call and do not come back (while this supervisor lives): whoever waits for them may stop waiting.
+  std::vector<gone_child> take_gone() { return std::exchange(gone_, {}); }
 
   /// Answers at any time. O(children).
   supervisor_description describe() const;
@@ -252,6 +265,7 @@ private:
   std::uint64_t new_timer(position at, microseconds after, supervision_commands& out);
 
   supervisor_spec spec_;
+  std::vector<gone_child> gone_;
   supervisor_phase phase_ = supervisor_phase::idle;
   restart_window window_;
   children children_;
