@@ -41,6 +41,7 @@ policy::moment moment_of(supervisor_self self) {
 }
 
 void perform(supervisor_self self, const policy::supervision_commands& commands);
+void tell_gone(supervisor_self self, const policy::gone_child& gone);
 
 /// "researcher" of the member "researcher/2".
 std::string agent_of(const policy::start_child& start) {
@@ -163,13 +164,15 @@ void carry_out(supervisor_self self, const policy::end_supervisor& end) {
 void perform(supervisor_self self, const policy::supervision_commands& commands) {
   for (const auto& command : commands)
     std::visit([self](const auto& what) { carry_out(self, what); }, command);
+  for (const auto& gone : state_of(self).decide->take_gone())
+    tell_gone(self, gone);
 }
 
 /// Members of what will not come back: their pools stop waiting for them.
-void tell_gone(supervisor_self self, const std::string& id, const child_spec* spec) {
+void tell_gone(supervisor_self self, const policy::gone_child& gone) {
   auto& state = state_of(self);
-  if (spec == nullptr)
-    return;
+  const auto& id = gone.id;
+  const auto& spec = gone.spec;
   if (spec->kind != child_kind::supervisor) {
     if (auto pool = state.setup->pools.find(spec->id); pool != state.setup->pools.end())
       tell(self, pool->second, member_gone{id});
@@ -195,10 +198,7 @@ void child_down(supervisor_self self, const caf::down_msg& down) {
     kind = policy::exit_kind::normal;
   else if (down.reason == caf::exit_reason::user_shutdown || is_escalation(down.reason))
     kind = policy::exit_kind::shutdown;
-  const auto spec = state.decide->spec_of(child.id); // may be forgotten by what follows
   perform(self, state.decide->child_exited(child.id, child.incarnation, kind, text_of(down.reason), moment_of(self), !is_poison(down.reason)));
-  if (!state.decide->is_coming(child.id))
-    tell_gone(self, child.id, spec.get());
 }
 
 std::shared_ptr<tree_node> node_of(const policy::supervisor_description& description) {

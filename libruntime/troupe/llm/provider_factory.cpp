@@ -8,6 +8,8 @@
 #include "troupe/llm/anthropic.hpp"
 #include "troupe/llm/http_provider.hpp"
 #include "troupe/llm/openai.hpp"
+#include "troupe/llm/script_file.hpp"
+#include "troupe/llm/scripted.hpp"
 #include "troupe/util/redact.hpp"
 
 namespace troupe::llm {
@@ -98,12 +100,20 @@ expected<std::unique_ptr<provider>> make_anthropic(const provider_spec& spec, ht
   return over_http(spec, client, secret, std::move(of), make_anthropic_format());
 }
 
+expected<std::unique_ptr<provider>> make_scripted(const provider_spec& spec, http_client&, const std::string&) {
+  auto script = load_script_file(spec.script);
+  if (!script)
+    return tl::unexpected(script.error());
+  return std::make_unique<scripted_provider>(std::move(*script));
+}
+
 } // namespace
 
 const std::vector<provider_row>& provider_rows() {
   static const std::vector<provider_row> rows{
     {provider_kind::openai, &make_openai},
     {provider_kind::anthropic, &make_anthropic},
+    {provider_kind::scripted, &make_scripted},
   };
   return rows;
 }

@@ -109,7 +109,7 @@ private:
     std::int64_t others = 0;
     time_point idle_since{};
     std::uint64_t joined = 0;          // order of joining: the last tie-breaker
-    std::set<std::string> tasks;
+    std::set<std::string> tasks;       // those it has
   };
   struct task_state {
     std::string member;                // empty: waits
@@ -120,26 +120,29 @@ private:
   };
   using rank = std::tuple<std::int64_t, time_point, std::uint64_t>; // load, idle since, order of joining
 
+  using members = std::unordered_map<std::string, member_state>;
+
   static rank rank_of(const member_state& m);
-  static bool takes(const member_state& m);
-  void unlist(const std::string& name, const member_state& m);
-  void list(const std::string& name, const member_state& m);
+  static bool takes(const member_state& m) { return m.up && !m.leaving; }
+  bool deserted() const { return taking_ == 0 && coming_ == 0; }
+  void count(const member_state& m, std::int64_t sign);
+  template <class Change>
+  void change(members::value_type& member, Change change);
   assignment give(const std::string& task, task_state& t, time_point now);
-  void fill(time_point now, routing_changes& changes);
-  void fail_all_if_deserted(routing_changes& changes);
-  void take_from(task_state& t, const std::string& task, time_point now);
-  void lose(const std::string& name, member_state& m, bool crashed, time_point now, routing_changes& changes);
-  void forget_if_gone(const std::string& name);
+  void take_back(const std::string& task, const task_state& t, time_point now);
+  void lose_tasks(members::value_type& member, bool crashed, time_point now, routing_changes& changes);
+  void forget(members::iterator it);
+  void settle(time_point now, routing_changes& changes);
 
   std::string pool_;
   routing_options options_;
-  std::unordered_map<std::string, member_state> members_;
+  members members_;
   std::map<rank, std::string> free_;   // those that take a task now
   std::unordered_map<std::string, task_state> tasks_;
   std::map<std::int64_t, std::string> line_;
   std::int64_t head_ = 0, tail_ = 0;   // places: requeued ones go before head_
   std::uint64_t joins_ = 0;
-  std::int64_t up_ = 0, busy_ = 0, coming_ = 0, slots_ = 0;
+  std::int64_t up_ = 0, taking_ = 0, busy_ = 0, coming_ = 0, slots_ = 0; // slots: tasks that can run at once
   double average_us_ = 1e6;            // of a task, exponentially weighted
 };
 

@@ -38,6 +38,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -83,7 +84,7 @@ struct kill_child {
   std::int64_t incarnation = 1;
   friend bool operator==(const kill_child&, const kill_child&) = default;
 };
-/// Call `timer_fired(timer)` after this time. A timer that is no longer wanted is ignored when it fires.
+/// Call `timer_fired(timer)` once, after this time. A timer that is no longer wanted is ignored when it fires.
 struct start_timer {
   std::uint64_t timer = 0;
   microseconds after{0};
@@ -152,6 +153,15 @@ struct supervisor_description {
 /// than 32. Empty: fine.
 std::vector<error> validate(const supervisor_spec& spec);
 
+/// A child that ended for good.
+struct gone_child {
+  std::string id;
+  std::shared_ptr<const child_spec> spec; ///< of a member: its pool's
+};
+
+/// The ids under which a child specification runs: NAME/1 … NAME/n of a pool, else its own.
+std::vector<std::string> member_ids(const child_spec& spec);
+
 // --- the machine ------------------------------------------------------------------------------------------------------------------------
 
 class supervision {
@@ -172,12 +182,15 @@ public:
                                     bool counts = true);
   supervision_commands timer_fired(std::uint64_t timer, const moment& m);
 
-  /// Children at run time; each ends in one `request_done`, maybe later. `add_child` starts it after the others; when it does not start it is not kept.
+  /// Children at run time; each ends in one `request_done` (for each member of a pool), after a boot or restart of several that is under way. `add_child` starts it after the others; when it does not start it is not kept.
   /// `terminate_child` stops it without removing it, `restart_child` starts one that is stopped, `remove_child` stops and forgets it.
   supervision_commands add_child(child_spec spec, const moment& m);
   supervision_commands terminate_child(const std::string& id, const moment& m);
   supervision_commands restart_child(const std::string& id, const moment& m);
   supervision_commands remove_child(const std::string& id, const moment& m);
+
+  /// Children that ended since the last call and do not come back (while this supervisor lives): whoever waits for them may stop waiting.
+  std::vector<gone_child> take_gone() { return std::exchange(gone_, {}); }
 
   /// Answers at any time. O(children).
   supervisor_description describe() const;
@@ -190,27 +203,28 @@ private:
   struct child {
     std::string id;
     std::shared_ptr<const child_spec> spec; // shared by the members of a pool
-    child_state state = child_state::stopped;
-    bool killed = false;
-    bool removing = false;               // forget it when it has stopped
-    bool adding = false;                 // its first start: not kept when that does not succeed
-    bool asked = false;                  // a request waits for it to stop or start
-    bool again = false;                  // it is being restarted, not started
-    std::int32_t in_a_row = 0;
     std::int64_t incarnation = 0;
     std::int64_t restarts = 0;
     std::uint64_t timer = 0;             // the only one that counts
-    time_point since{};                   // running since
+    time_point since{};                  // running since
     microseconds waited{0};
+    std::int32_t in_a_row = 0;
+    child_state state = child_state::stopped;
+    bool again = false;                  // its next start is a restart
+    bool dead = false;                   // its exit is deferred
+    bool killed = false;
+    bool adding = false;                 // its first start: not kept when that does not succeed
+    bool asked = false;                  // a request waits for it to start or stop
+    bool removing = false;               // forget it when it has stopped
   };
-  using position = std::uint64_t;        // left to right; grows, never reused
-  enum class op_kind { none, boot, restart, end };
+  using position = std::uint64_t;        // left to right; grows, never reused; 0 is nobody's
+  using children = std::map<position, child>;
   /// What goes on with several children: stop from the right end down to `from`, wait, start from `from` on.
   struct operation {
-    op_kind kind = op_kind::none;
-    enum { stopping, waiting, starting } step = stopping;
+    enum kind_type { none, boot, restart, end } kind = none;
+    enum step_type { stopping, waiting, starting } step = stopping;
     position from = 0;
-    position cursor = 0;
+    position cursor = 0;                 // stopping: all to its right are gone; starting: all to its left are up
     std::uint64_t timer = 0;
     microseconds wait{0};
     end_reason reason = end_reason::shutdown;
@@ -218,48 +232,49 @@ private:
   };
   struct exit_input {
     std::string id;
-    std::int64_t incarnation;
-    exit_kind kind;
+    std::int64_t incarnation = 0;
+    exit_kind kind = exit_kind::crash;
     std::string reason;
-    bool counts;
+    bool counts = true;
     moment when;
   };
   struct request_input {
-    enum { add, terminate, restart, remove } kind;
+    enum kind_type { terminate, restart, remove, add } kind = terminate;
     std::string id;
-    std::shared_ptr<const child_spec> spec;
+    std::shared_ptr<const child_spec> spec; // of what is added
   };
-  using input = std::variant<exit_input, request_input>;
 
-  using children = std::map<position, child>;
-  children::iterator find(const std::string& id, std::int64_t incarnation);
-  void append_child(std::string id, std::shared_ptr<const child_spec> spec);
-  void forget(children::iterator it);
-  bool busy() const;
+  child* find(const std::string& id, std::int64_t incarnation, position* at = nullptr);
+  bool append(std::string id, std::shared_ptr<const child_spec> spec);
+  void forget(position at);
+  bool disturbs() const;
   void launch(child& c, supervision_commands& out);
   void ask_to_stop(position at, child& c, supervision_commands& out);
-  void handle_exit(const exit_input& x, supervision_commands& out);
-  void handle_request(const request_input& r, const moment& m, supervision_commands& out);
-  void restart(children::iterator it, const std::string& reason, bool counts, const moment& m, supervision_commands& out);
-  void auto_shutdown(const child& gone, const moment& m, supervision_commands& out);
-  void escalate(const child& c, const std::string& reason, const moment& m, supervision_commands& out);
+  void start_failed(position at, const std::string& reason, const moment& m, supervision_commands& out);
+  void has_stopped(position at, exit_kind kind, const std::string& reason, supervision_commands& out);
+  void handle_exit(position at, const exit_input& x, supervision_commands& out);
+  void handle_request(const request_input& r, supervision_commands& out);
+  supervision_commands request(request_input r, const moment& m);
+  void restart(position at, const std::string& reason, bool counts, bool ran, const moment& m, supervision_commands& out);
+  void end_with_significant(const child_spec& gone, const std::string& id, supervision_commands& out);
   void begin_end(end_reason reason, std::string text, supervision_commands& out);
-  void go_on(const moment& m, supervision_commands& out);
-  void stopped(children::iterator it, exit_kind kind, const std::string& reason, const moment& m, supervision_commands& out);
-  void drain(const moment& m, supervision_commands& out);
-  microseconds back_off(child& c, const moment& m) const;
+  bool stop_step(supervision_commands& out);
+  bool start_step(supervision_commands& out);
+  void go_on(supervision_commands& out);
+  microseconds back_off(child& c, bool ran, const moment& m) const;
   std::uint64_t new_timer(position at, microseconds after, supervision_commands& out);
 
   supervisor_spec spec_;
+  std::vector<gone_child> gone_;
   supervisor_phase phase_ = supervisor_phase::idle;
   restart_window window_;
   children children_;
   std::unordered_map<std::string, position> ids_;
   operation op_;
-  std::deque<input> deferred_;           // what came while an operation must not be disturbed
+  std::deque<std::variant<exit_input, request_input>> deferred_; // what came while an operation must not be disturbed
   std::unordered_map<std::uint64_t, position> timers_;
   std::uint64_t last_timer_ = 0;
-  position next_position_ = 1;
+  position last_position_ = 0;
   std::int64_t restarts_ = 0;
 };
 

@@ -74,13 +74,25 @@ std::string find_base() {
   return {};
 }
 
-std::mutex leftover_mutex;
-std::vector<std::string> leftovers; // of this process: somebody was still in them when their call ended
+/// Groups of this process that somebody was still in when their call ended.
+class leftover_list {
+public:
+  void add(std::string path) {
+    const std::lock_guard lock(mutex_);
+    paths_.push_back(std::move(path));
+  }
+  void retry() {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(paths_, [](const std::string& path) { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; });
+  }
+  ~leftover_list() { retry(); }
 
-void retry_leftovers() {
-  const std::lock_guard lock(leftover_mutex);
-  std::erase_if(leftovers, [](const std::string& path) { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; });
-}
+private:
+  std::mutex mutex_;
+  std::vector<std::string> paths_;
+};
+
+leftover_list leftovers;
 
 } // namespace
 
@@ -89,7 +101,7 @@ std::unique_ptr<cgroup> cgroup::create(std::int64_t tasks, std::int64_t memory_b
   static std::atomic<std::uint64_t> next{1};
   if (base.empty())
     return nullptr;
-  retry_leftovers();
+  leftovers.retry();
   auto path = base + "/troupe-" + std::to_string(::getpid()) + "-" + std::to_string(next.fetch_add(1));
   if (::mkdir(path.c_str(), 0700) != 0)
     return nullptr;
@@ -102,10 +114,21 @@ std::unique_ptr<cgroup> cgroup::create(std::int64_t tasks, std::int64_t memory_b
 }
 
 cgroup::~cgroup() {
-  if (::rmdir(path_.c_str()) == 0 || errno == ENOENT)
-    return;
-  const std::lock_guard lock(leftover_mutex);
-  leftovers.push_back(std::move(path_));
+  if (::rmdir(path_.c_str()) != 0 && errno != ENOENT)
+    leftovers.add(std::move(path_));
+}
+
+void cgroup::kill_members() const {
+  for (int round = 0; round < 100; ++round) { // whoever forks meanwhile is in the next round
+    std::ifstream members(path_ + "/cgroup.procs");
+    bool any = false;
+    for (pid_t pid = 0; members >> pid;) {
+      any = true;
+      ::kill(pid, SIGKILL);
+    }
+    if (!any)
+      return;
+  }
 }
 
 bool cgroup::was_full() const {

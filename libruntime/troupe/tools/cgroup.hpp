@@ -25,6 +25,9 @@ public:
   /// Where a process writes "0" to join.
   int procs_fd() const { return procs_.get(); }
 
+  /// SIGKILL to whoever is in it. For what nothing else can name any more.
+  void kill_members() const;
+
   /// Whether a fork was refused because of `tasks`.
   bool was_full() const;
 

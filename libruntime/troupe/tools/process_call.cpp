@@ -418,8 +418,11 @@ void process_call::impl::leader_has_ended() {
   leader_ended = true;
   take_status();
   if (!job.sandboxed) {
-    if (!program_ended && program_pid > 0)
-      ::kill(-program_pid, SIGKILL); // somebody killed the reaper: what can still be named goes too
+    if (!program_ended && program_pid > 0) { // somebody killed the reaper: what can still be named goes too
+      ::kill(-program_pid, SIGKILL);
+      if (group)
+        group->kill_members();
+    }
     finish();
     return;
   }
