@@ -21,7 +21,7 @@ constexpr std::int64_t longest_ms = 36'525LL * 86'400'000; // 100 years
 } // namespace
 
 expected<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  const auto wrong = [&](const char* why) { return fail(error_code::invalid_argument, quoted(text) + why); };
+  const auto wrong = [&](const char* why) { return fail(error_code::invalid_argument, in_quotes(text) + why); };
   constexpr const char* none = " is no duration; write a whole number and a unit, as in 250ms, 10s, 5m, 24h, 7d";
   if (!text.empty() && text.front() == '-')
     return wrong(" is negative; a duration is zero or more, as in 10s");

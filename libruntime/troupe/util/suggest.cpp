@@ -64,10 +64,10 @@ std::optional<std::string_view> nearest_name(std::string_view name, const std::v
 
 std::string did_you_mean(std::string_view name, const std::vector<std::string_view>& candidates) {
   const auto found = nearest_name(name, candidates);
-  return found ? "; did you mean " + quoted(*found) + "?" : std::string();
+  return found ? "; did you mean " + in_quotes(*found) + "?" : std::string();
 }
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   constexpr std::string_view hex = "0123456789abcdef";
   bool cut = false;
   if (name.size() > longest_quote) {

@@ -18,7 +18,7 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string_vi
 
 /// A name in double quotes for a message: control characters escaped (so that a hostile name cannot write to a terminal), cut after
 /// 80 bytes at a code point.
-std::string quoted(std::string_view name);
+std::string in_quotes(std::string_view name);
 
 /// The keys of a map, as candidates. They live as long as the map.
 template <class Map>
