@@ -106,9 +106,9 @@ std::optional<llm::fault> fault_plan::next(std::uint64_t content) {
   }
   const auto draw = llm::stable_hash({}, llm::stable_hash({}, content ^ seed_ * 0x9E3779B97F4A7C15ULL) + times);
   const double uniform = static_cast<double>(draw >> 11) * 0x1p-53;
-  for (const auto& chance : chances_)
-    if (uniform < chance.below)
-      return chance.what;
+  for (const auto& row : chances_)
+    if (uniform < row.below)
+      return row.what;
   return std::nullopt;
 }
 
