@@ -27,13 +27,6 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
-std::int64_t code_points(std::string_view text) {
-  std::int64_t count = 0;
-  for (const char c : text)
-    count += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
-  return count;
-}
-
 std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
   __extension__ using wide = unsigned __int128;
   const wide product = static_cast<wide>(a) * b;
@@ -41,6 +34,13 @@ std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
 }
 
 } // namespace
+
+std::int64_t count_characters(std::string_view text) {
+  std::int64_t count = 0;
+  for (const char c : text)
+    count += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
+  return count;
+}
 
 std::uint64_t stable_hash(std::string_view bytes, std::uint64_t seed) {
   constexpr std::uint64_t k0 = 0xA0761D6478BD642FULL;
@@ -91,11 +91,11 @@ bool request_view::is_from(std::string_view name) const {
 }
 
 std::int64_t request_view::characters() const {
-  std::int64_t count = code_points(system);
+  std::int64_t count = count_characters(system);
   for (const auto& message : messages) {
-    count += code_points(message.text);
+    count += count_characters(message.text);
     for (const auto& call : message.calls)
-      count += code_points(call.name) + code_points(call.arguments);
+      count += count_characters(call.name) + count_characters(call.arguments);
   }
   return count;
 }

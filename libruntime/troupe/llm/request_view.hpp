@@ -64,6 +64,9 @@ struct request_view {
 /// A view into `request`, which must outlive it.
 request_view view_of(const llm_request& request);
 
+/// The number of code points in UTF-8.
+std::int64_t count_characters(std::string_view text);
+
 /// Eight bytes at a time, seeded; stable over processes and machines of one endianness. Not for hostile keys of a hash table.
 std::uint64_t stable_hash(std::string_view bytes, std::uint64_t seed = 0);
 

@@ -160,9 +160,9 @@ expected<scripted_reply> script::render(const matched& found, const request_view
     if (rule.output) {
       usage.output = *rule.output;
     } else {
-      auto written = static_cast<std::int64_t>(reply.text.size());
+      auto written = count_characters(reply.text);
       for (const auto& call : reply.tool_calls)
-        written += static_cast<std::int64_t>(call.name.size() + call.arguments.size());
+        written += count_characters(call.name) + count_characters(call.arguments);
       usage.output = tokens_of(written);
       // A truthful provider states no more than was asked for.
       if (view.max_tokens > 0)
@@ -202,8 +202,8 @@ std::int64_t script::largest_stated_input() const {
 
 std::string describe_unmatched(const request_view& view) {
   const auto name = view.agent.empty() ? view.first_line() : view.agent;
-  return "no rule of the script matches this request: agent " + troupe::quoted(name) + ", model " + troupe::quoted(view.model) + ", turn "
-         + std::to_string(view.turn()) + ", last message " + troupe::quoted(view.last()) + ". Add a rule, or a last one with `when: { any: true }`";
+  return "no rule of the script matches this request: agent " + in_quotes(name) + ", model " + in_quotes(view.model) + ", turn "
+         + std::to_string(view.turn()) + ", last message " + in_quotes(view.last()) + ". Add a rule, or a last one with `when: { any: true }`";
 }
 
 } // namespace troupe::llm

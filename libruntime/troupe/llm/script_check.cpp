@@ -44,7 +44,7 @@ bool checker::object(const spot& value, std::string_view what, std::initializer_
   bool good = true;
   for (const auto& entry : value.value.items())
     if (std::find(known.begin(), known.end(), entry.key()) == known.end())
-      good = wrong(value.child(entry.key()), "unknown key " + troupe::quoted(entry.key()) + " in " + std::string(what)
+      good = wrong(value.child(entry.key()), "unknown key " + in_quotes(entry.key()) + " in " + std::string(what)
                                                 + did_you_mean(entry.key(), known) + (known.size() > 12 ? "" : " Known are: " + list));
   return good;
 }
@@ -92,7 +92,7 @@ std::unique_ptr<RE2> checker::pattern(const spot& value, bool lines) {
   options.set_log_errors(false);
   auto compiled = std::make_unique<RE2>((lines ? "(?m)" : "") + written, options);
   if (!compiled->ok()) {
-    wrong(value.pointer, "no regular expression (RE2 syntax): " + compiled->error() + ": " + troupe::quoted(compiled->error_arg()));
+    wrong(value.pointer, "no regular expression (RE2 syntax): " + compiled->error() + ": " + in_quotes(compiled->error_arg()));
     return nullptr;
   }
   if (compiled->NumberOfCapturingGroups() > most_groups) {

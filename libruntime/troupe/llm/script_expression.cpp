@@ -194,7 +194,7 @@ bool token_reader::read_operand(operand& into) {
     return fail("\"item\" is known only within {{ each … }} or a tool call with for_each");
   auto candidates = names_in(root_table);
   candidates.insert(candidates.end(), names_.loops.begin(), names_.loops.end());
-  return fail("nothing is named " + troupe::quoted(root) + did_you_mean(root, candidates)
+  return fail("nothing is named " + in_quotes(root) + did_you_mean(root, candidates)
               + " Known are: last, first, system, agent, model, turn, tool.NAME, captured.NAME, and item and index in a loop");
 }
 
@@ -214,7 +214,7 @@ bool token_reader::check_root(operand& into) {
   for (const auto name : names_.captured)
     if (name == into.name)
       return true;
-  return fail("this rule captures nothing named " + troupe::quoted(into.name) + did_you_mean(into.name, names_.captured));
+  return fail("this rule captures nothing named " + in_quotes(into.name) + did_you_mean(into.name, names_.captured));
 }
 
 bool token_reader::read_field(std::string& into) {
@@ -233,14 +233,14 @@ bool token_reader::read_filter(filter& into) {
     if (row.name == name)
       found = &row;
   if (!found)
-    return fail("no filter is named " + troupe::quoted(name) + did_you_mean(name, names_in(filter_table)));
+    return fail("no filter is named " + in_quotes(name) + did_you_mean(name, names_in(filter_table)));
   into.what = found->what;
   if (!accept(":"))
     return found->takes == filter_row::none || found->takes == filter_row::optional_field
-           || fail("the filter " + troupe::quoted(name) + " needs an argument: " + std::string(name) + ": …");
+           || fail("the filter " + in_quotes(name) + " needs an argument: " + std::string(name) + ": …");
   switch (found->takes) {
   case filter_row::none:
-    return fail("the filter " + troupe::quoted(name) + " takes no argument");
+    return fail("the filter " + in_quotes(name) + " takes no argument");
   case filter_row::optional_field:
   case filter_row::field:
     return read_field(into.field);
@@ -269,7 +269,7 @@ bool compile_expression(std::string_view source, const template_names& names, ex
   token_reader reader(source, 0, names, problem);
   if (!reader.read_expression(into))
     return false;
-  return reader.at_end() || reader.fail("what is " + troupe::quoted(source.substr(reader.position())) + " after the expression?");
+  return reader.at_end() || reader.fail("what is " + in_quotes(source.substr(reader.position())) + " after the expression?");
 }
 
 } // namespace troupe::llm::detail

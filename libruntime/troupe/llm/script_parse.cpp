@@ -93,7 +93,7 @@ bool read_headers(checker& check, const spot& rule, detail::rule& into) {
       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
     });
     if (!is_token || ours.count(lower) > 0 || name.size() > 100)
-      good = check.wrong(headers.child(name), "no header may be named " + troupe::quoted(name));
+      good = check.wrong(headers.child(name), "no header may be named " + in_quotes(name));
     else if (!check.text(headers.at(name), value, 1'000))
       good = false;
     else if (!std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7F; }))

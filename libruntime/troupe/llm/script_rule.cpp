@@ -38,7 +38,7 @@ bool read_source(checker& check, const spot& from, capture& into) {
       into.from = which;
       return true;
     }
-  return check.wrong(from.pointer, "no source is named " + troupe::quoted(source)
+  return check.wrong(from.pointer, "no source is named " + in_quotes(source)
                                      + did_you_mean(source, {"last", "first", "system", "conversation", "tool:NAME"})
                                      + " Known are: last, first, system, conversation, tool:NAME");
 }
@@ -73,7 +73,7 @@ void read_capture(checker& check, const spot& from, capture& into) {
       try {
         into.pointer.emplace(pointer);
       } catch (const json::exception&) {
-        check.wrong(from.child("json"), "no JSON pointer: " + troupe::quoted(pointer) + "; write \"/facts/0\", or \"\" for the whole");
+        check.wrong(from.child("json"), "no JSON pointer: " + in_quotes(pointer) + "; write \"/facts/0\", or \"\" for the whole");
       }
     }
     if (!into.fields.empty())
@@ -258,7 +258,7 @@ void read_reply(checker& check, const spot& reply, const template_names& names, 
     if (check.text(reply.at("finish"), name, 100)) {
       into.finish = enum_named<finish_reason>(name);
       if (!into.finish || into.finish == finish_reason::other)
-        check.wrong(reply.child("finish"), "no finish is named " + troupe::quoted(name) + "; known are: stop, tool_calls, length, content_filter");
+        check.wrong(reply.child("finish"), "no finish is named " + in_quotes(name) + "; known are: stop, tool_calls, length, content_filter");
     }
   }
   if (reply.has("tool_calls")) {

@@ -23,7 +23,7 @@ private:
   bool fail_at(std::size_t place, std::string words) {
     if (problem_.empty())
       problem_ = std::move(words);
-    problem_ += ", in " + troupe::quoted(source_.substr(place, 60));
+    problem_ += ", in " + in_quotes(source_.substr(place, 60));
     return false;
   }
 
