@@ -35,7 +35,7 @@ double cpu_seconds() {
 class appender {
 public:
   appender(store::journal& to, std::int64_t events_a_run, id_maker& ids, const json& configuration)
-    : to_(to), events_a_run_(events_a_run), ids_(ids), configuration_(configuration) {}
+      : to_(to), events_a_run_(events_a_run), ids_(ids), configuration_(configuration) {}
 
   void start(clock_type::time_point until, std::function<void()> ended) {
     until_ = until;
@@ -174,9 +174,10 @@ int main(int argc, char** argv) {
   const std::int64_t events_a_run = argc > 3 ? std::atoll(argv[3]) : 10;
   json configuration{{"agents", json::object()}};
   for (int i = 0; i < 30; ++i)
-    configuration["agents"]["agent" + std::to_string(i)] = {{"model", "careful"}, {"system", std::string(800, 's')}, {"tools", {"grep", "read_file"}}};
-  std::printf("%9s %12s %9s %12s %12s %9s %9s %12s\n", "appenders", "events/s", "commits/s", "rows/commit", "us CPU/event", "p50 us", "p99 us",
-              "bytes/event");
+    configuration["agents"]["agent" + std::to_string(i)] = {
+        {"model", "careful"}, {"system", std::string(800, 's')}, {"tools", {"grep", "read_file"}}};
+  std::printf("%9s %12s %9s %12s %12s %9s %9s %12s\n", "appenders", "events/s", "commits/s", "rows/commit", "us CPU/event", "p50 us",
+              "p99 us", "bytes/event");
   for (const std::size_t appenders : {1u, 64u, 1000u})
     measure(argv[1], appenders, seconds, events_a_run, configuration);
   return 0;

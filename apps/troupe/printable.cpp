@@ -49,10 +49,14 @@ std::size_t columns_of(char32_t c) {
 
 std::string escape_of(char32_t c) {
   switch (c) {
-  case '\n': return "\\n";
-  case '\r': return "\\r";
-  case '\t': return "\\t";
-  default: break;
+  case '\n':
+    return "\\n";
+  case '\r':
+    return "\\r";
+  case '\t':
+    return "\\t";
+  default:
+    break;
   }
   static constexpr char digits[] = "0123456789abcdef";
   std::string hex;
@@ -66,8 +70,8 @@ std::string escape_of(char32_t c) {
 std::string printable(std::string_view text, std::size_t columns) {
   std::string out;
   std::size_t used = 0;
-  std::size_t cut_at = 0;         // where "…" still fits
-  std::size_t marks = 0;          // combining characters in a row: one letter may not grow without bound
+  std::size_t cut_at = 0; // where "…" still fits
+  std::size_t marks = 0;  // combining characters in a row: one letter may not grow without bound
   while (!text.empty()) {
     const auto [c, length] = code_point(text);
     std::string piece;

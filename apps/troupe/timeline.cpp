@@ -74,10 +74,14 @@ line words(const run_interrupted& b) {
 
 line words(const run_finished& b) {
   switch (b.status) {
-  case run_status::completed: return {"run completed", tone::good};
-  case run_status::failed: return {"run FAILED" + with(": ", b.reason), tone::bad};
-  case run_status::aborted: return {"run ABORTED" + with(": ", b.reason), tone::bad};
-  default: return {std::string("run ") + name_of(b.status)};
+  case run_status::completed:
+    return {"run completed", tone::good};
+  case run_status::failed:
+    return {"run FAILED" + with(": ", b.reason), tone::bad};
+  case run_status::aborted:
+    return {"run ABORTED" + with(": ", b.reason), tone::bad};
+  default:
+    return {std::string("run ") + name_of(b.status)};
   }
 }
 
@@ -201,7 +205,8 @@ line words(const max_tokens_lowered& b) {
 }
 
 line words(const outcome_unknown& b) {
-  return {"OUTCOME UNKNOWN of " + head(b.id) + (b.charged.micro > 0 ? ", its worst case was charged: " + to_string(b.charged) : std::string()),
+  return {"OUTCOME UNKNOWN of " + head(b.id)
+              + (b.charged.micro > 0 ? ", its worst case was charged: " + to_string(b.charged) : std::string()),
           tone::bad};
 }
 
@@ -238,7 +243,8 @@ std::string padded(std::string text, std::size_t columns, std::size_t shown) {
 
 /// Columns of a text that `printable` made, as far as tables need it: code points.
 std::size_t columns(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string event_line(std::int64_t at_us, std::string_view task, std::string_view agent, line what, const timeline_style& style) {
@@ -310,9 +316,12 @@ std::string render_timeline(const run_summary& summary, const std::vector<event_
   std::string out;
   put(out, "run " + summary.run_id + "  workflow " + summary.workflow + (summary.tenant.empty() ? "" : "  tenant " + summary.tenant));
   const bool bad = summary.status == run_status::failed || summary.status == run_status::aborted;
-  put(out, std::string(name_of(summary.status)) + with(": ", summary.reason) + "  " + std::to_string(summary.completed_tasks) + " of "
-             + count(summary.total_tasks, "task", "tasks") + " done",
-      bad ? tone::bad : summary.status == run_status::completed ? tone::good : tone::plain);
+  put(out,
+      std::string(name_of(summary.status)) + with(": ", summary.reason) + "  " + std::to_string(summary.completed_tasks) + " of "
+          + count(summary.total_tasks, "task", "tasks") + " done",
+      bad                                       ? tone::bad
+      : summary.status == run_status::completed ? tone::good
+                                                : tone::plain);
   std::optional<std::string> money, time, steps;
   if (limit.money)
     money = to_string(*limit.money);
@@ -320,8 +329,9 @@ std::string render_timeline(const run_summary& summary, const std::vector<event_
     time = duration_text(std::clamp<std::int64_t>(limit.time->count(), 0, 1LL << 40) * 1000);
   if (limit.steps)
     steps = std::to_string(*limit.steps);
-  put(out, "cost " + of_limit(to_string(summary.total_cost), money) + "  time " + of_limit(duration_text(summary.owned_us), time) + "  LLM calls "
-             + of_limit(std::to_string(summary.llm_calls), steps) + "  tool calls " + std::to_string(summary.tool_calls));
+  put(out, "cost " + of_limit(to_string(summary.total_cost), money) + "  time " + of_limit(duration_text(summary.owned_us), time)
+               + "  LLM calls " + of_limit(std::to_string(summary.llm_calls), steps) + "  tool calls "
+               + std::to_string(summary.tool_calls));
   std::string trouble;
   const auto add = [&](std::int64_t n, const char* one, const char* many) {
     if (n > 0)
@@ -385,8 +395,8 @@ std::string render_runs(const std::vector<store::run_row>& rows, std::int64_t no
     tone as = tone::plain;
     if (n > 0) {
       const auto& row = rows[n - 1];
-      as = row.status == run_status::completed ? tone::good
-           : is_interrupted(row)               ? tone::notable
+      as = row.status == run_status::completed                                     ? tone::good
+           : is_interrupted(row)                                                   ? tone::notable
            : row.status == run_status::failed || row.status == run_status::aborted ? tone::bad
                                                                                    : tone::plain;
     }

@@ -47,8 +47,13 @@ TROUPE_TEST("times are relative and readable") {
 }
 
 TROUPE_TEST("an event's line tells when, who, what and for how much") {
-  CHECK_EQ(shown(llm_responded{.step_id = "s", .provider = "openai", .model = "gpt", .message = say("", {{"c", "grep", "{}"}, {"d", "read_file", "{}"}}),
-                               .usage = {812, 0, 0, 40}, .cost = usd{3'100}, .duration_us = 1'200'000},
+  CHECK_EQ(shown(llm_responded{.step_id = "s",
+                               .provider = "openai",
+                               .model = "gpt",
+                               .message = say("", {{"c", "grep", "{}"}, {"d", "read_file", "{}"}}),
+                               .usage = {812, 0, 0, 40},
+                               .cost = usd{3'100},
+                               .duration_us = 1'200'000},
                  "research", "researcher"),
            "  +1:02.345  research [researcher] openai/gpt answered, 812 + 40 tokens, $0.0031, 1.2 s; calls grep, read_file\n");
   CHECK_EQ(shown(run_started{.workflow = "report", .total_tasks = 1}, "", ""), "  +1:02.345  run started: workflow report, 1 task\n");
@@ -62,30 +67,36 @@ TROUPE_TEST("what went wrong, and what was done about it, stands there in words"
     std::vector<std::string> words;
   };
   const std::vector<row> rows{
-    {llm_failed{.provider = "p", .model = "m", .reason = "llm_rate_limited", .http_status = 429, .message = "slow down", .next = "retry", .wait_ms = 1500},
-     {"FAILED", "llm_rate_limited", "429", "RETRY in 1.5 s", "slow down"}},
-    {llm_failed{.reason = "x", .charged = usd{5'000'000}, .next = "fail_over"}, {"FAIL-OVER", "$5.00 charged"}},
-    {llm_failed_over{.from = "a/b", .to = "c/d", .reason = "exhausted"}, {"FAIL-OVER from a/b to c/d: exhausted"}},
-    {breaker_changed{"p", "m", "open"}, {"CIRCUIT BREAKER of p/m is open"}},
-    {tool_started{.tool = "grep", .arguments = {{"p", "x"}}, .attempt = 2}, {"RETRY of tool grep (attempt 2)", R"({"p":"x"})"}},
-    {tool_started{.tool = "ripgrep", .attempt = 3, .instead_of = "grep"}, {"ALTERNATIVE ripgrep instead of grep"}},
-    {tool_failed{.tool = "grep", .error = "exit status 2", .next = "alternative"}, {"FAILED", "ALTERNATIVE", "exit status 2"}},
-    {tool_finished{.status = tool_status::not_started, .text = "no such tool"}, {"REFUSED", "no such tool"}},
-    {tool_finished{.tool = "grep", .status = tool_status::timed_out}, {"FAILED as timed_out"}},
-    {agent_crashed{"a/2", "exception", 1}, {"CRASHED: a/2", "exception"}},
-    {agent_restarted{"a/2", "root", 1, 0}, {"RESTARTED: a/2 by supervisor root"}},
-    {contract_violated{1, {"/facts: missing"}}, {"CONTRACT broken, REPAIR 1", "/facts: missing"}},
-    {contract_violated{0, {}}, {"not asked again"}},
-    {task_retried{2, "quality"}, {"RETRY of the task, attempt 2"}},
-    {task_finished{.status = task_status::loop, .reason = "loop", .error = "looping"}, {"FAILED as loop: looping"}},
-    {run_finished{run_status::aborted, "budget_exceeded", nullptr}, {"ABORTED: budget_exceeded"}},
-    {run_interrupted{"SIGINT"}, {"INTERRUPTED: SIGINT"}},
-    {run_resumed{.owned_before_ms = 2000, .added_money = usd{2'000'000}}, {"RESUMED after 2.0 s, $2.00 added"}},
-    {budget_warned{"run", limit_kind::steps, 80}, {"BUDGET of run: 80 % of its steps"}},
-    {budget_refused{"run", limit_kind::money, "no"}, {"REFUSED"}},
-    {outcome_unknown{"s1#1", usd{10'000}}, {"OUTCOME UNKNOWN of s1#1", "$0.01"}},
-    {usage_rejected{"s", "absurd"}, {"USAGE REJECTED", "absurd"}},
-    {max_tokens_lowered{"s", 4096, 300}, {"max_tokens lowered from 4096 to 300"}}};
+      {llm_failed{.provider = "p",
+                  .model = "m",
+                  .reason = "llm_rate_limited",
+                  .http_status = 429,
+                  .message = "slow down",
+                  .next = "retry",
+                  .wait_ms = 1500},
+       {"FAILED", "llm_rate_limited", "429", "RETRY in 1.5 s", "slow down"}},
+      {llm_failed{.reason = "x", .charged = usd{5'000'000}, .next = "fail_over"}, {"FAIL-OVER", "$5.00 charged"}},
+      {llm_failed_over{.from = "a/b", .to = "c/d", .reason = "exhausted"}, {"FAIL-OVER from a/b to c/d: exhausted"}},
+      {breaker_changed{"p", "m", "open"}, {"CIRCUIT BREAKER of p/m is open"}},
+      {tool_started{.tool = "grep", .arguments = {{"p", "x"}}, .attempt = 2}, {"RETRY of tool grep (attempt 2)", R"({"p":"x"})"}},
+      {tool_started{.tool = "ripgrep", .attempt = 3, .instead_of = "grep"}, {"ALTERNATIVE ripgrep instead of grep"}},
+      {tool_failed{.tool = "grep", .error = "exit status 2", .next = "alternative"}, {"FAILED", "ALTERNATIVE", "exit status 2"}},
+      {tool_finished{.status = tool_status::not_started, .text = "no such tool"}, {"REFUSED", "no such tool"}},
+      {tool_finished{.tool = "grep", .status = tool_status::timed_out}, {"FAILED as timed_out"}},
+      {agent_crashed{"a/2", "exception", 1}, {"CRASHED: a/2", "exception"}},
+      {agent_restarted{"a/2", "root", 1, 0}, {"RESTARTED: a/2 by supervisor root"}},
+      {contract_violated{1, {"/facts: missing"}}, {"CONTRACT broken, REPAIR 1", "/facts: missing"}},
+      {contract_violated{0, {}}, {"not asked again"}},
+      {task_retried{2, "quality"}, {"RETRY of the task, attempt 2"}},
+      {task_finished{.status = task_status::loop, .reason = "loop", .error = "looping"}, {"FAILED as loop: looping"}},
+      {run_finished{run_status::aborted, "budget_exceeded", nullptr}, {"ABORTED: budget_exceeded"}},
+      {run_interrupted{"SIGINT"}, {"INTERRUPTED: SIGINT"}},
+      {run_resumed{.owned_before_ms = 2000, .added_money = usd{2'000'000}}, {"RESUMED after 2.0 s, $2.00 added"}},
+      {budget_warned{"run", limit_kind::steps, 80}, {"BUDGET of run: 80 % of its steps"}},
+      {budget_refused{"run", limit_kind::money, "no"}, {"REFUSED"}},
+      {outcome_unknown{"s1#1", usd{10'000}}, {"OUTCOME UNKNOWN of s1#1", "$0.01"}},
+      {usage_rejected{"s", "absurd"}, {"USAGE REJECTED", "absurd"}},
+      {max_tokens_lowered{"s", 4096, 300}, {"max_tokens lowered from 4096 to 300"}}};
   for (const auto& r : rows)
     for (const auto& word : r.words)
       CHECK(has(shown(r.body), word));
@@ -95,17 +106,23 @@ TROUPE_TEST("text from outside cannot move the cursor, hide, or break a line") {
   const std::string hostile = "\x1b[2J\x1b]0;pwned\x07 a\r\nb\x7f \xC2\x9B \xE2\x80\xAE evil \xE2\x80\x8B \xF3\xA0\x81\x81 \xFF\xC3";
   const auto safe = printable(hostile, 1000);
   CHECK_EQ(safe, "\\x1b[2J\\x1b]0;pwned\\x07 a\\r\\nb\\x7f \\x9b \\u{202e} evil \\u{200b} \\u{e0041} \xEF\xBF\xBD\xEF\xBF\xBD");
-  for (const auto& text : {shown(tool_finished{.tool = hostile, .text = hostile}), shown(message_injected{hostile, hostile}, hostile, hostile),
-                           shown(llm_responded{.provider = hostile, .message = say(hostile, {{"c", hostile, hostile}})})}) {
+  for (const auto& text :
+       {shown(tool_finished{.tool = hostile, .text = hostile}), shown(message_injected{hostile, hostile}, hostile, hostile),
+        shown(llm_responded{.provider = hostile, .message = say(hostile, {{"c", hostile, hostile}})})}) {
     CHECK_EQ(std::count(text.begin(), text.end(), '\n'), 1);
     CHECK(text.find('\x1b') == std::string::npos && text.find('\r') == std::string::npos && text.find("\xE2\x80\xAE") == std::string::npos);
   }
-  CHECK_EQ(printable("e\xCC\x81 and " + [] {
-    std::string marks;
-    for (int i = 0; i < 100; ++i)
-      marks += "\xCC\x81";
-    return marks;
-  }(), 100).size(), 8u + 8u);
+  CHECK_EQ(printable(
+               "e\xCC\x81 and " +
+                   [] {
+                     std::string marks;
+                     for (int i = 0; i < 100; ++i)
+                       marks += "\xCC\x81";
+                     return marks;
+                   }(),
+               100)
+               .size(),
+           8u + 8u);
 }
 
 TROUPE_TEST("no line is longer than the terminal is wide") {
@@ -132,9 +149,10 @@ TROUPE_TEST("colour is asked for, and never the only sign") {
 }
 
 TROUPE_TEST("a timeline has a head, a line an event, what is waited for, and the result") {
-  std::vector<event_ptr> events{at(0, run_started{.workflow = "report", .tenant = "acme", .budget = {usd{5'000'000}, std::chrono::minutes(5), 50}, .total_tasks = 2}),
-                                at(10, task_started{}, "research", "researcher"),
-                                at(20, llm_requested{.step_id = "s1", .provider = "p", .model = "m"}, "research", "researcher")};
+  std::vector<event_ptr> events{
+      at(0, run_started{.workflow = "report", .tenant = "acme", .budget = {usd{5'000'000}, std::chrono::minutes(5), 50}, .total_tasks = 2}),
+      at(10, task_started{}, "research", "researcher"),
+      at(20, llm_requested{.step_id = "s1", .provider = "p", .model = "m"}, "research", "researcher")};
   const auto rendered = [&] {
     metrics::run_fold fold;
     for (const auto& e : events)

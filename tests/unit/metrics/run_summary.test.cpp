@@ -33,31 +33,35 @@ message_ptr say(std::string text) {
 }
 
 run_started start(std::int64_t tasks = 2) {
-  return {.workflow = "report", .tenant = "default", .input = json::object(), .budget = {usd{5'000'000}, std::chrono::minutes(5), 50},
+  return {.workflow = "report",
+          .tenant = "default",
+          .input = json::object(),
+          .budget = {usd{5'000'000}, std::chrono::minutes(5), 50},
           .total_tasks = tasks};
 }
 
 script two_tasks() {
   script s;
   s.add(start())
-    .add(task_started{}, "research", "researcher")
-    .add(llm_requested{.step_id = "s1", .worst_case = usd{90'000}}, "research", "researcher")
-    .add(llm_failed{.step_id = "s1", .reason = "llm_rate_limited", .http_status = 429, .counted = false}, "research", "researcher")
-    .add(llm_requested{.step_id = "s1", .request = 2, .worst_case = usd{90'000}}, "research", "researcher")
-    .add(llm_responded{.step_id = "s1", .request = 2, .message = say(""), .usage = {100, 40, 7, 20}, .cost = usd{3'000}}, "research", "researcher")
-    .add(tool_started{.call_id = "c1", .tool = "grep"}, "research", "researcher")
-    .add(tool_failed{.call_id = "c1", .tool = "grep", .next = "alternative"}, "research", "researcher")
-    .add(tool_started{.call_id = "c1", .tool = "ripgrep", .attempt = 2, .instead_of = "grep"}, "research", "researcher")
-    .add(tool_finished{.call_id = "c1", .tool = "ripgrep", .text = "x"}, "research", "researcher")
-    .add(tool_finished{.call_id = "c2", .status = tool_status::not_started, .text = "refused"}, "research", "researcher")
-    .add(llm_requested{.step_id = "s2"}, "research", "researcher")
-    .add(llm_responded{.step_id = "s2", .message = say("{}"), .usage = {200, 0, 0, 30}, .cost = usd{1'000}}, "research", "researcher")
-    .add(task_finished{.output = {{"facts", json::array()}}}, "research", "researcher")
-    .add(task_started{}, "write", "writer")
-    .add(llm_requested{.step_id = "s3"}, "write", "writer")
-    .add(llm_responded{.step_id = "s3", .message = say("done"), .usage = {10, 0, 0, 5}, .cost = usd{8'300}}, "write", "writer")
-    .add(task_finished{.output = "done"}, "write", "writer")
-    .add(run_finished{.result = "done"});
+      .add(task_started{}, "research", "researcher")
+      .add(llm_requested{.step_id = "s1", .worst_case = usd{90'000}}, "research", "researcher")
+      .add(llm_failed{.step_id = "s1", .reason = "llm_rate_limited", .http_status = 429, .counted = false}, "research", "researcher")
+      .add(llm_requested{.step_id = "s1", .request = 2, .worst_case = usd{90'000}}, "research", "researcher")
+      .add(llm_responded{.step_id = "s1", .request = 2, .message = say(""), .usage = {100, 40, 7, 20}, .cost = usd{3'000}}, "research",
+           "researcher")
+      .add(tool_started{.call_id = "c1", .tool = "grep"}, "research", "researcher")
+      .add(tool_failed{.call_id = "c1", .tool = "grep", .next = "alternative"}, "research", "researcher")
+      .add(tool_started{.call_id = "c1", .tool = "ripgrep", .attempt = 2, .instead_of = "grep"}, "research", "researcher")
+      .add(tool_finished{.call_id = "c1", .tool = "ripgrep", .text = "x"}, "research", "researcher")
+      .add(tool_finished{.call_id = "c2", .status = tool_status::not_started, .text = "refused"}, "research", "researcher")
+      .add(llm_requested{.step_id = "s2"}, "research", "researcher")
+      .add(llm_responded{.step_id = "s2", .message = say("{}"), .usage = {200, 0, 0, 30}, .cost = usd{1'000}}, "research", "researcher")
+      .add(task_finished{.output = {{"facts", json::array()}}}, "research", "researcher")
+      .add(task_started{}, "write", "writer")
+      .add(llm_requested{.step_id = "s3"}, "write", "writer")
+      .add(llm_responded{.step_id = "s3", .message = say("done"), .usage = {10, 0, 0, 5}, .cost = usd{8'300}}, "write", "writer")
+      .add(task_finished{.output = "done"}, "write", "writer")
+      .add(run_finished{.result = "done"});
   return s;
 }
 
@@ -137,7 +141,9 @@ TROUPE_TEST("the duration is the owners' time, without what passed between them"
   script s;
   s.add(start()).add(task_started{}, "t", "a").add(run_interrupted{"SIGINT"}); // 2 s
   CHECK_EQ(s.fold().owned_us, 2'000'000);
-  s.add(run_resumed{.owned_before_ms = 2'000}, {}, {}, 3'600'000'000).add(task_finished{}, "t", "a").add(run_finished{}); // an hour later: 2 s
+  s.add(run_resumed{.owned_before_ms = 2'000}, {}, {}, 3'600'000'000)
+      .add(task_finished{}, "t", "a")
+      .add(run_finished{}); // an hour later: 2 s
   CHECK_EQ(s.fold().owned_us, 4'000'000);
   CHECK_EQ(json(result_document(s.fold())["duration_seconds"]), json(4.0));
   s.add(message_injected{}, {}, {}, -7'000'000'000); // a clock that jumps
@@ -147,9 +153,9 @@ TROUPE_TEST("the duration is the owners' time, without what passed between them"
 TROUPE_TEST("a run that is resumed is running again, with the budget that was added") {
   script s;
   s.add(start(1))
-    .add(task_started{}, "t", "a")
-    .add(task_finished{.status = task_status::budget_exceeded, .reason = "budget_exceeded", .output = "half"}, "t", "a")
-    .add(run_finished{run_status::aborted, "budget_exceeded", "half"});
+      .add(task_started{}, "t", "a")
+      .add(task_finished{.status = task_status::budget_exceeded, .reason = "budget_exceeded", .output = "half"}, "t", "a")
+      .add(run_finished{run_status::aborted, "budget_exceeded", "half"});
   auto sum = s.fold();
   CHECK_EQ(json(result_document(sum)["reason"]), json("budget_exceeded"));
   CHECK_EQ(sum.completed_tasks, 0);
@@ -179,7 +185,8 @@ TROUPE_TEST("a for_each task has a row an element, in their order, each with wha
   cost("sections[2]/check", 5);
   s.add(task_finished{.output = "c"}, "sections[2]", "writer").add(task_finished{.output = "a"}, "sections[0]", "writer");
   s.add(task_finished{.status = task_status::error, .reason = "llm_timeout", .error = "no answer"}, "sections[1]", "writer");
-  s.add(task_finished{.status = task_status::error, .reason = "llm_timeout", .output = json::array({"a", nullptr, "c"})}, "sections", "writer");
+  s.add(task_finished{.status = task_status::error, .reason = "llm_timeout", .output = json::array({"a", nullptr, "c"})}, "sections",
+        "writer");
   const auto document = result_document(s.fold());
   CHECK_EQ(document["results"].size(), 1u);
   const auto& row = document["results"][0];
@@ -224,7 +231,8 @@ TROUPE_TEST("amounts that nobody can have meant neither wrap around nor take any
   const auto most = std::numeric_limits<std::int64_t>::max();
   s.add(start());
   for (int i = 0; i < 3; ++i)
-    s.add(llm_responded{.step_id = std::to_string(i), .message = nullptr, .usage = {most, most, most, -9}, .cost = usd{i == 1 ? -5 : most}}, "t", "a");
+    s.add(llm_responded{.step_id = std::to_string(i), .message = nullptr, .usage = {most, most, most, -9}, .cost = usd{i == 1 ? -5 : most}},
+          "t", "a");
   s.add(run_resumed{.owned_before_ms = most, .added_money = usd{most}, .added_steps = most, .added_time_ms = most});
   const auto sum = s.fold();
   CHECK_EQ(sum.total_cost, usd{most});

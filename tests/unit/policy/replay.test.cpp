@@ -18,7 +18,7 @@ struct script {
     if (!events.empty())
       now_us += after_us;
     events.push_back(std::make_shared<const event>(
-      event{static_cast<std::int64_t>(events.size()) + 1, now_us, "r", std::move(task), std::move(agent), std::move(body)}));
+        event{static_cast<std::int64_t>(events.size()) + 1, now_us, "r", std::move(task), std::move(agent), std::move(body)}));
     return *this;
   }
   task_history task() const { return rebuild(events); }
@@ -43,10 +43,18 @@ std::string told(const conversation& messages) {
     if (!out.empty())
       out += ' ';
     switch (m->from) {
-    case role::assistant: out += "A:" + m->text + "(" + std::to_string(m->tool_calls.size()) + ")"; break;
-    case role::tool: out += std::string(m->is_error ? "E:" : "T:") + m->tool_call_id + "=" + m->text; break;
-    case role::user: out += "U:" + m->text; break;
-    case role::system: out += "S"; break;
+    case role::assistant:
+      out += "A:" + m->text + "(" + std::to_string(m->tool_calls.size()) + ")";
+      break;
+    case role::tool:
+      out += std::string(m->is_error ? "E:" : "T:") + m->tool_call_id + "=" + m->text;
+      break;
+    case role::user:
+      out += "U:" + m->text;
+      break;
+    case role::system:
+      out += "S";
+      break;
     }
   }
   return out;
@@ -141,13 +149,12 @@ TROUPE_TEST("a request is unanswered until its response, its failure, or the wor
     event_body end;
     bool answered;
   };
-  const std::vector<row> rows{
-    {"a response", answer("s1", say("x")), true},
-    {"a failure", llm_failed{.step_id = "s1"}, true},
-    {"outcome_unknown", outcome_unknown{.id = "s1#1", .charged = usd{7}}, true},
-    {"another request's failure", llm_failed{.step_id = "s1", .request = 2}, false},
-    {"another step's response", answer("s2", say("x")), false},
-    {"a crash", agent_crashed{}, false}};
+  const std::vector<row> rows{{"a response", answer("s1", say("x")), true},
+                              {"a failure", llm_failed{.step_id = "s1"}, true},
+                              {"outcome_unknown", outcome_unknown{.id = "s1#1", .charged = usd{7}}, true},
+                              {"another request's failure", llm_failed{.step_id = "s1", .request = 2}, false},
+                              {"another step's response", answer("s2", say("x")), false},
+                              {"a crash", agent_crashed{}, false}};
   for (const auto& r : rows) {
     IN_ROW(r.name);
     auto s = begun();
@@ -163,7 +170,9 @@ TROUPE_TEST("a history stays well formed whatever was recorded twice, late, or n
   auto s = begun();
   s.add(answer("s1", say("a", {"c1", "c1", "c2"})));
   s.add(tool_finished{.call_id = "ghost", .text = "?"});
-  s.add(tool_finished{.call_id = "c1", .text = "1"}).add(tool_finished{.call_id = "c1", .text = "2"}).add(tool_finished{.call_id = "c1", .text = "3"});
+  s.add(tool_finished{.call_id = "c1", .text = "1"})
+      .add(tool_finished{.call_id = "c1", .text = "2"})
+      .add(tool_finished{.call_id = "c1", .text = "3"});
   s.add(answer("s1", say("late twin"))); // a hedged request's second answer
   s.add(answer("s2", nullptr));
   s.add(answer("s3", say("b")));
@@ -172,7 +181,11 @@ TROUPE_TEST("a history stays well formed whatever was recorded twice, late, or n
 
 TROUPE_TEST("events of other tasks are ignored, and by_task sorts them apart") {
   script s;
-  s.add(run_started{}, "", "").add(task_started{}, "t").add(task_started{.items = 2}, "u").add(answer("s", say("x")), "t").add(answer("s", say("y")), "u[1]");
+  s.add(run_started{}, "", "")
+      .add(task_started{}, "t")
+      .add(task_started{.items = 2}, "u")
+      .add(answer("s", say("x")), "t")
+      .add(answer("s", say("y")), "u[1]");
   task_fold fold("t");
   for (const auto& e : s.events)
     fold.apply(*e);
@@ -248,7 +261,11 @@ TROUPE_TEST("taking a run up again without getting anywhere is counted, until so
   script s;
   s.add(run_started{}, "", "");
   CHECK_EQ(s.run().idle_resumes, 0);
-  s.add(run_resumed{}, "", "").add(outcome_unknown{.id = "x#1"}).add(run_interrupted{"SIGINT"}, "", "").add(run_resumed{}, "", "").add(run_resumed{}, "", "");
+  s.add(run_resumed{}, "", "")
+      .add(outcome_unknown{.id = "x#1"})
+      .add(run_interrupted{"SIGINT"}, "", "")
+      .add(run_resumed{}, "", "")
+      .add(run_resumed{}, "", "");
   CHECK_EQ(s.run().idle_resumes, 3);
   CHECK(!s.run().interrupted);
   s.add(llm_requested{.step_id = "s1"});
