@@ -2,11 +2,9 @@
 // What an answer must be (SEMANTICS 5): a JSON Schema and any of min_length, max_length, matches, not_matches, must_mention.
 // The part that is pure: `command`, the reviewer and the human are asked by whoever holds the contract.
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -16,10 +14,6 @@
 #include "troupe/schema/schema.hpp"
 
 namespace troupe {
-
-/// Parses untrusted JSON: nothing deeper than `max_depth` (its destructor and copies recurse), no exceptions.
-/// `invalid_argument` says at which byte and why.
-expected<json> parse_bounded(std::string_view text, std::size_t max_depth = schema::max_value_depth);
 
 /// What became of an answer: the output that is kept (a JSON value where the contract has a schema, else a string), or what is
 /// wrong with it. Violations of the text rules have the pointer "".

@@ -25,10 +25,11 @@ public:
   /// `invalid_argument` with the offset in bytes, for unclosed braces, an empty path or segment, and what is no path.
   static expected<text_template> parse(std::string_view text);
 
-  /// The text with each path replaced: a string as it is, anything else as compact JSON, an absent one or null-less nothing as "".
+  /// The text with each path replaced: a string as it is, anything else as compact JSON, an absent one as "".
   std::string render(const nlohmann::json& scope) const;
 
-  /// As `render`, but nullopt where the template is exactly one path and the scope does not have it: the argument is dropped.
+  /// As `render`, but nullopt where the template is exactly one path and the scope does not have it, or has null there (how
+  /// models leave out an argument that a strict schema makes them name): the argument is dropped.
   std::optional<std::string> render_argument(const nlohmann::json& scope) const;
 
   /// The value itself where the template is exactly one path (null when absent), else the rendered text. For `for_each`,

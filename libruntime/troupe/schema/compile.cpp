@@ -27,8 +27,8 @@ constexpr std::array<std::pair<std::string_view, std::uint8_t>, 7> type_names = 
 }};
 
 // Keywords of the specification that assert nothing, or stand elsewhere.
-constexpr std::array<std::string_view, 60> known_keywords = {
-  "$schema", "$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef", "$defs", "$comment", "$vocabulary", "definitions", "allOf", "anyOf", "oneOf",
+constexpr std::array<std::string_view, 61> known_keywords = {
+  "$schema", "$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef", "$defs", "$comment", "$vocabulary", "definitions", "dependencies", "allOf", "anyOf", "oneOf",
   "not", "if", "then", "else", "dependentSchemas", "prefixItems", "items", "contains", "properties", "patternProperties", "additionalProperties",
   "propertyNames", "unevaluatedItems", "unevaluatedProperties", "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum", "minimum",
   "exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties",
@@ -37,8 +37,7 @@ constexpr std::array<std::string_view, 60> known_keywords = {
 };
 
 /// Assertions of other drafts: ignoring them, as the specification has it, would pass what their author meant to refuse.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> old_keywords = {{
-  {"dependencies", "dependentRequired or dependentSchemas"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> old_keywords = {{
   {"additionalItems", "items beside prefixItems"},
   {"$recursiveRef", "$dynamicRef"},
   {"divisibleBy", "multipleOf"},
@@ -81,6 +80,7 @@ private:
   void strings(node& made, const json& schema, trail::step place);
   void arrays(node& made, const json& schema, std::uint32_t resource, trail::step place);
   void objects(node& made, const json& schema, std::uint32_t resource, trail::step place);
+  void dependencies(object_rules& rules, const json& schema, std::uint32_t resource, trail::step place);
   void in_place(node_id id, node& made, const json& schema, std::uint32_t resource, trail::step place);
   void unknown_keywords(const json& schema, trail::step place);
 
@@ -341,8 +341,9 @@ void compiler::objects(node& made, const json& schema, std::uint32_t resource, t
     rules.additional = one(schema, "additionalProperties", resource, place);
     rules.names = one(schema, "propertyNames", resource, place);
     rules.dependent_schemas = named(schema, "dependentSchemas", resource, place);
+    dependencies(rules, schema, resource, place);
     any = !rules.properties.empty() || !rules.patterns.empty() || rules.additional != no_node || rules.names != no_node
-          || !rules.dependent_schemas.empty();
+          || !rules.dependent_schemas.empty() || !rules.dependent_required.empty();
   }
   if (uses.validation) {
     rules.min_properties = count(schema, "minProperties", place).value_or(0);
@@ -360,6 +361,25 @@ void compiler::objects(node& made, const json& schema, std::uint32_t resource, t
   }
   if (any)
     made.object = std::make_unique<object_rules>(std::move(rules));
+}
+
+/// Draft 7's `dependencies`, which many a tool still declares and the 2020-12 metaschema still describes: a list is
+/// dependentRequired, a schema is dependentSchemas.
+void compiler::dependencies(object_rules& rules, const json& schema, std::uint32_t resource, trail::step place) {
+  const auto found = schema.find("dependencies");
+  if (found == schema.end())
+    return;
+  if (!found->is_object()) {
+    problem(place, "dependencies", "dependencies must be an object of lists of property names, or schemas");
+    return;
+  }
+  const auto below = registry_.places().below(place, "dependencies");
+  for (auto entry = found->begin(); entry != found->end(); ++entry) {
+    if (entry->is_array())
+      rules.dependent_required.emplace_back(entry.key(), names(*entry, entry.key(), below));
+    else
+      rules.dependent_schemas.emplace_back(entry.key(), compile(*entry, resource, registry_.places().below(below, entry.key())));
+  }
 }
 
 void compiler::in_place(node_id id, node& made, const json& schema, std::uint32_t resource, trail::step place) {
