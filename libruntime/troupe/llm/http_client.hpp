@@ -92,7 +92,7 @@ struct http_client_options {
   std::size_t shards = 1;
   std::size_t shard_fill = 128;
   std::size_t idle_connections = 1'024; ///< kept open, for each shard
-  std::string ca_file;                  ///< PEM; empty: the system's. Verification itself cannot be turned off
+  std::string ca_file{};                ///< PEM; empty: the system's. Verification itself cannot be turned off
   std::string user_agent = "troupe";
 };
 
