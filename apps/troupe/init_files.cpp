@@ -4,7 +4,7 @@ namespace troupe::cli {
 
 namespace {
 
-constexpr const char* config_text = R"(# A company of two agents. Check it: troupe validate troupe.yaml
+constexpr const char* config_text = R"yaml(# A company of two agents. Check it: troupe validate troupe.yaml
 version: 1
 
 providers:
@@ -62,9 +62,9 @@ workflows:
         agent: greeter
         instruction: "Greet {{ input.name }}. Known: {{ tasks.look.output }}"
     result: "{{ tasks.greet.output }}"
-)";
+)yaml";
 
-constexpr const char* script_text = R"(# What the rehearsal answers: rules tried in order, the first that matches. See docs/rehearsals.md.
+constexpr const char* script_text = R"yaml(# What the rehearsal answers: rules tried in order, the first that matches. See docs/rehearsals.md.
 version: 1
 rules:
   - when: { agent: reader, turn: 1 }
@@ -81,7 +81,7 @@ rules:
       name: { from: last, pattern: "Greet ([^.]+)\\." }
       fact: { from: last, pattern: "Known: (.+)" }
     reply: { text: "Hello {{ captured.name }}! I had a look around: {{ captured.fact }}" }
-)";
+)yaml";
 
 constexpr const char* welcome_text = "Welcome to Troupe. Agents live here, supervised and within their budget.\n";
 
