@@ -110,7 +110,7 @@ public:
   /// Ends a transfer: its `on_done` is called with `cancelled`, on the client's thread. Unknown and finished ids are ignored. Any thread.
   void cancel(http_id id);
 
-  /// Transfers that were submitted and have not called `on_done` yet.
+  /// Transfers whose `on_done` has not been called yet; one that is being called does not count.
   std::size_t in_flight() const;
 
 private:
