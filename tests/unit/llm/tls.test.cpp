@@ -24,7 +24,7 @@ http_result fetch(http_client& client, const std::string& url, const std::string
   request.url = url;
   request.method = method;
   request.body = std::move(body);
-  request.timeout = 10s;
+  request.timeout = 60s;
   request.on_done = [&](http_result result) { promise.set_value(std::move(result)); };
   client.submit(std::move(request));
   return promise.get_future().get();
@@ -41,7 +41,8 @@ struct tls_server {
       return;
     folder = name;
     certificate = folder + "/cert.pem";
-    const auto make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout "
+    const auto make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext "
+                      "subjectAltName=IP:127.0.0.1 -keyout "
                       + folder + "/key.pem -out " + certificate + " 2>/dev/null >/dev/null && command -v node >/dev/null";
     if (std::system(make.c_str()) != 0)
       return;
@@ -66,7 +67,9 @@ struct tls_server {
     options.ca_file = certificate;
     return options;
   }
-  std::string url(const std::string& path, const std::string& host = "127.0.0.1") const { return "https://" + host + ":" + std::to_string(port) + path; }
+  std::string url(const std::string& path, const std::string& host = "127.0.0.1") const {
+    return "https://" + host + ":" + std::to_string(port) + path;
+  }
 };
 
 } // namespace
