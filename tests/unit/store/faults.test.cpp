@@ -46,6 +46,10 @@ public:
     static std::atomic<int> code{SQLITE_OK};
     return code;
   }
+  static std::atomic<int>& syncs() {
+    static std::atomic<int> count{0};
+    return count;
+  }
 
 private:
   static sqlite3_vfs*& real() {
@@ -72,6 +76,7 @@ private:
         return write_code() != SQLITE_OK ? write_code().load() : real_of(to)->xWrite(to, bytes, size, at);
       };
       kind->second.mine.xSync = [](sqlite3_file* of, int how) {
+        ++syncs();
         return sync_code() != SQLITE_OK ? sync_code().load() : real_of(of)->xSync(of, how);
       };
     }
@@ -123,6 +128,19 @@ TROUPE_TEST("a full disk fails what it must, and the same events are taken once 
     CHECK_EQ(journal->read_run("r")->size(), 4u);
     CHECK_EQ(journal->stats().failures, 4u);
   }
+}
+
+TROUPE_TEST("each acknowledged commit was synced to the disk first, and once") {
+  faulty_disk disk;
+  temporary_folder folder;
+  auto journal = opened(folder / "j.db");
+  REQUIRE(append(*journal, run_of("r", 1, 1)).has_value());
+  const int before = faulty_disk::syncs();
+  for (std::int64_t seq = 2; seq <= 11; ++seq) {
+    REQUIRE(append(*journal, run_of("r", seq, seq)).has_value());
+    CHECK_EQ(faulty_disk::syncs() - before, seq - 1);
+  }
+  CHECK_EQ(journal->stats().commits, 11u);
 }
 
 TROUPE_TEST("after a sync that was refused nothing is promised until the journal is opened anew") {
