@@ -21,7 +21,8 @@ if(TROUPE_MOLD)
 endif()
 
 function(troupe_target target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+    -Wno-missing-field-initializers) # designated initialisers: members have defaults
   if(TROUPE_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()

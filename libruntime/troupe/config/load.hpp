@@ -41,12 +41,12 @@ struct load_result {
 
 /// Reads and checks a file and what it includes. `path` stands in messages as given. Blocking (file I/O), any thread, never throws.
 /// A file that cannot be read is a problem like any other.
-load_result load(const std::string& path, const environment& environment = process_environment(), const file_access& files = real_files());
+load_result load(const std::string& path, const environment& variables = process_environment(), const file_access& files = real_files());
 
 /// The configuration of a stored document (`configuration::source`), so that a run goes on with the one that it started with: `file` is
 /// what `configuration::file` was. Environment variables are read anew (secrets are not stored); files are not looked at.
 /// `invalid_argument` with all problems, one a line.
-expected<configuration> resolve(const json& source, const std::string& file, const environment& environment = process_environment());
+expected<configuration> resolve(const json& source, const std::string& file, const environment& variables = process_environment());
 
 /// The text of config/troupe.schema.json, built into the program.
 std::string_view schema_text();

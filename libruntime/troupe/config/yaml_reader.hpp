@@ -21,8 +21,8 @@ struct read_limits {
 
 enum class text_format {
   automatic, ///< JSON where it begins with `{` or `[` and is JSON; else YAML
-  yaml,
-  json
+  as_yaml,
+  as_json
 };
 
 /// JSON for a name that ends in `.json`, automatic for all others.
@@ -31,7 +31,8 @@ text_format format_of(std::string_view file_name);
 /// Reads one document. What is wrong is added to `problems` under `name`: everything that is not printable UTF-8, NUL (also escaped),
 /// tabs as indentation, several documents, duplicate keys, keys that are no scalars, merge keys (`<<`), tags outside of the core
 /// schema, `.inf` and `.nan`, cycles, and whatever the syntax forbids. Integers beyond 64 bits become doubles, as in JSON. Several
-/// problems may come from one text; the document is usable only when none came. An empty text is a null value without a problem.
+/// problems may come from one text; the value is what could be read around them, and null where nothing could. An empty text is null
+/// without a problem.
 /// Any thread, no I/O; time is linear in the text's length.
 located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format = text_format::automatic,
                            const read_limits& limits = {});

@@ -235,8 +235,9 @@ struct workflow_spec {
   limits budget{usd{5'000'000}, milliseconds{300'000}, 50};
   std::vector<task_spec> tasks;
   std::string result;                  ///< template; empty: the last task's output
+  std::string description;
 };
-BOOST_DESCRIBE_STRUCT(workflow_spec, (), (name, input_schema, budget, tasks, result))
+BOOST_DESCRIBE_STRUCT(workflow_spec, (), (name, input_schema, budget, tasks, result, description))
 
 struct journal_spec {
   std::string kind = "sqlite";
@@ -249,16 +250,80 @@ struct tenant_spec {
   std::string name;
   std::optional<usd> money;
   milliseconds per{86'400'000};
-  std::int64_t max_running = 0;
+  std::int64_t max_running = 0;        ///< 0: any number
+  std::optional<milliseconds> time;    ///< like `money`: in each period
+  std::optional<std::int64_t> steps;
 };
-BOOST_DESCRIBE_STRUCT(tenant_spec, (), (name, money, per, max_running))
+BOOST_DESCRIBE_STRUCT(tenant_spec, (), (name, money, per, max_running, time, steps))
+
+enum class notify_kind { webhook, slack, command };
+BOOST_DESCRIBE_ENUM(notify_kind, webhook, slack, command)
+
+/// One way to tell people. Addresses and keys that are secret are named by their environment variable.
+struct notify_spec {
+  notify_kind kind = notify_kind::webhook;
+  std::string url;                     ///< of webhook and slack: this or `url_env`
+  std::string url_env;
+  std::string secret_env;              ///< of webhook: the key of its signature
+  std::vector<std::string> command;
+};
+BOOST_DESCRIBE_STRUCT(notify_spec, (), (kind, url, url_env, secret_env, command))
 
 /// What happens to an action of each risk: "auto", "ask", or a number of approvals.
 struct checkpoint_spec {
   milliseconds timeout{300'000};
   std::map<std::string, std::int64_t> approvals{{"low", 0}, {"medium", 0}, {"high", 1}, {"critical", 1}}; ///< by risk; 0: auto
+  bool pause_clock = false;            ///< waiting does not count against the run's time
+  std::vector<notify_spec> notify;
 };
-BOOST_DESCRIBE_STRUCT(checkpoint_spec, (), (timeout, approvals))
+BOOST_DESCRIBE_STRUCT(checkpoint_spec, (), (timeout, approvals, pause_clock, notify))
+
+struct queue_spec {
+  std::string kind = "embedded";       ///< embedded redis sqs postgres
+  std::string url_env;
+  std::string region;                  ///< of sqs
+};
+BOOST_DESCRIBE_STRUCT(queue_spec, (), (kind, url_env, region))
+
+/// PEM files, absolute paths.
+struct tls_spec {
+  std::string cert;
+  std::string key;
+  std::string ca;
+};
+BOOST_DESCRIBE_STRUCT(tls_spec, (), (cert, key, ca))
+
+struct node_spec {
+  std::string name;                    ///< empty: the host's name and port
+  std::string listen;                  ///< address:port; empty: this process publishes nothing
+  std::vector<std::string> join;
+  std::optional<tls_spec> tls;
+};
+BOOST_DESCRIBE_STRUCT(node_spec, (), (name, listen, join, tls))
+
+struct api_spec {
+  std::string listen = "127.0.0.1:8080";
+  std::string token_env;
+  std::optional<tls_spec> tls;
+};
+BOOST_DESCRIBE_STRUCT(api_spec, (), (listen, token_env, tls))
+
+struct metrics_spec {
+  milliseconds retention{2'592'000'000}; ///< 30 days
+  std::string otlp_url_env;            ///< empty: no export
+};
+BOOST_DESCRIBE_STRUCT(metrics_spec, (), (retention, otlp_url_env))
+
+struct alert_spec {
+  std::string metric;                  ///< success_rate cost latency
+  std::string workflow;                ///< empty: all
+  double drop = 0.05;                  ///< of success_rate, absolute
+  double rise = 0.5;                   ///< of cost and latency, relative
+  milliseconds window{86'400'000};
+  milliseconds baseline{604'800'000};
+  std::vector<notify_spec> notify;
+};
+BOOST_DESCRIBE_STRUCT(alert_spec, (), (metric, workflow, drop, rise, window, baseline, notify))
 
 struct configuration {
   std::string file;                    ///< absolute path of the file that was read
@@ -273,6 +338,11 @@ struct configuration {
   journal_spec journal;
   std::map<std::string, tenant_spec> tenants;
   limits process_budget;               ///< top-level `budget`
+  queue_spec queue;
+  node_spec node;
+  api_spec api;
+  metrics_spec metrics;
+  std::vector<alert_spec> alerts;
   json source;                         ///< the merged document as it was read, without resolved secrets: a run keeps it
 };
 

@@ -46,6 +46,7 @@ struct run_summary {
   std::int64_t completed_tasks = 0, total_tasks = 0;
   usd total_cost;
   std::int64_t started_us = 0, finished_us = 0, last_us = 0; ///< UTC microseconds; finished 0: not yet
+  std::int64_t owned_us = 0;                                 ///< the run's time that its owners have used: `duration_seconds`
   std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0;
   std::int64_t steps = 0;
   token_usage tokens;

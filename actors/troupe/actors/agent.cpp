@@ -1,0 +1,421 @@
+#include "troupe/actors/agent.hpp"
+
+#include <stdexcept>
+
+#include "troupe/actors/context.hpp"
+#include "troupe/policy/contract.hpp"
+#include "troupe/policy/history.hpp"
+#include "troupe/policy/replay.hpp"
+#include "troupe/policy/tool_call.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+// A task: (restoring) --> asking the model <--> running its tools --> judging the answer --> answered
+//                              ^------------------- feedback ------------------'
+// Cancelled, or out of time: nothing new begins, and the task ends once nothing of it is under way.
+
+struct tool_slot {
+  tool_call call;
+  message_ptr result; ///< null: not there yet
+};
+
+struct work {
+  task_assignment assignment;
+  caf::typed_response_promise<task_result> asker;
+  const agent_spec* spec = nullptr;      ///< lives in the run's configuration
+  conversation messages;
+  std::vector<tool_slot> slots;          ///< of the last assistant message
+  std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
+  std::int64_t steps = 0;                ///< responses so far in this attempt
+  std::int64_t repairs = 0;
+  std::map<std::string, std::int64_t> calls_of;
+  std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
+  clock_point deadline;
+  bool recovering = false;               ///< the next request may have been made by the incarnation before
+};
+
+struct agent_state {
+  explicit agent_state(agent_actor::pointer) {}
+  static inline const char* name = "agent";
+  std::string member;
+  std::shared_ptr<const agent_peers> peers;
+  std::optional<work> task;
+  std::uint64_t generation = 0;          ///< of the task: what belongs to an earlier one is late
+  // What is made once an agent specification, not once a task.
+  std::shared_ptr<const configuration> prepared_for;
+  std::string prepared_agent;
+  std::optional<contract> must_hold;
+  tool_declarations declared;
+};
+
+using agent_self = agent_actor::stateful_pointer<agent_state>;
+
+void next_step(agent_self self);
+void judge(agent_self self, const std::string& text, finish_reason finish);
+
+work& task_of(agent_self self) {
+  return *state_of(self).task;
+}
+
+void record(agent_self self, std::vector<event_body>&& events) {
+  const auto& a = task_of(self).assignment;
+  tell(self, state_of(self).peers->journal, note{a.run->run_id, a.task, a.agent, std::move(events)});
+}
+
+message_ptr message_of(role from, std::string text, std::string call_id = {}, bool is_error = false) {
+  return std::make_shared<const chat_message>(chat_message{from, std::move(text), {}, std::move(call_id), is_error});
+}
+
+void finish(agent_self self, task_result&& result) {
+  auto& state = state_of(self);
+  result.task = state.task->assignment.task;
+  result.attempt = state.task->assignment.attempt;
+  auto asker = state.task->asker;
+  state.task.reset();
+  ++state.generation;
+  asker.deliver(std::move(result));
+}
+
+/// Ends a task that is being stopped, once nothing of it is under way. True when it has ended.
+bool stop_if_ending(agent_self self) {
+  auto& task = task_of(self);
+  if (!task.ending)
+    return false;
+  if (task.in_flight != 0)
+    return true;
+  const auto status = *task.ending;
+  const bool late = status == task_status::timeout;
+  finish(self, task_result{.status = status, .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"});
+  return true;
+}
+
+void begin_ending(agent_self self, task_status status) {
+  auto& state = state_of(self);
+  if (!state.task || state.task->ending)
+    return;
+  state.task->ending = status;
+  const auto& a = state.task->assignment;
+  const cancel_calls all{a.run->run_id, a.task};
+  tell(self, state.peers->gateway, all);
+  for (const auto& tool : state.task->spec->tools)
+    if (const auto host = state.peers->hosts.find(tool); host != state.peers->hosts.end())
+      tell(self, host->second, all);
+  stop_if_ending(self);
+}
+
+// --- tools ---------------------------------------------------------------------------------------------------------------------------------
+
+void slot_done(agent_self self, std::size_t index, message_ptr result) {
+  auto& task = task_of(self);
+  task.slots[index].result = std::move(result);
+  for (const auto& slot : task.slots)
+    if (!slot.result)
+      return;
+  for (auto& slot : task.slots)
+    task.messages.push_back(std::move(slot.result));
+  task.slots.clear();
+  if (!stop_if_ending(self))
+    next_step(self);
+}
+
+/// Nothing ran: the model is told what is wrong, and it costs no retry.
+void refuse(agent_self self, std::size_t index, std::string text) {
+  const auto& call = task_of(self).slots[index].call;
+  record(self, {tool_finished{call.id, {}, tool_status::not_started, text, 0}});
+  auto result = message_of(role::tool, std::move(text), call.id, true);
+  slot_done(self, index, std::move(result));
+}
+
+/// Why this call may not run, or its arguments.
+tl::expected<json, std::string> admissible(agent_self self, const tool_call& call, bool cut_off) {
+  auto& task = task_of(self);
+  const auto& tools = *state_of(self).peers->tools;
+  const auto& allowed = task.spec->tools;
+  const auto prepared = tools.prepared.find(call.name);
+  if (std::find(allowed.begin(), allowed.end(), call.name) == allowed.end())
+    return tl::unexpected(prepared != tools.prepared.end() ? policy::tool_not_allowed_text(call.name, allowed)
+                                                           : policy::unknown_tool_text(call.name, std::string(nearest_name(call.name, {allowed.begin(), allowed.end()}).value_or("")), allowed));
+  if (prepared == tools.prepared.end())
+    return tl::unexpected(policy::unknown_tool_text(call.name, {}, allowed));
+  auto arguments = tools::check_arguments(prepared->second, call.arguments);
+  if (!arguments)
+    return tl::unexpected(cut_off ? policy::arguments_not_json_text(call.name, arguments.error().message, true) : arguments.error().message);
+  const auto& spec = prepared->second.spec;
+  auto& calls = task.calls_of[call.name];
+  if (spec.max_calls > 0 && calls >= spec.max_calls)
+    return tl::unexpected(policy::max_calls_text(spec));
+  ++calls;
+  return std::move(*arguments);
+}
+
+void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
+  auto& state = state_of(self);
+  auto& task = task_of(self);
+  const auto& call = task.slots[index].call;
+  auto arguments = admissible(self, call, cut_off);
+  if (!arguments) {
+    refuse(self, index, std::move(arguments.error()));
+    return;
+  }
+  const auto& a = task.assignment;
+  invoke order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
+               .tool = call.name, .call_id = call.id, .arguments = std::move(*arguments), .deadline = task.deadline,
+               .agent_tools = task.spec->tools, .recovering = recovering};
+  ++task.in_flight;
+  const auto arrived = [self, index, generation = state.generation](std::string text, bool is_error) {
+    auto& now = state_of(self);
+    if (now.generation != generation || !now.task)
+      return;
+    --now.task->in_flight;
+    slot_done(self, index, message_of(role::tool, std::move(text), now.task->slots[index].call.id, is_error));
+  };
+  ask(self, state.peers->hosts.at(call.name), std::move(order))
+    .then([arrived](tool_answer& answer) { arrived(std::move(answer.text), answer.is_error); },
+          [arrived](const caf::error& reason) { arrived("The tool's host is gone: " + text_of(reason), true); });
+}
+
+/// All calls of one response at once; their results go back in the order asked. `known`: results that are recorded already.
+void run_tools(agent_self self, const chat_message& message, finish_reason finish, const conversation& known, bool recovering) {
+  auto& task = task_of(self);
+  task.slots.clear();
+  for (std::size_t i = 0; i < message.tool_calls.size(); ++i)
+    task.slots.push_back({message.tool_calls[i], i < known.size() ? known[i] : nullptr});
+  const auto count = task.slots.size();
+  const auto generation = state_of(self).generation;
+  for (std::size_t i = 0; i < count; ++i) {
+    // A refusal may complete the step, and with it the task.
+    if (state_of(self).generation != generation || !state_of(self).task || state_of(self).task->slots.size() != count)
+      return;
+    if (!task.slots[i].result)
+      start_slot(self, i, finish == finish_reason::length, recovering);
+  }
+}
+
+// --- the model -------------------------------------------------------------------------------------------------------------------------------
+
+void take_answer(agent_self self, const llm_answer& answer) {
+  auto& task = task_of(self);
+  --task.in_flight;
+  if (answer.crash)
+    throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
+  if (stop_if_ending(self))
+    return;
+  if (!answer.message) {
+    finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error,
+                             .limit_scope = answer.limit_scope, .fatal = answer.fatal});
+    return;
+  }
+  ++task.steps;
+  task.messages.push_back(answer.message);
+  if (answer.message->tool_calls.empty())
+    judge(self, answer.message->text, answer.finish);
+  else
+    run_tools(self, *answer.message, answer.finish, {}, false);
+}
+
+void next_step(agent_self self) {
+  auto& state = state_of(self);
+  auto& task = task_of(self);
+  const auto& a = task.assignment;
+  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent,
+                .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1), .model = task.spec->model,
+                .messages = task.messages, .tools = state.declared, .temperature = task.spec->temperature,
+                .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
+  ++task.in_flight;
+  ask(self, state.peers->gateway, std::move(order))
+    .then(
+      [self, generation = state.generation](const llm_answer& answer) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          take_answer(self, answer);
+      },
+      [self, generation = state.generation](const caf::error& reason) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          take_answer(self, llm_answer{.status = task_status::error, .reason = "internal", .error = "the gateway is gone: " + text_of(reason)});
+      });
+}
+
+// --- the answer --------------------------------------------------------------------------------------------------------------------------------
+
+/// Does the answer hold? Else the agent is asked again with what is wrong (SEMANTICS 5).
+void judge(agent_self self, const std::string& text, finish_reason finish_with) {
+  auto& task = task_of(self);
+  const auto& must_hold = state_of(self).must_hold;
+  contract_verdict verdict;
+  if (finish_with == finish_reason::length)
+    verdict.violations.push_back({"", "max_tokens", "the answer was cut off at " + std::to_string(task.spec->max_tokens) + " tokens; say it more briefly"});
+  else if (must_hold)
+    verdict = must_hold->check(text);
+  else
+    verdict.output = text;
+  if (verdict.accepted()) {
+    finish(self, task_result{.status = task_status::success, .output = std::move(verdict.output)});
+    return;
+  }
+  std::vector<std::string> words;
+  for (const auto& broken : verdict.violations)
+    words.push_back((broken.pointer.empty() ? "" : broken.pointer + ": ") + broken.message + " (" + broken.rule + ")");
+  const auto allowed = task.spec->output ? task.spec->output->retries : output_spec{}.retries;
+  if (task.repairs >= allowed) {
+    std::string all;
+    for (const auto& word : words)
+      all += (all.empty() ? "" : "; ") + word;
+    record(self, {contract_violated{0, std::move(words)}});
+    finish(self, task_result{.status = task_status::quality_failed, .reason = "contract", .error = "the answer does not hold: " + all, .output = text});
+    return;
+  }
+  auto feedback = feedback_text(verdict.violations, must_hold && must_hold->expects_json());
+  record(self, {contract_violated{++task.repairs, std::move(words)}, message_injected{feedback, "contract"}});
+  task.messages.push_back(message_of(role::user, std::move(feedback)));
+  next_step(self);
+}
+
+// --- the beginning ---------------------------------------------------------------------------------------------------------------------------
+
+/// Contract and declarations: made once for all tasks of this agent under one configuration.
+void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec) {
+  auto& state = state_of(self);
+  if (state.prepared_for == config && state.prepared_agent == spec.name)
+    return;
+  state.prepared_for = config;
+  state.prepared_agent = spec.name;
+  state.must_hold.reset();
+  if (spec.output) {
+    auto compiled = contract::compile(*spec.output);
+    if (!compiled) // the loader refuses such a file; a stored configuration may be older than a rule
+      throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
+    state.must_hold = std::move(*compiled);
+  }
+  auto declarations = std::make_shared<std::vector<tool_declaration>>();
+  for (const auto& tool : spec.tools)
+    if (const auto found = state.peers->tools->prepared.find(tool); found != state.peers->tools->prepared.end())
+      declarations->push_back({found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
+  state.declared = std::move(declarations);
+}
+
+/// What the agent is told first. A schema is part of it: no model guesses one.
+conversation opening(const agent_spec& spec, const std::string& instruction) {
+  conversation messages;
+  if (!spec.system.empty())
+    messages.push_back(message_of(role::system, spec.system));
+  auto text = instruction;
+  if (spec.output && !spec.output->schema.is_null())
+    text += "\n\nAnswer with one JSON value that satisfies this JSON Schema, and nothing else:\n" + spec.output->schema.dump();
+  messages.push_back(message_of(role::user, std::move(text)));
+  return messages;
+}
+
+/// Goes on where the journal ends: at the step after the last recorded one.
+void restore(agent_self self, const task_events& recorded) {
+  auto& task = task_of(self);
+  const auto history = policy::rebuild(recorded.events);
+  task.recovering = true;
+  task.calls_of = history.calls_of;
+  if (!history.started || history.attempt != task.assignment.attempt) {
+    next_step(self);
+    return;
+  }
+  task.steps = history.steps;
+  task.repairs = history.repairs;
+  if (!history.unresolved.empty()) {
+    // A call that was started counts already; it is the same call that goes on.
+    for (const auto& open : history.open_calls)
+      if (auto counted = task.calls_of.find(open.tool); counted != task.calls_of.end() && counted->second > 0)
+        --counted->second;
+    const auto before = history.messages;
+    task.messages.insert(task.messages.end(), before.begin(), before.end());
+    const auto last = before.back();
+    run_tools(self, *last, history.last_finish, history.results, true);
+    return;
+  }
+  const auto all = history.assembled();
+  task.messages.insert(task.messages.end(), all.begin(), all.end());
+  if (!all.empty() && all.back()->from == role::assistant && all.back()->tool_calls.empty()) {
+    task.recovering = false;
+    judge(self, all.back()->text, history.last_finish);
+    return;
+  }
+  next_step(self);
+}
+
+caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
+  auto& state = state_of(self);
+  const auto& agents = assignment.run->config->agents;
+  const auto spec = agents.find(assignment.agent);
+  if (state.task || spec == agents.end())
+    return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = "internal",
+                       .error = state.task ? "member " + state.member + " is at work" : "no agent named \"" + assignment.agent + "\""};
+  auto promise = self->make_response_promise<task_result>();
+  auto& task = state.task.emplace();
+  ++state.generation;
+  task.assignment = std::move(assignment);
+  task.asker = promise;
+  task.spec = &spec->second;
+  prepare(self, task.assignment.run->config, *task.spec);
+  task.messages = opening(*task.spec, task.assignment.instruction);
+  task.deadline = task.assignment.run->deadline;
+  const auto now = self->clock().now();
+  for (const auto limit : {task.spec->timeout, task.assignment.timeout})
+    if (limit.count() > 0 && now + limit < task.deadline) {
+      task.deadline = now + limit;
+      tell_later(self, agent_actor(self), limit, deadline_hit{state.generation});
+    }
+  if (!task.assignment.resumed) {
+    next_step(self);
+    return promise;
+  }
+  ++task.in_flight;
+  ask(self, state.peers->journal, read_task{task.assignment.run->run_id, task.assignment.task})
+    .then(
+      [self, generation = state.generation](const task_events& recorded) {
+        if (state_of(self).generation != generation || !state_of(self).task)
+          return;
+        --task_of(self).in_flight;
+        if (stop_if_ending(self))
+          return;
+        if (recorded.failure.code != error_code::none)
+          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
+        else
+          restore(self, recorded);
+      },
+      [self, generation = state.generation](const caf::error& reason) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
+      });
+  return promise;
+}
+
+agent_actor::behavior_type agent(agent_self self, std::string member, std::shared_ptr<const agent_peers> peers) {
+  install_handlers(self);
+  state_of(self).member = std::move(member);
+  state_of(self).peers = std::move(peers);
+  self->set_exception_handler([self](std::exception_ptr& thrown) -> caf::error {
+    const auto& task = state_of(self).task;
+    // One death more than a task may cause: the task is the culprit, the restart intensity is spared (SEMANTICS 8).
+    if (task && task->assignment.crashes + 1 > task->spec->crashes)
+      return poison_error(words_of(thrown));
+    return crash_error(words_of(thrown));
+  });
+  return {
+    [self](task_assignment& assignment) { return begin(self, assignment); },
+    [self](const cancel_task& which) {
+      auto& state = state_of(self);
+      if (state.task && state.task->assignment.run->run_id == which.run_id && (which.task.empty() || state.task->assignment.task == which.task))
+        begin_ending(self, which.timed_out ? task_status::timeout : task_status::cancelled);
+    },
+    [self](const deadline_hit& hit) {
+      if (hit.generation == state_of(self).generation)
+        begin_ending(self, task_status::timeout);
+    },
+  };
+}
+
+} // namespace
+
+agent_actor spawn_agent(caf::actor_system& system, std::string member, std::shared_ptr<const agent_peers> peers) {
+  return system.spawn(agent, std::move(member), std::move(peers));
+}
+
+} // namespace troupe::actors

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/tool_host.hpp"
+
+namespace troupe::actors {
+
+/// Whom an agent works with; shared by all agents of a process.
+struct agent_peers {
+  journal_actor journal;
+  llm_gateway_actor gateway;
+  std::map<std::string, tool_host_actor> hosts; ///< by tool
+  toolset_ptr tools;
+};
+
+/// Spawns one member of an agent's pool ("researcher/2").
+agent_actor spawn_agent(caf::actor_system& system, std::string member, std::shared_ptr<const agent_peers> peers);
+
+} // namespace troupe::actors

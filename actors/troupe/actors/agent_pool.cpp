@@ -1,0 +1,182 @@
+#include "troupe/actors/agent_pool.hpp"
+
+#include <unordered_map>
+
+#include "troupe/actors/context.hpp"
+#include "troupe/policy/routing.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+/// A task that waits here or is with a member.
+struct pooled_task {
+  task_assignment assignment;
+  caf::typed_response_promise<task_result> asker;
+};
+
+struct pool_member {
+  member_joined joined;
+  bool up = false;
+};
+
+struct pool_state {
+  explicit pool_state(agent_pool_actor::pointer) {}
+  static inline const char* name = "agent_pool";
+  std::string agent;
+  journal_actor journal;
+  std::optional<policy::routing> routing;
+  std::unordered_map<std::string, pooled_task> tasks;                ///< by key
+  std::unordered_map<std::string, pool_member> members;
+  std::unordered_map<caf::actor_addr, std::string> names;            ///< of members that are up
+};
+
+using pool_self = agent_pool_actor::stateful_pointer<pool_state>;
+
+std::string key_of(const std::string& run_id, const std::string& task) {
+  return run_id + '\n' + task;
+}
+
+void apply(pool_self self, const policy::routing_changes& changes);
+
+void answer(pool_self self, const std::string& key, task_result&& with) {
+  auto node = state_of(self).tasks.extract(key);
+  if (!node.empty())
+    node.mapped().asker.deliver(std::move(with));
+}
+
+void hand_over(pool_self self, const policy::assignment& given) {
+  auto& state = state_of(self);
+  auto found = state.tasks.find(given.task);
+  auto member = state.members.find(given.member);
+  if (found == state.tasks.end() || member == state.members.end())
+    return;
+  auto& task = found->second;
+  const auto& joined = member->second.joined;
+  if (task.assignment.crashes > 0 && given.attempt > 1)
+    tell(self, state.journal,
+         note{task.assignment.run->run_id, task.assignment.task, state.agent,
+              {agent_restarted{joined.member, joined.supervisor, joined.restarts, joined.waited.count()}}});
+  ask(self, joined.handle, task.assignment)
+    .then(
+      [self, given](task_result& result) {
+        policy::routing_changes changes;
+        if (!state_of(self).routing->finished(given.task, given.attempt, self->clock().now(), changes))
+          return; // a late answer of an old attempt
+        answer(self, given.task, std::move(result));
+        apply(self, changes);
+      },
+      [](const caf::error&) {}); // it died: the down message says what becomes of its tasks
+}
+
+void apply(pool_self self, const policy::routing_changes& changes) {
+  for (const auto& failed : changes.failed)
+    if (auto found = state_of(self).tasks.find(failed.task); found != state_of(self).tasks.end())
+      answer(self, failed.task,
+             task_result{.task = found->second.assignment.task, .attempt = found->second.assignment.attempt, .status = task_status::error,
+                         .reason = failed.reason, .error = failed.error, .fatal = true});
+  for (const auto& given : changes.assigned)
+    hand_over(self, given);
+}
+
+caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
+  auto& state = state_of(self);
+  const auto key = key_of(assignment.run->run_id, assignment.task);
+  const auto refused = [&](std::string reason, std::string why) {
+    return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = std::move(reason), .error = std::move(why)};
+  };
+  if (state.tasks.count(key) != 0)
+    return refused("conflict", "task \"" + assignment.task + "\" of run " + assignment.run->run_id + " is in this pool already");
+  const auto placed = state.routing->submit(key, self->clock().now(), assignment.crashes);
+  if (placed.status == policy::submit_status::refused || placed.status == policy::submit_status::failed)
+    return refused(placed.status == policy::submit_status::refused ? "pool_full" : "no_member", placed.error);
+  auto promise = self->make_response_promise<task_result>();
+  state.tasks.emplace(key, pooled_task{std::move(assignment), promise});
+  if (placed.assigned)
+    hand_over(self, *placed.assigned);
+  return promise;
+}
+
+void cancel(pool_self self, const cancel_task& which) {
+  auto& state = state_of(self);
+  std::vector<std::string> keys;
+  for (const auto& [key, task] : state.tasks)
+    if (task.assignment.run->run_id == which.run_id && (which.task.empty() || task.assignment.task == which.task))
+      keys.push_back(key);
+  for (const auto& key : keys) {
+    if (const auto at = state.routing->where(key)) {
+      tell(self, state.members.at(at->member).joined.handle, which); // it answers once nothing of the task is under way
+      continue;
+    }
+    policy::routing_changes changes;
+    state.routing->cancel(key, self->clock().now(), changes);
+    const auto& waiting = state.tasks.at(key).assignment;
+    answer(self, key,
+           task_result{.task = waiting.task, .attempt = waiting.attempt, .status = which.timed_out ? task_status::timeout : task_status::cancelled,
+                       .reason = which.timed_out ? "timeout" : "cancelled", .error = "it had not begun"});
+    apply(self, changes);
+  }
+}
+
+void member_down(pool_self self, const caf::down_msg& down) {
+  auto& state = state_of(self);
+  auto known = state.names.find(caf::actor_cast<caf::actor_addr>(down.source));
+  if (known == state.names.end())
+    return;
+  const auto name = known->second;
+  state.names.erase(known);
+  auto& member = state.members.at(name);
+  member.up = false;
+  const bool crashed = down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill;
+  for (auto& [key, task] : state.tasks)
+    if (const auto at = state.routing->where(key); at && at->member == name) {
+      task.assignment.resumed = true;
+      if (crashed) {
+        ++task.assignment.crashes;
+        tell(self, state.journal,
+             note{task.assignment.run->run_id, task.assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), task.assignment.crashes}}});
+      }
+    }
+  // Its supervisor says whether it comes back: a join, or `member_gone`.
+  apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
+}
+
+agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members, journal_actor journal,
+                                           policy::routing_options options) {
+  install_handlers(self);
+  auto& state = state_of(self);
+  state.agent = agent;
+  state.journal = std::move(journal);
+  state.routing.emplace(std::move(agent), options);
+  for (const auto& member : expected_members)
+    state.routing->expect(member);
+  self->set_down_handler([self](caf::down_msg& down) { member_down(self, down); });
+  return {
+    [self](task_assignment& assignment) { return submit(self, assignment); },
+    [self](const cancel_task& which) { cancel(self, which); },
+    [self](const member_joined& joined) {
+      auto& s = state_of(self);
+      self->monitor(joined.handle);
+      s.names[joined.handle.address()] = joined.member;
+      s.members[joined.member] = pool_member{joined, true};
+      apply(self, s.routing->join(joined.member, self->clock().now()));
+    },
+    [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
+    [self](const pool_query&) {
+      const auto now = state_of(self).routing->stats();
+      return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};
+    },
+  };
+}
+
+} // namespace
+
+agent_pool_actor spawn_agent_pool(caf::actor_system& system, std::string agent, std::vector<std::string> expected_members, journal_actor journal,
+                                  std::int64_t crashes, std::size_t max_queue) {
+  policy::routing_options options;
+  options.max_queue = max_queue;
+  options.max_crashes = crashes;
+  return system.spawn(agent_pool, std::move(agent), std::move(expected_members), std::move(journal), options);
+}
+
+} // namespace troupe::actors

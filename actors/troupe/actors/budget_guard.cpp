@@ -1,0 +1,145 @@
+#include "troupe/actors/budget_guard.hpp"
+
+#include <unordered_map>
+
+#include "troupe/policy/budget_ledger.hpp"
+#include "troupe/policy/replay.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+// A reservation: (own line) --granted here--> asked of the parent --granted there--> held; refused anywhere: given back everywhere.
+struct waiting_ask {
+  caf::typed_response_promise<reserve_answer> asker;
+  reserve wanted;
+};
+
+struct guard_state {
+  explicit guard_state(budget_guard_actor::pointer) {}
+  static inline const char* name = "budget_guard";
+  guard_setup setup;
+  policy::budget_ledger ledger;
+  std::unordered_map<std::string, waiting_ask> waiting;
+};
+
+using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
+
+/// The scopes here that a call counts against: those that have limits.
+std::vector<std::string> scopes_of(const guard_state& state, const std::string& task, const std::string& agent) {
+  std::vector<std::string> scopes{state.setup.scope};
+  const auto add = [&](std::string name) {
+    if (state.setup.inner.count(name) != 0)
+      scopes.push_back(std::move(name));
+  };
+  if (state.setup.inner.empty())
+    return scopes;
+  add("agent " + agent);
+  // An element counts for its for_each task, a task of a sub-workflow for the task that runs it too.
+  for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
+    add("task " + std::string(path));
+  return scopes;
+}
+
+void apply(guard_self self, const policy::ledger_changes& changes);
+
+reserve_answer refused_answer(guard_self self, const reserve& wanted, const policy::budget_refusal& why) {
+  const auto left = state_of(self).ledger.left_if_all_settle(scopes_of(state_of(self), wanted.task, wanted.agent));
+  return reserve_answer{false, why.scope, why.kind, why.message, left.money};
+}
+
+/// Granted here: the parent is asked next, or the asker is told.
+void granted_here(guard_self self, const std::string& id) {
+  auto& state = state_of(self);
+  auto node = state.waiting.extract(id);
+  if (node.empty())
+    return;
+  auto& ask_record = node.mapped();
+  if (!state.setup.parent) {
+    ask_record.asker.deliver(reserve_answer{true, {}, {}, {}, usd::max()});
+    return;
+  }
+  ask(self, *state.setup.parent, ask_record.wanted)
+    .then(
+      [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
+        if (!said.granted)
+          apply(self, state_of(self).ledger.release(id));
+        asker.deliver(said);
+      },
+      [self, asker = ask_record.asker, id, scope = state.setup.scope](const caf::error& reason) mutable {
+        apply(self, state_of(self).ledger.release(id));
+        asker.deliver(reserve_answer{false, scope, limit_kind::money, "the budget guard above is gone: " + text_of(reason), usd{}});
+      });
+}
+
+void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings) {
+  const auto& setup = state_of(self).setup;
+  if (warnings.empty() || !setup.journal)
+    return;
+  tell(self, *setup.journal, note{setup.run_id, {}, {}, std::vector<event_body>(warnings.begin(), warnings.end())});
+}
+
+/// Tells those who waited, and records warnings.
+void apply(guard_self self, const policy::ledger_changes& changes) {
+  auto& state = state_of(self);
+  tell_warnings(self, changes.warnings);
+  for (const auto& [id, granted] : changes.granted)
+    granted_here(self, id);
+  for (const auto& [id, why] : changes.refused)
+    if (auto node = state.waiting.extract(id); !node.empty())
+      node.mapped().asker.deliver(refused_answer(self, node.mapped().wanted, why));
+}
+
+budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setup) {
+  install_handlers(self);
+  auto& state = state_of(self);
+  state.setup = std::move(setup);
+  auto& ledger = state.ledger;
+  ledger.define(state.setup.scope, state.setup.limit);
+  ledger.charge({state.setup.scope}, state.setup.spent);
+  for (const auto& [name, limit] : state.setup.inner) {
+    ledger.define(name, limit);
+    if (auto spent = state.setup.spent_inner.find(name); spent != state.setup.spent_inner.end())
+      ledger.charge({name}, spent->second);
+  }
+  ledger.start_clock(state.setup.scope, self->clock().now(), state.setup.time_used);
+  return {
+    [self](const reserve& wanted) -> caf::result<reserve_answer> {
+      auto& s = state_of(self);
+      const auto now = self->clock().now();
+      tell_warnings(self, s.ledger.time_warnings(now));
+      auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
+      if (auto* why = std::get_if<policy::budget_refusal>(&said))
+        return refused_answer(self, wanted, *why);
+      if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
+        return reserve_answer{true, {}, {}, {}, usd::max()};
+      auto promise = self->make_response_promise<reserve_answer>();
+      s.waiting[wanted.id] = waiting_ask{promise, wanted};
+      if (std::holds_alternative<policy::budget_granted>(said))
+        granted_here(self, wanted.id);
+      return promise;
+    },
+    [self](const settle& done) {
+      auto& s = state_of(self);
+      apply(self, s.ledger.settle(done.id, done.actual));
+      if (s.setup.parent)
+        tell(self, *s.setup.parent, done);
+    },
+    [self](const release& given_back) {
+      auto& s = state_of(self);
+      apply(self, s.ledger.release(given_back.id));
+      if (auto node = s.waiting.extract(given_back.id); !node.empty())
+        node.mapped().asker.deliver(reserve_answer{false, s.setup.scope, limit_kind::money, "given up", usd{}});
+      if (s.setup.parent)
+        tell(self, *s.setup.parent, given_back);
+    },
+  };
+}
+
+} // namespace
+
+budget_guard_actor spawn_budget_guard(caf::actor_system& system, guard_setup setup) {
+  return system.spawn(budget_guard, std::move(setup));
+}
+
+} // namespace troupe::actors

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "troupe/actors/interfaces.hpp"
+
+namespace troupe::actors {
+
+/// What a guard starts with.
+struct guard_setup {
+  std::string scope = "run";                        ///< "run", "tenant NAME", "process"
+  limits limit;
+  std::map<std::string, limits> inner;              ///< "task ID", "agent NAME": limits inside of this scope
+  spend spent;                                      ///< by earlier owners
+  std::map<std::string, spend> spent_inner;
+  milliseconds time_used{0};                        ///< by earlier owners
+  std::optional<budget_guard_actor> parent;
+  std::optional<journal_actor> journal;             ///< of a run's guard: where its warnings go
+  std::string run_id;
+};
+
+budget_guard_actor spawn_budget_guard(caf::actor_system& system, guard_setup setup);
+
+} // namespace troupe::actors

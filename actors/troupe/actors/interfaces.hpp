@@ -1,0 +1,376 @@
+#pragma once
+// The map of the system: every typed actor interface, and the messages that they exchange. A message is one struct that says what it is.
+// Messages inside one process share what is large (`shared_ptr`), so they are marked as local: they never cross a node.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "troupe/actors/caf.hpp"
+#include "troupe/model/budget.hpp"
+#include "troupe/model/config.hpp"
+#include "troupe/model/error.hpp"
+#include "troupe/model/event.hpp"
+#include "troupe/model/run.hpp"
+
+namespace troupe::actors {
+
+struct run_context;
+using run_ptr = std::shared_ptr<const run_context>;
+
+// --- journal ------------------------------------------------------------------------------------------------------------------------------
+
+/// Events of one run, in order. As a request: answered when they are durable. As `note`: nobody waits, yet whatever is appended later
+/// is never durable without them.
+struct append {
+  std::string run_id, task, agent;
+  std::vector<event_body> bodies;
+};
+struct note {
+  std::string run_id, task, agent;
+  std::vector<event_body> bodies;
+};
+struct appended {
+  error failure; ///< code none: durable
+};
+/// Says where a run's sequence goes on; before its first event.
+struct open_run {
+  std::string run_id;
+  std::int64_t last_seq = 0;
+};
+/// The run ended here: its sequence and subscribers are forgotten.
+struct close_run {
+  std::string run_id;
+};
+struct read_task {
+  std::string run_id, task;
+};
+struct task_events {
+  error failure;
+  std::vector<event_ptr> events; ///< of that task, in order
+};
+struct published {
+  std::vector<event_ptr> events;
+};
+/// Whoever listens to events.
+using event_sink_actor = caf::typed_actor<takes<published>>;
+/// The subscriber gets `published` for each group of events, after they are durable. Of one run, or of all ("").
+struct subscribe {
+  event_sink_actor subscriber;
+  std::string run_id;
+};
+/// From the writer's thread: the group with this ticket is durable, or is not.
+struct group_written {
+  std::vector<std::uint64_t> tickets;
+  error failure;
+};
+struct events_read {
+  std::uint64_t ticket = 0;
+  error failure;
+  std::vector<event_ptr> events;
+};
+
+/// The JOURNAL gives each run's events their sequence and time, hands them to the writer's thread, and tells who waits or listens once
+/// they are durable. One per process.
+using journal_actor = caf::typed_actor<
+  // Stores events; answers when they are durable.
+  answers<appended, append>,
+  // Stores events; nobody waits.
+  takes<note>,
+  takes<open_run>, takes<close_run>,
+  // What is recorded of one task, everything noted before included.
+  answers<task_events, read_task>,
+  // Streams durable events to an actor.
+  takes<subscribe>,
+  // Internal: from the writer's thread.
+  takes<group_written>, takes<events_read>>;
+
+// --- budget guard ---------------------------------------------------------------------------------------------------------------------------
+
+struct reserve {
+  std::string id;        ///< unique while it lives
+  std::string task;      ///< the task's id in its workflow; counts against its limits
+  std::string agent;     ///< likewise
+  spend worst_case;
+};
+struct reserve_answer {
+  bool granted = false;
+  std::string scope;     ///< refused: whose limit …
+  limit_kind kind = limit_kind::money; ///< … of what
+  std::string message;   ///< … in words
+  usd left = usd::max(); ///< … and what the tightest limit could still give once everything held has settled
+};
+/// The call has ended: this much was really spent, the rest of its reservation is free.
+struct settle {
+  std::string id;
+  spend actual;
+};
+/// Nothing came of it (a wait is given up, a request never left).
+struct release {
+  std::string id;
+};
+/// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
+using budget_guard_actor = caf::typed_actor<
+  // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
+  answers<reserve_answer, reserve>,
+  // Settles a reservation; the rest is free again.
+  takes<settle>,
+  // Gives a reservation back whole, or leaves the line.
+  takes<release>>;
+
+// --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
+
+struct llm_ask {
+  run_ptr run;
+  std::string task;              ///< path
+  std::string agent;             ///< name in the configuration
+  std::string step_id;           ///< unique in the run; a second ask for one that is under way joins it
+  std::string model;             ///< a name of `models`
+  conversation messages;
+  tool_declarations tools;
+  std::string tool_choice;
+  std::optional<double> temperature;
+  std::int64_t max_tokens = 4096;
+  clock_point deadline;          ///< of the task on this agent, the run's included
+  bool recovering = false;       ///< its agent came back: the response may be recorded meanwhile
+};
+struct llm_answer {
+  message_ptr message;           ///< null: it failed
+  finish_reason finish = finish_reason::stop;
+  task_status status = task_status::success; ///< of the task when the call failed
+  bool fatal = false;            ///< the task is not started anew
+  std::string reason;            ///< llm_rate_limited, budget_exceeded, …
+  std::string error;             ///< for people, every attempt listed
+  std::string limit_scope;       ///< budget_exceeded: whose limit ("run", "task ID", "agent NAME", …)
+  bool crash = false;            ///< a rehearsed crash: the agent that gets this dies
+};
+/// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled` once nothing of it is left.
+struct cancel_calls {
+  std::string run_id, task;
+};
+struct transfer_ended {
+  std::uint64_t call = 0;
+  std::int64_t request = 0;
+  std::shared_ptr<llm_outcome> outcome;
+};
+struct call_timer {
+  std::uint64_t call = 0;
+  std::uint64_t generation = 0;
+};
+
+/// The LLM GATEWAY is the one place that sends LLM requests: it reserves, records, sends, retries, fails over and settles. One per process,
+/// because breakers and retry budgets belong to providers, not to chains.
+using llm_gateway_actor = caf::typed_actor<
+  // One step of an agent.
+  answers<llm_answer, llm_ask>,
+  takes<cancel_calls>,
+  // Internal: from a provider's thread; timers.
+  takes<transfer_ended>, takes<call_timer>>;
+
+// --- tool host ------------------------------------------------------------------------------------------------------------------------------
+
+struct invoke {
+  run_ptr run;
+  std::string task, agent, step_id;
+  std::string tool;
+  std::string call_id;           ///< the model's, unique in the step
+  json arguments;                ///< satisfy the tool's schema
+  clock_point deadline;
+  std::vector<std::string> agent_tools; ///< what the agent has: for the text that it replans from
+  bool recovering = false;       ///< its agent came back and does not know what became of it: join, look it up, or decide by effect
+};
+struct tool_answer {
+  std::string text;              ///< what the model sees
+  bool is_error = false;
+  tool_status status = tool_status::ok;
+};
+struct tool_ended {
+  std::uint64_t call = 0;
+  std::int64_t attempt = 0;
+  std::shared_ptr<tool_outcome> outcome;
+};
+
+/// The TOOL HOST runs the calls of one tool: admission, retries, the alternative, the effect's record. One per tool.
+using tool_host_actor = caf::typed_actor<
+  // One call; answered in any case, with a text to replan from when it failed.
+  answers<tool_answer, invoke>,
+  // Stops calls with everything they started; each is answered once nobody is left.
+  takes<cancel_calls>,
+  // Internal.
+  takes<tool_ended>, takes<call_timer>>;
+
+struct admit {
+  std::uint64_t call = 0;        ///< the asker's
+  std::string agent, tool;
+  std::int64_t tool_limit = 16;
+};
+struct admitted {
+  std::uint64_t ticket = 0;
+};
+/// The call is over, or is not wanted any more.
+struct leave {
+  std::uint64_t ticket = 0;
+};
+
+/// The TOOL GATE keeps to how many tool calls may run at once: of an agent, of a tool, in the process. One per process.
+using tool_gate_actor = caf::typed_actor<
+  // Answers when the call may run; the first `leave` after that makes room.
+  answers<admitted, admit>,
+  takes<leave>>;
+
+// --- agent, pool ----------------------------------------------------------------------------------------------------------------------------
+
+struct task_assignment {
+  run_ptr run;
+  std::string task;              ///< path: sections[3]
+  std::int64_t attempt = 1;
+  std::string agent;             ///< name in the configuration
+  std::string instruction;
+  bool resumed = false;          ///< something of it may be recorded: read the journal first
+  std::int64_t crashes = 0;      ///< agents that it has killed so far
+  milliseconds timeout{0};       ///< the task's own; 0: none
+};
+struct task_result {
+  std::string task;
+  std::int64_t attempt = 1;
+  task_status status = task_status::success;
+  std::string reason, error;
+  json output;
+  std::string limit_scope;       ///< budget_exceeded: whose limit
+  bool fatal = false;            ///< no further attempt (SEMANTICS 5)
+};
+struct cancel_task {
+  std::string run_id, task;      ///< empty task: all of the run
+  bool timed_out = false;        ///< the run's time ran out
+};
+struct deadline_hit {
+  std::uint64_t generation = 0;
+};
+
+/// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. It dies with whatever is
+/// wrong with it; its task goes on from the journal in the next incarnation.
+using agent_actor = caf::typed_actor<
+  answers<task_result, task_assignment>,
+  takes<cancel_task>,
+  takes<deadline_hit>>;
+
+struct member_joined {
+  std::string member;            ///< researcher/2
+  agent_actor handle;
+  std::string supervisor;
+  std::int64_t restarts = 0;     ///< of this member so far
+  milliseconds waited{0};        ///< back-off before this restart
+};
+/// A member that died will not come back (temporary, its supervisor ended for good).
+struct member_gone {
+  std::string member;
+};
+struct pool_query {};
+struct pool_stats {
+  std::string name;
+  std::int64_t pool_size = 0, queued_tasks = 0, active_workers = 0, idle_workers = 0;
+};
+BOOST_DESCRIBE_STRUCT(pool_stats, (), (name, pool_size, queued_tasks, active_workers, idle_workers))
+
+/// The AGENT POOL hands tasks to its least loaded member and keeps the rest in a bounded line. It monitors its members: the task of one
+/// that dies goes to the next incarnation, or to another.
+using agent_pool_actor = caf::typed_actor<
+  answers<task_result, task_assignment>,
+  takes<cancel_task>,
+  takes<member_joined>, takes<member_gone>,
+  answers<pool_stats, pool_query>>;
+
+// --- supervisor -----------------------------------------------------------------------------------------------------------------------------
+
+struct start_tree {};
+struct tree_started {
+  std::string failure;           ///< empty: all children run; else which child, and why
+};
+struct describe_tree {};
+/// One node of the live tree (GET /v1/tree).
+struct tree_node {
+  std::string id, kind, state;
+  std::int64_t restarts = 0;
+  std::string strategy;
+  std::vector<tree_node> children;
+};
+struct tree_answer {
+  std::shared_ptr<tree_node> root;
+};
+struct stop_tree {};
+struct supervision_timer {
+  std::uint64_t id = 0;
+};
+
+/// The SUPERVISOR starts, watches, restarts and stops its children as Erlang/OTP's does. It monitors them; its own end is seen by its
+/// parent, at the root by the program.
+using supervisor_actor = caf::typed_actor<
+  // Starts the children, left to right.
+  answers<tree_started, start_tree>,
+  // Answers also while it restarts.
+  answers<tree_answer, describe_tree>,
+  // Stops the children, right to left, then ends.
+  takes<stop_tree>,
+  takes<supervision_timer>>;
+
+// --- orchestrator, metrics -----------------------------------------------------------------------------------------------------------------
+
+struct start_run {};
+struct run_ended {
+  run_status status = run_status::completed;
+  std::string reason;
+  json result;
+  error failure;                 ///< the journal refused: the run is paused, not ended
+};
+struct cancel_run {
+  std::string reason;            ///< cancelled, timeout
+};
+/// The process is asked to end: the run is left as it is, to be resumed.
+struct suspend_run {};
+struct run_timer {
+  int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace
+};
+
+/// The ORCHESTRATOR brings one run (or one sub-workflow of it) from its first task to its result.
+using orchestrator_actor = caf::typed_actor<
+  answers<run_ended, start_run>,
+  takes<cancel_run>,
+  // Answered by the pending start_run with status running, once nothing of the run is under way.
+  takes<suspend_run>,
+  takes<run_timer>>;
+
+struct summary_query {
+  std::string run_id;
+};
+struct summary_answer {
+  std::shared_ptr<const run_summary> summary; ///< null: no such run here
+};
+
+/// The METRICS COLLECTOR folds durable events into summaries: what is counted is what is stored.
+using metrics_collector_actor = caf::typed_actor<
+  takes<published>,
+  answers<summary_answer, summary_query>>;
+
+} // namespace troupe::actors
+
+#define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
+  X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(group_written)            \
+  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
+  X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
+  X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
+  X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
+  X(summary_answer)
+
+CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)
+#define TROUPE_ADD_TYPE(name) CAF_ADD_TYPE_ID(troupe, (troupe::actors::name))
+TROUPE_LOCAL_MESSAGES(TROUPE_ADD_TYPE)
+#undef TROUPE_ADD_TYPE
+CAF_END_TYPE_ID_BLOCK(troupe)
+
+#define TROUPE_LOCAL_MESSAGE(name) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::name)
+TROUPE_LOCAL_MESSAGES(TROUPE_LOCAL_MESSAGE)
+#undef TROUPE_LOCAL_MESSAGE

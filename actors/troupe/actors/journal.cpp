@@ -1,0 +1,155 @@
+#include "troupe/actors/journal.hpp"
+
+#include <deque>
+#include <unordered_map>
+
+namespace troupe::actors {
+
+namespace {
+
+/// What one group of appends still owes: its writer's answer, its waiting asker, its events for those who listen.
+struct open_group {
+  caf::typed_response_promise<appended> asker;
+  std::vector<event_ptr> events;
+};
+
+struct journal_state {
+  explicit journal_state(journal_actor::pointer) {}
+  static inline const char* name = "journal";
+  std::shared_ptr<store::journal> store;
+  std::function<std::int64_t()> utc_now_us;
+  std::unordered_map<std::string, std::int64_t> last_seq;
+  std::unordered_map<std::string, error> refused;                    ///< runs whose write was refused: nothing more of them is stored
+  std::unordered_map<std::uint64_t, open_group> open;
+  std::unordered_map<std::uint64_t, std::pair<std::string, caf::typed_response_promise<task_events>>> reads;
+  std::vector<std::pair<std::string, event_sink_actor>> subscribers;       ///< run ("": all), who
+  std::uint64_t next_ticket = 1;
+};
+
+using journal_self = journal_actor::stateful_pointer<journal_state>;
+
+/// Gives the events their place and hands them to the writer.
+std::uint64_t hand_over(journal_self self, const std::string& run_id, const std::string& task, const std::string& agent,
+                        std::vector<event_body>&& bodies) {
+  auto& state = state_of(self);
+  auto& last = state.last_seq[run_id];
+  const auto now_us = state.utc_now_us();
+  std::vector<event_ptr> events;
+  events.reserve(bodies.size());
+  for (auto& body : bodies) {
+    auto made = std::make_shared<event>();
+    made->seq = ++last;
+    made->time_us = now_us;
+    made->run_id = run_id;
+    made->task = task;
+    made->agent = agent;
+    made->body = std::move(body);
+    events.push_back(std::move(made));
+  }
+  const auto ticket = state.next_ticket++;
+  state.open[ticket].events = events;
+  // The writer answers on its own thread: a weak handle, so that a late answer does not keep the actor alive.
+  state.store->append(std::move(events), [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<void> written) {
+    if (auto strong = caf::actor_cast<journal_actor>(weak))
+      tell_from_outside(strong, group_written{{ticket}, written ? error{} : written.error()});
+  });
+  return ticket;
+}
+
+void publish(journal_self self, const std::vector<event_ptr>& events) {
+  for (const auto& [run_id, subscriber] : state_of(self).subscribers)
+    if (run_id.empty() || run_id == events.front()->run_id)
+      tell(self, subscriber, published{events});
+}
+
+void close_group(journal_self self, std::uint64_t ticket, const error& failure) {
+  auto& state = state_of(self);
+  auto node = state.open.extract(ticket);
+  if (node.empty())
+    return;
+  auto& group = node.mapped();
+  if (failure.code != error_code::none) {
+    state.refused.emplace(group.events.front()->run_id, failure);
+  } else {
+    publish(self, group.events);
+  }
+  if (group.asker.pending())
+    group.asker.deliver(appended{failure});
+}
+
+journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::journal> store, std::function<std::int64_t()> utc_now_us) {
+  install_handlers(self);
+  auto& state = state_of(self);
+  state.store = std::move(store);
+  state.utc_now_us = std::move(utc_now_us);
+  self->set_down_handler([self](caf::down_msg& down) {
+    std::erase_if(state_of(self).subscribers, [&](const auto& s) { return s.second.address() == down.source; });
+  });
+  return {
+    [self](append& wanted) -> caf::result<appended> {
+      auto& s = state_of(self);
+      if (auto bad = s.refused.find(wanted.run_id); bad != s.refused.end())
+        return appended{bad->second};
+      auto promise = self->make_response_promise<appended>();
+      const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies));
+      s.open[ticket].asker = promise;
+      return promise;
+    },
+    [self](note& wanted) {
+      if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty())
+        return;
+      hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies));
+    },
+    [self](const open_run& run) {
+      state_of(self).last_seq[run.run_id] = run.last_seq;
+      state_of(self).refused.erase(run.run_id);
+    },
+    [self](const close_run& run) {
+      auto& s = state_of(self);
+      s.last_seq.erase(run.run_id);
+      s.refused.erase(run.run_id);
+      std::erase_if(s.subscribers, [&](const auto& entry) { return entry.first == run.run_id; });
+    },
+    [self](const read_task& wanted) -> caf::result<task_events> {
+      auto& s = state_of(self);
+      const auto ticket = s.next_ticket++;
+      auto promise = self->make_response_promise<task_events>();
+      s.reads.emplace(ticket, std::pair(wanted.task, promise));
+      s.store->read_run_async(wanted.run_id, 0,
+                              [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<std::vector<event_ptr>> read) {
+                                if (auto strong = caf::actor_cast<journal_actor>(weak))
+                                  tell_from_outside(strong, read ? events_read{ticket, {}, std::move(*read)}
+                                                                 : events_read{ticket, read.error(), {}});
+                              });
+      return promise;
+    },
+    [self](const subscribe& wanted) {
+      self->monitor(wanted.subscriber);
+      state_of(self).subscribers.emplace_back(wanted.run_id, wanted.subscriber);
+    },
+    [self](const group_written& written) {
+      for (const auto ticket : written.tickets)
+        close_group(self, ticket, written.failure);
+    },
+    [self](const events_read& read) {
+      auto& s = state_of(self);
+      auto node = s.reads.extract(read.ticket);
+      if (node.empty())
+        return;
+      auto& [task, promise] = node.mapped();
+      task_events answer{read.failure, {}};
+      for (const auto& e : read.events)
+        if (e->task == task)
+          answer.events.push_back(e);
+      promise.deliver(std::move(answer));
+    },
+  };
+}
+
+} // namespace
+
+journal_actor spawn_journal(caf::actor_system& system, std::shared_ptr<store::journal> store, std::function<std::int64_t()> utc_now_us) {
+  return system.spawn(journal, std::move(store), std::move(utc_now_us));
+}
+
+} // namespace troupe::actors

@@ -1,0 +1,301 @@
+#include "troupe/actors/llm_gateway.hpp"
+
+#include <random>
+#include <unordered_map>
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/llm_call.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+using policy::llm_step;
+
+// A call: reserving --granted--> recording --durable--> in flight --outcome--> waiting | reserving | answered.
+// `llm_call` decides all of it; here it is only carried out.
+struct gateway_call {
+  llm_ask ask;
+  std::vector<caf::typed_response_promise<llm_answer>> askers; ///< more than one after the agent died and came back
+  std::shared_ptr<const model_spec> model;
+  std::unique_ptr<policy::llm_call> decide;
+  std::string reservation;            ///< id of the one that is asked for or held; empty: none
+  std::uint64_t timer = 0;            ///< generation: older timers are late
+  std::int64_t request = 0;           ///< the one that is being recorded or in flight
+  std::size_t link = 0;
+  std::optional<llm::transfer_id> transfer;
+  bool abort = false;                 ///< cancelled before its transfer could start
+  std::string limit_scope;            ///< whose limit refused last
+};
+
+struct gateway_state {
+  explicit gateway_state(llm_gateway_actor::pointer) {}
+  static inline const char* name = "llm_gateway";
+  journal_actor journal;
+  providers known;
+  policy::link_states links;
+  std::mt19937_64 dice;
+  std::unordered_map<std::uint64_t, gateway_call> calls;
+  std::unordered_map<std::string, std::uint64_t> by_step; ///< run_id + '\n' + step_id
+  std::uint64_t next_call = 1;
+};
+
+using gateway_self = llm_gateway_actor::stateful_pointer<gateway_state>;
+
+double random_of(gateway_self self) {
+  return std::uniform_real_distribution<double>(0, 1)(state_of(self).dice);
+}
+
+std::string step_key(const llm_ask& ask) {
+  return ask.run->run_id + '\n' + ask.step_id;
+}
+
+llm_request request_of(const gateway_call& call, std::size_t link, std::int64_t max_tokens, milliseconds timeout) {
+  llm_request request;
+  request.model = call.model->chain[link].model;
+  request.agent = call.ask.agent;
+  request.messages = call.ask.messages;
+  request.tools = call.ask.tools;
+  request.tool_choice = call.ask.tool_choice;
+  request.temperature = call.ask.temperature;
+  request.max_tokens = max_tokens;
+  request.timeout = timeout;
+  request.stream = call.ask.run->config->providers.at(call.model->chain[link].provider).stream;
+  return request;
+}
+
+void perform(gateway_self self, std::uint64_t id, llm_step step);
+
+void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
+  auto& state = state_of(self);
+  auto node = state.calls.extract(id);
+  if (node.empty())
+    return;
+  auto& call = node.mapped();
+  state.by_step.erase(step_key(call.ask));
+  for (auto& asker : call.askers)
+    asker.deliver(with);
+}
+
+void arm_timer(gateway_self self, std::uint64_t id, gateway_call& call, clock_point at) {
+  const auto now = self->clock().now();
+  tell_later(self, llm_gateway_actor(self), at > now ? at - now : clock_point::duration::zero(), call_timer{id, ++call.timer});
+}
+
+void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const policy::reserve_for& wanted) {
+  call.reservation = call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(id);
+  call.link = wanted.link;
+  if (wanted.until)
+    arm_timer(self, id, call, *wanted.until);
+  const auto reservation = call.reservation;
+  const auto guard = call.ask.run->guard;
+  ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case})
+    .then(
+      [self, id, reservation, guard](const reserve_answer& said) {
+        auto found = state_of(self).calls.find(id);
+        if (found == state_of(self).calls.end() || found->second.reservation != reservation) {
+          if (said.granted) // nobody is there any more who could use it
+            tell(self, guard, release{reservation});
+          return;
+        }
+        const auto now = self->clock().now();
+        if (said.granted) {
+          perform(self, id, found->second.decide->granted(now));
+        } else {
+          found->second.reservation.clear();
+          found->second.limit_scope = said.scope;
+          perform(self, id, found->second.decide->refused({said.scope, said.kind, said.left, said.message}, now));
+        }
+      },
+      [self, id](const caf::error& reason) {
+        answer(self, id, llm_answer{.status = task_status::error, .reason = "internal", .error = "the budget guard of the run is gone: " + text_of(reason)});
+      });
+}
+
+void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, const policy::send_to& sending) {
+  const auto& provider = state_of(self).known.at(call.model->chain[sending.link].provider);
+  const auto weak = self->address();
+  call.transfer = provider->start(request_of(call, sending.link, sending.max_tokens, sending.timeout),
+                                  [weak, id, request = sending.request](llm_outcome outcome) {
+                                    if (auto strong = caf::actor_cast<llm_gateway_actor>(weak))
+                                      tell_from_outside(strong, transfer_ended{id, request, std::make_shared<llm_outcome>(std::move(outcome))});
+                                  });
+}
+
+void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<event_body>&& events, const policy::send_to& sending) {
+  call.request = sending.request;
+  call.link = sending.link;
+  call.transfer.reset();
+  call.abort = false;
+  ask(self, state_of(self).journal, append{call.ask.run->run_id, call.ask.task, call.ask.agent, std::move(events)})
+    .then(
+      [self, id, sending](const appended& stored) {
+        auto found = state_of(self).calls.find(id);
+        if (found == state_of(self).calls.end() || found->second.request != sending.request)
+          return;
+        auto& call_now = found->second;
+        if (stored.failure.code != error_code::none) {
+          tell(self, call_now.ask.run->guard, release{call_now.reservation});
+          answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = stored.failure.text()});
+        } else if (call_now.abort) {
+          llm_failure never;
+          never.kind = llm_failure_kind::cancelled;
+          never.sent = false;
+          perform(self, id, call_now.decide->failed(sending.request, never, self->clock().now(), random_of(self)));
+        } else {
+          start_transfer(self, id, call_now, sending);
+        }
+      },
+      [self, id](const caf::error& reason) {
+        answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)});
+      });
+}
+
+/// What the policy says, in its order: settle, store, act.
+void perform(gateway_self self, std::uint64_t id, llm_step step) {
+  auto& state = state_of(self);
+  auto found = state.calls.find(id);
+  if (found == state.calls.end())
+    return;
+  auto& call = found->second;
+  if (step.settle && !call.reservation.empty()) {
+    tell(self, call.ask.run->guard, settle{call.reservation, *step.settle});
+    call.reservation.clear();
+  }
+  if (auto* sending = std::get_if<policy::send_to>(&step.next)) {
+    send(self, id, call, std::move(step.events), *sending);
+    return;
+  }
+  if (!step.events.empty())
+    tell(self, state.journal, note{call.ask.run->run_id, call.ask.task, call.ask.agent, std::move(step.events)});
+  if (auto* wanted = std::get_if<policy::reserve_for>(&step.next)) {
+    ask_guard(self, id, call, *wanted);
+  } else if (auto* waiting = std::get_if<policy::wait_until>(&step.next)) {
+    arm_timer(self, id, call, waiting->at);
+  } else if (std::holds_alternative<policy::abort_transfer>(step.next)) {
+    if (call.transfer)
+      state.known.at(call.model->chain[call.link].provider)->cancel(*call.transfer);
+    else
+      call.abort = true;
+  } else if (auto* done = std::get_if<policy::succeeded>(&step.next)) {
+    answer(self, id, llm_answer{.message = done->response.message, .finish = done->response.finish});
+  } else if (auto* gave_up = std::get_if<policy::gave_up>(&step.next)) {
+    // Whoever waits in the guard's line, or was granted meanwhile, leaves it.
+    if (!call.reservation.empty())
+      tell(self, call.ask.run->guard, release{call.reservation});
+    answer(self, id, llm_answer{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
+                                .limit_scope = gave_up->status == task_status::budget_exceeded ? call.limit_scope : std::string{}});
+  } else if (auto* crash = std::get_if<policy::crash_agent>(&step.next)) {
+    answer(self, id, llm_answer{.status = task_status::error, .reason = "agent_crash", .error = crash->message, .crash = true});
+  }
+}
+
+std::shared_ptr<const model_spec> model_of(const llm_ask& ask) {
+  const auto& models = ask.run->config->models;
+  const auto found = models.find(ask.model);
+  if (found == models.end())
+    return nullptr;
+  // Shares the configuration's life instead of copying the chain for each call.
+  return std::shared_ptr<const model_spec>(ask.run->config, &found->second);
+}
+
+/// A recorded response is never paid for again.
+void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
+  auto found = state_of(self).calls.find(id);
+  if (found == state_of(self).calls.end())
+    return;
+  for (const auto& e : recorded.events)
+    if (auto* responded = std::get_if<llm_responded>(&e->body); responded != nullptr && responded->step_id == found->second.ask.step_id) {
+      answer(self, id, llm_answer{.message = responded->message, .finish = responded->finish});
+      return;
+    }
+  perform(self, id, found->second.decide->start(self->clock().now()));
+}
+
+caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
+  auto& state = state_of(self);
+  auto promise = self->make_response_promise<llm_answer>();
+  const auto key = step_key(wanted);
+  if (const auto joined = state.by_step.find(key); joined != state.by_step.end()) {
+    state.calls.at(joined->second).askers.push_back(promise);
+    return promise;
+  }
+  auto model = model_of(wanted);
+  if (!model)
+    return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "no model chain named \"" + wanted.model + "\""};
+  for (const auto& link : model->chain)
+    if (state.known.count(link.provider) == 0)
+      return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "provider \"" + link.provider + "\" is not running here"};
+  const auto id = state.next_call++;
+  auto& call = state.calls[id];
+  call.ask = std::move(wanted);
+  call.model = model;
+  call.askers.push_back(promise);
+  state.by_step.emplace(key, id);
+  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens};
+  facts.until.agent = call.ask.deadline;
+  facts.until.run = call.ask.run->deadline;
+  for (std::size_t link = 0; link < model->chain.size(); ++link) {
+    const auto& name = model->chain[link].provider;
+    const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});
+    const auto& provider = *state.known.at(name);
+    facts.links.push_back({provider.input_token_bound(request), provider.input_token_estimate(request), call.ask.run->config->providers.at(name).timeout});
+  }
+  call.decide = std::make_unique<policy::llm_call>(model, std::move(facts), state.links.of(*model));
+  if (!call.ask.recovering) {
+    perform(self, id, call.decide->start(self->clock().now()));
+    return promise;
+  }
+  // Its agent came back: the response may have been recorded after the agent read the journal.
+  ask(self, state.journal, read_task{call.ask.run->run_id, call.ask.task})
+    .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
+          [self, id](const caf::error& reason) {
+            answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)});
+          });
+  return promise;
+}
+
+void cancel(gateway_self self, const cancel_calls& which) {
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, call] : state_of(self).calls)
+    if (call.ask.run->run_id == which.run_id && (which.task.empty() || call.ask.task == which.task))
+      ids.push_back(id);
+  for (const auto id : ids)
+    if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end())
+      perform(self, id, found->second.decide->cancel(self->clock().now()));
+}
+
+llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor journal, providers known, std::uint64_t seed) {
+  install_handlers(self);
+  state_of(self).journal = std::move(journal);
+  state_of(self).known = std::move(known);
+  state_of(self).dice.seed(seed);
+  return {
+    [self](llm_ask& ask) { return begin(self, ask); },
+    [self](const cancel_calls& which) { cancel(self, which); },
+    [self](transfer_ended& ended) {
+      auto found = state_of(self).calls.find(ended.call);
+      if (found == state_of(self).calls.end())
+        return;
+      auto& call = found->second;
+      const auto now = self->clock().now();
+      if (auto* response = std::get_if<llm_response>(ended.outcome.get()))
+        perform(self, ended.call, call.decide->responded(ended.request, std::move(*response), call.ask.messages, now, random_of(self)));
+      else
+        perform(self, ended.call, call.decide->failed(ended.request, std::get<llm_failure>(*ended.outcome), now, random_of(self)));
+    },
+    [self](const call_timer& fired) {
+      auto found = state_of(self).calls.find(fired.call);
+      if (found != state_of(self).calls.end() && found->second.timer == fired.generation)
+        perform(self, fired.call, found->second.decide->tick(self->clock().now()));
+    },
+  };
+}
+
+} // namespace
+
+llm_gateway_actor spawn_llm_gateway(caf::actor_system& system, journal_actor journal, providers known, std::uint64_t seed) {
+  return system.spawn(llm_gateway, std::move(journal), std::move(known), seed);
+}
+
+} // namespace troupe::actors

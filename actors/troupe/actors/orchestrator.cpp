@@ -1,0 +1,270 @@
+#include "troupe/actors/orchestrator.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+// idle --start_run--> running --all tasks done | failed--> ended
+//                        |--cancel, time, budget--> aborting --everything has answered--> ended
+//                        '--suspend--> suspending --everything has answered--> left to be resumed
+// `policy::task_graph` decides all of it; a sub-workflow is a graph of its own whose end is a task's end in the graph above.
+
+/// After a run was aborted: when even what was killed has not answered.
+constexpr std::chrono::seconds abort_patience{20};
+
+struct graph_of {
+  policy::task_graph graph;
+  std::string parent_prefix;     ///< of the graph above; for the top: itself
+  std::string parent_path;       ///< of the task there; empty: the top
+  std::int64_t attempt = 1;
+};
+
+struct orchestrator_state {
+  explicit orchestrator_state(orchestrator_actor::pointer) {}
+  static inline const char* name = "orchestrator";
+  orchestrator_setup setup;
+  std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
+  std::map<std::string, std::string> with_pool; ///< paths that an agent works on -> agent
+  std::optional<caf::typed_response_promise<run_ended>> asker;
+  bool suspended = false;
+  bool timed_out = false;
+  bool over = false;
+};
+
+using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
+
+void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands);
+
+void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt, policy::task_outcome outcome) {
+  auto found = state_of(self).graphs.find(prefix);
+  if (found != state_of(self).graphs.end())
+    perform(self, prefix, found->second.graph.task_ended(path, attempt, std::move(outcome)));
+}
+
+void abort_all(orchestrator_self self, policy::abort_reason reason) {
+  auto& state = state_of(self);
+  if (state.over || state.suspended)
+    return;
+  if (auto top = state.graphs.find(""); top != state.graphs.end())
+    perform(self, "", top->second.graph.abort(reason));
+}
+
+/// The run is left as it is, once nothing of it is under way: what was cut off is done again by whoever resumes it.
+void leave_if_quiet(orchestrator_self self) {
+  auto& state = state_of(self);
+  if (!state.suspended || state.over || !state.with_pool.empty())
+    return;
+  state.over = true;
+  ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_interrupted{"asked to stop"}}})
+    .then(
+      [self](const appended& stored) {
+        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+          asker->deliver(run_ended{run_status::running, "interrupted", nullptr, stored.failure});
+        self->quit();
+      },
+      [self](const caf::error& reason) {
+        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+          asker->deliver(run_ended{run_status::running, "interrupted", nullptr, error{error_code::unavailable, text_of(reason), "journal"}});
+        self->quit();
+      });
+}
+
+void take_result(orchestrator_self self, const std::string& prefix, const task_result& result) {
+  auto& state = state_of(self);
+  if (state.with_pool.erase(result.task) == 0)
+    return;
+  if (state.suspended) {
+    leave_if_quiet(self);
+    return;
+  }
+  // A limit of the task or the agent ends the task; one of the run, or above, ends the run gracefully.
+  const bool own_limit = result.limit_scope.rfind("task ", 0) == 0 || result.limit_scope.rfind("agent ", 0) == 0;
+  if (result.status == task_status::budget_exceeded && !own_limit)
+    abort_all(self, policy::abort_reason::budget_exceeded);
+  task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
+}
+
+void carry_out(orchestrator_self self, const std::string&, policy::record_event& what) {
+  auto& setup = state_of(self).setup;
+  tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
+}
+
+void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
+  auto& state = state_of(self);
+  const auto pool = state.setup.pools.find(what.agent);
+  if (pool == state.setup.pools.end()) {
+    task_ended(self, prefix, what.path, what.attempt,
+               {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
+    return;
+  }
+  task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
+                        .resumed = what.resumed, .timeout = what.spec->timeout};
+  if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
+    order.crashes = before->second;
+  state.with_pool[what.path] = what.agent;
+  const auto lost = [self, prefix, path = what.path, attempt = what.attempt](const caf::error& reason) {
+    take_result(self, prefix, task_result{.task = path, .attempt = attempt, .status = task_status::error, .reason = "no_member",
+                                          .error = "the pool ended: " + text_of(reason), .fatal = true});
+  };
+  ask(self, pool->second, std::move(order)).then([self, prefix](const task_result& result) { take_result(self, prefix, result); }, lost);
+}
+
+void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
+  auto& state = state_of(self);
+  const auto& workflows = state.setup.run->config->workflows;
+  const auto found = workflows.find(what.workflow);
+  const auto refuse = [&](std::string why) {
+    task_ended(self, prefix, what.path, what.attempt, {task_status::error, "invalid_workflow", std::move(why), nullptr, true});
+  };
+  if (found == workflows.end()) {
+    refuse("no workflow named \"" + what.workflow + "\"");
+    return;
+  }
+  const auto own_prefix = what.path + "/";
+  auto graph = policy::task_graph::create(found->second, own_prefix);
+  if (!graph) {
+    refuse(graph.error().text());
+    return;
+  }
+  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(*graph), prefix, what.path, what.attempt}).first->second;
+  static const policy::restored_state fresh;
+  perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
+}
+
+void cancel_now(orchestrator_self self) {
+  auto& state = state_of(self);
+  for (const auto& [path, agent] : state.with_pool)
+    tell(self, state.setup.pools.at(agent), cancel_task{state.setup.run->run_id, path, state.timed_out});
+}
+
+void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
+  auto& state = state_of(self);
+  if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
+    const auto reason = state.timed_out ? policy::abort_reason::timeout
+                                        : (what.grace.count() > 0 ? policy::abort_reason::budget_exceeded : policy::abort_reason::cancelled);
+    perform(self, what.path + "/", below->second.graph.abort(reason));
+    return;
+  }
+  if (what.grace.count() > 0) {
+    tell_later(self, orchestrator_actor(self), what.grace, run_timer{1});
+    return;
+  }
+  if (const auto at = state.with_pool.find(what.path); at != state.with_pool.end())
+    tell(self, state.setup.pools.at(at->second), cancel_task{state.setup.run->run_id, what.path, state.timed_out});
+}
+
+void end_run(orchestrator_self self, policy::finish_run& what) {
+  auto& state = state_of(self);
+  state.over = true;
+  run_ended end{what.status, what.reason, what.result, {}};
+  // The end is durable before anybody hears of it.
+  ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_finished{what.status, what.reason, std::move(what.result)}}})
+    .then(
+      [self, end](const appended& stored) mutable {
+        end.failure = stored.failure;
+        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+          asker->deliver(std::move(end));
+        self->quit();
+      },
+      [self, end](const caf::error& reason) mutable {
+        end.failure = error{error_code::unavailable, text_of(reason), "journal"};
+        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+          asker->deliver(std::move(end));
+        self->quit();
+      });
+}
+
+void carry_out(orchestrator_self self, const std::string& prefix, policy::finish_run& what) {
+  auto& state = state_of(self);
+  const auto& ended = state.graphs.at(prefix);
+  if (ended.parent_path.empty()) {
+    end_run(self, what);
+    return;
+  }
+  policy::task_outcome outcome;
+  outcome.output = std::move(what.result);
+  outcome.reason = what.reason;
+  outcome.error = what.error;
+  if (what.status == run_status::failed)
+    outcome.status = task_status::error;
+  else if (what.status == run_status::aborted)
+    outcome.status = what.reason == "timeout" ? task_status::timeout
+                                              : (what.reason == "budget_exceeded" ? task_status::budget_exceeded : task_status::cancelled);
+  const auto parent_prefix = ended.parent_prefix;
+  const auto path = ended.parent_path;
+  const auto attempt = ended.attempt;
+  state.graphs.erase(prefix);
+  task_ended(self, parent_prefix, path, attempt, std::move(outcome));
+}
+
+void perform(orchestrator_self self, const std::string& of_graph, policy::graph_commands commands) {
+  const auto prefix = of_graph; // the graph that it names may end meanwhile
+  for (auto& command : commands) {
+    if (state_of(self).over)
+      return;
+    std::visit([&](auto& what) { carry_out(self, prefix, what); }, command);
+  }
+}
+
+caf::result<run_ended> begin(orchestrator_self self) {
+  auto& state = state_of(self);
+  auto promise = self->make_response_promise<run_ended>();
+  state.asker = promise;
+  auto& setup = state.setup;
+  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow));
+  if (!graph)
+    return run_ended{run_status::failed, "invalid_workflow", nullptr, graph.error()};
+  if (auto* started = std::get_if<run_started>(&setup.opening.front()))
+    started->total_tasks = graph->total_tasks();
+  tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
+  for (auto& what : setup.found)
+    tell(self, setup.journal, std::move(what));
+  if (setup.run->deadline != clock_point::max()) {
+    const auto now = self->clock().now();
+    tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(), run_timer{0});
+  }
+  auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
+  perform(self, "", top.graph.start(setup.input, setup.restored));
+  return promise;
+}
+
+orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
+  install_handlers(self);
+  state_of(self).setup = std::move(setup);
+  return {
+    [self](const start_run&) { return begin(self); },
+    [self](const cancel_run& why) {
+      state_of(self).timed_out = why.reason == "timeout";
+      abort_all(self, why.reason == "timeout" ? policy::abort_reason::timeout : policy::abort_reason::cancelled);
+      tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+    },
+    [self](const suspend_run&) {
+      state_of(self).suspended = true;
+      cancel_now(self);
+      leave_if_quiet(self);
+    },
+    [self](const run_timer& fired) {
+      auto& state = state_of(self);
+      if (state.over || state.suspended)
+        return;
+      if (fired.kind == 0) {
+        state.timed_out = true;
+        abort_all(self, policy::abort_reason::timeout);
+        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+      } else if (fired.kind == 1) {
+        cancel_now(self);
+        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+      } else if (auto top = state.graphs.find(""); top != state.graphs.end()) {
+        perform(self, "", top->second.graph.give_up());
+      }
+    },
+  };
+}
+
+} // namespace
+
+orchestrator_actor spawn_orchestrator(caf::actor_system& system, orchestrator_setup setup) {
+  return system.spawn(orchestrator, std::move(setup));
+}
+
+} // namespace troupe::actors

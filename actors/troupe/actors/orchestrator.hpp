@@ -1,0 +1,29 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "troupe/actors/context.hpp"
+#include "troupe/actors/interfaces.hpp"
+#include "troupe/policy/task_graph.hpp"
+
+namespace troupe::actors {
+
+struct orchestrator_setup {
+  run_ptr run;
+  std::string workflow;
+  json input;
+  std::vector<event_body> opening;             ///< recorded first: run_started, or run_resumed and what it found
+  std::vector<note> found;                     ///< recorded next: what a resume found out about its tasks
+  policy::restored_state restored;
+  std::map<std::string, std::int64_t> crashes; ///< by path, before this owner
+  std::map<std::string, agent_pool_actor> pools;
+  journal_actor journal;
+};
+
+/// Spawns the orchestrator of one run. Its workflow must exist in the run's configuration.
+orchestrator_actor spawn_orchestrator(caf::actor_system& system, orchestrator_setup setup);
+
+} // namespace troupe::actors

@@ -1,0 +1,386 @@
+#include "troupe/actors/runtime.hpp"
+
+#include <random>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "troupe/actors/agent_pool.hpp"
+#include "troupe/actors/budget_guard.hpp"
+#include "troupe/actors/journal.hpp"
+#include "troupe/actors/metrics_collector.hpp"
+#include "troupe/actors/orchestrator.hpp"
+#include "troupe/actors/supervisor.hpp"
+#include "troupe/llm/http_client.hpp"
+#include "troupe/llm/provider_factory.hpp"
+#include "troupe/policy/replay.hpp"
+#include "troupe/policy/supervision.hpp"
+#include "troupe/policy/task_graph.hpp"
+#include "troupe/schema/schema.hpp"
+#include "troupe/tools/environment.hpp"
+#include "troupe/tools/io_loop.hpp"
+#include "troupe/tools/worker_pool.hpp"
+#include "troupe/util/clock.hpp"
+#include "troupe/util/id.hpp"
+#include "troupe/util/redact.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace troupe::actors {
+
+/// How a run begins: new, or taken up.
+struct launch_plan {
+  limits budget;
+  json input;
+  spend spent;
+  std::map<std::string, spend> spent_by_task, spent_by_agent;
+  milliseconds time_used{0};
+  std::vector<event_body> opening;
+  std::vector<note> found;
+  policy::restored_state restored;
+  std::map<std::string, std::int64_t> crashes;
+};
+
+struct runtime::clients {
+  llm::http_client http;
+  tools::io_loop loop;
+  tools::worker_pool workers;
+  tools::environment environment;
+
+  clients(std::size_t shards, const configuration& config)
+    : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers} {
+    environment.http = &http;
+    environment.folder = config.folder;
+    if (!config.journal.path.empty())
+      for (const auto* suffix : {"", "-wal", "-shm", "-lock"})
+        environment.hidden.push_back(config.journal.path + suffix);
+    environment.secret = [](const std::string& name) -> std::optional<std::string> {
+      auto value = take_secret(name);
+      return value ? std::optional(*value) : std::nullopt;
+    };
+  }
+};
+
+namespace {
+
+/// Tools that some agent can call, directly or as an alternative.
+std::set<std::string> tools_in_use(const configuration& config) {
+  std::set<std::string> used;
+  std::vector<std::string> open;
+  for (const auto& [name, agent] : config.agents)
+    open.insert(open.end(), agent.tools.begin(), agent.tools.end());
+  while (!open.empty()) {
+    const auto name = open.back();
+    open.pop_back();
+    const auto tool = config.tools.find(name);
+    if (tool != config.tools.end() && used.insert(name).second && !tool->second.alternative.empty())
+      open.push_back(tool->second.alternative);
+  }
+  return used;
+}
+
+/// Providers that some agent's model can reach: keys of others are not asked for.
+std::set<std::string> providers_in_use(const configuration& config) {
+  std::set<std::string> used;
+  for (const auto& [name, agent] : config.agents)
+    if (const auto model = config.models.find(agent.model); model != config.models.end())
+      for (const auto& link : model->second.chain)
+        used.insert(link.provider);
+  return used;
+}
+
+std::string words_of(const std::vector<schema::violation>& broken) {
+  std::string words;
+  for (const auto& violation : broken)
+    words += (words.empty() ? "" : "\n") + ("input" + violation.pointer) + ": " + violation.message;
+  return words;
+}
+
+limits with(const limits& base, const run_additions& more) {
+  limits sum = base;
+  if (sum.money)
+    *sum.money += more.money;
+  if (sum.steps)
+    *sum.steps += more.steps;
+  if (sum.time)
+    *sum.time += more.time;
+  return sum;
+}
+
+} // namespace
+
+void prepare(caf::actor_system_config& config) {
+  config.add_message_types<caf::id_block::troupe>();
+}
+
+runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
+  : system_(system), config_(std::move(config)), options_(std::move(options)) {
+  if (options_.seed == 0)
+    options_.seed = std::random_device{}();
+  if (!options_.utc_now_us)
+    options_.utc_now_us = utc_now_us;
+}
+
+expected<void> runtime::make_clients(providers& made) {
+  std::string problems;
+  const auto add = [&](const std::string& problem) { problems += (problems.empty() ? "" : "\n") + problem; };
+  clients_ = std::make_unique<clients>(options_.http_shards, *config_);
+  for (const auto& name : providers_in_use(*config_)) {
+    const auto& spec = config_->providers.at(name);
+    auto key = llm::read_api_key(spec);
+    if (!key) {
+      add("provider \"" + name + "\": " + key.error().text());
+      continue;
+    }
+    auto provider = llm::make_provider(spec, clients_->http, *key);
+    if (provider)
+      made.emplace(name, std::move(*provider));
+    else
+      add("provider \"" + name + "\": " + provider.error().text());
+  }
+  auto set = std::make_shared<toolset>();
+  for (const auto& name : tools_in_use(*config_)) {
+    auto tool = tools::prepare(config_->tools.at(name), clients_->environment);
+    if (!tool) {
+      add("tool \"" + name + "\": " + tool.error().text());
+      continue;
+    }
+    set->specs.emplace(name, tool->spec);
+    set->prepared.emplace(name, std::move(*tool));
+  }
+  tools_ = std::move(set);
+  for (const auto& problem : policy::validate(config_->supervision))
+    add(problem.text());
+  if (!problems.empty())
+    return fail(error_code::invalid_argument, problems);
+  return {};
+}
+
+expected<void> runtime::start_actors(providers made) {
+  journal_ = spawn_journal(system_, options_.journal, options_.utc_now_us);
+  metrics_ = spawn_metrics_collector(system_);
+  caf::anon_send(journal_, subscribe{metrics_, ""});
+  gateway_ = spawn_llm_gateway(system_, journal_, std::move(made), options_.seed);
+  const auto gate = spawn_tool_gate(system_);
+  auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
+  for (const auto& [name, tool] : tools_->prepared)
+    peers->hosts.emplace(name, spawn_tool_host(system_, journal_, gate, tools_, options_.seed + std::hash<std::string>{}(name)));
+  peers_ = peers;
+
+  auto tree = std::make_shared<tree_setup>();
+  tree->seed = options_.seed;
+  tree->make_agent = [this](const std::string&, const std::string& member) { return spawn_agent(system_, member, peers_); };
+  for (const auto& [agent, members] : members_of(config_->supervision)) {
+    const auto spec = config_->agents.find(agent);
+    const auto crashes = spec == config_->agents.end() ? agent_spec{}.crashes : spec->second.crashes;
+    pools_.emplace(agent, spawn_agent_pool(system_, agent, members, journal_, crashes));
+  }
+  tree->pools = pools_;
+  root_ = spawn_supervisor(system_, config_->supervision, tree);
+  if (config_->process_budget != limits{})
+    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = "process", .limit = config_->process_budget});
+
+  std::string failure;
+  caf::scoped_actor self{system_};
+  self->request(root_, caf::infinite, start_tree{})
+    .receive([&](const tree_started& started) { failure = started.failure; },
+             [&](const caf::error& reason) { failure = text_of(reason); });
+  if (!failure.empty())
+    return fail(error_code::internal, "the supervision tree did not start: " + failure);
+  return {};
+}
+
+expected<std::unique_ptr<runtime>> runtime::start(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options) {
+  std::unique_ptr<runtime> made(new runtime(system, std::move(config), std::move(options)));
+  providers connected;
+  if (auto ready = made->make_clients(connected); !ready)
+    return tl::unexpected(ready.error());
+  if (auto started = made->start_actors(std::move(connected)); !started)
+    return tl::unexpected(started.error());
+  return made;
+}
+
+runtime::~runtime() {
+  caf::scoped_actor self{system_};
+  std::vector<caf::actor> waiting;
+  const auto stop = [&](const caf::actor& who, caf::exit_reason why) {
+    self->monitor(who);
+    waiting.push_back(who);
+    self->send_exit(who, why);
+  };
+  const auto wait = [&] {
+    while (!waiting.empty()) {
+      self->receive([&](const caf::down_msg& down) {
+        std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; });
+      });
+    }
+  };
+  if (root_) {
+    stop(caf::actor_cast<caf::actor>(root_), caf::exit_reason::user_shutdown);
+    wait(); // agents first, in order
+  }
+  for (const auto& [name, pool] : pools_)
+    stop(caf::actor_cast<caf::actor>(pool), caf::exit_reason::user_shutdown);
+  if (peers_)
+    for (const auto& [name, host] : peers_->hosts)
+      stop(caf::actor_cast<caf::actor>(host), caf::exit_reason::user_shutdown);
+  for (const auto& guard : {process_guard_})
+    if (guard)
+      stop(caf::actor_cast<caf::actor>(*guard), caf::exit_reason::user_shutdown);
+  for (const auto& [name, guard] : tenant_guards_)
+    stop(caf::actor_cast<caf::actor>(guard), caf::exit_reason::user_shutdown);
+  if (gateway_)
+    stop(caf::actor_cast<caf::actor>(gateway_), caf::exit_reason::user_shutdown);
+  if (journal_)
+    stop(caf::actor_cast<caf::actor>(journal_), caf::exit_reason::user_shutdown);
+  if (metrics_)
+    stop(caf::actor_cast<caf::actor>(metrics_), caf::exit_reason::user_shutdown);
+  wait();
+  // Runners and providers go with the actors' states and with these; they use the clients, which go last.
+  peers_.reset();
+  tools_.reset();
+}
+
+std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant) {
+  const auto spec = config_->tenants.find(tenant);
+  if (spec == config_->tenants.end() || !spec->second.money)
+    return process_guard_;
+  if (const auto running = tenant_guards_.find(tenant); running != tenant_guards_.end())
+    return running->second;
+  // What the tenant's runs of this period have spent already stands in the journal.
+  guard_setup setup{.scope = "tenant " + tenant, .limit = limits{spec->second.money, std::nullopt, std::nullopt}, .parent = process_guard_};
+  const auto since_us = options_.utc_now_us() - std::chrono::duration_cast<std::chrono::microseconds>(spec->second.per).count();
+  if (const auto rows = options_.journal->list_runs(100'000))
+    for (const auto& row : *rows)
+      if (row.tenant == tenant && row.updated_us >= since_us)
+        if (const auto events = options_.journal->read_run(row.run_id))
+          setup.spent = setup.spent + policy::rebuild_run(*events).spent;
+  return tenant_guards_.emplace(tenant, spawn_budget_guard(system_, std::move(setup))).first->second;
+}
+
+started_run runtime::launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, launch_plan plan) {
+  guard_setup guard{.scope = "run", .limit = plan.budget, .spent = plan.spent, .time_used = plan.time_used, .parent = guard_above(tenant),
+                    .journal = journal_, .run_id = run_id};
+  for (const auto& [name, agent] : config_->agents)
+    if (agent.budget != limits{}) {
+      guard.inner.emplace("agent " + name, agent.budget);
+      if (const auto spent = plan.spent_by_agent.find(name); spent != plan.spent_by_agent.end())
+        guard.spent_inner.emplace("agent " + name, spent->second);
+    }
+  const auto add_tasks = [&](const workflow_spec& of, const std::string& prefix, const auto& again) -> void {
+    for (const auto& task : of.tasks) {
+      auto limit = task.budget;
+      const auto below = config_->workflows.find(task.workflow);
+      if (below != config_->workflows.end() && limit == limits{})
+        limit = below->second.budget;
+      const auto path = prefix + task.id;
+      if (limit != limits{}) {
+        guard.inner.emplace("task " + path, limit);
+        if (const auto spent = plan.spent_by_task.find(path); spent != plan.spent_by_task.end())
+          guard.spent_inner.emplace("task " + path, spent->second);
+      }
+      if (below != config_->workflows.end())
+        again(below->second, path + "/", again);
+    }
+  };
+  add_tasks(config_->workflows.at(workflow), "", add_tasks);
+
+  auto context = std::make_shared<run_context>();
+  context->run_id = run_id;
+  context->tenant = tenant;
+  context->config = config_;
+  context->deadline = clock_point::max();
+  if (plan.budget.time) {
+    const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
+    context->deadline = system_.clock().now() + left;
+  }
+  context->guard = spawn_budget_guard(system_, std::move(guard));
+  orchestrator_setup setup;
+  setup.run = std::move(context);
+  setup.workflow = workflow;
+  setup.input = std::move(plan.input);
+  setup.opening = std::move(plan.opening);
+  setup.found = std::move(plan.found);
+  setup.restored = std::move(plan.restored);
+  setup.crashes = std::move(plan.crashes);
+  setup.pools = pools_;
+  setup.journal = journal_;
+  return {run_id, spawn_orchestrator(system_, std::move(setup))};
+}
+
+expected<started_run> runtime::start_run(run_order order) {
+  const auto workflow = config_->workflows.find(order.workflow);
+  if (workflow == config_->workflows.end())
+    return fail(error_code::not_found, "no workflow named " + troupe::quoted(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
+  if (!order.input.is_object())
+    return fail(error_code::invalid_argument, "the input must be an object");
+  if (!workflow->second.input_schema.is_null()) {
+    const auto compiled = schema::compiled_schema::compile(workflow->second.input_schema);
+    if (!compiled)
+      return tl::unexpected(compiled.error());
+    if (const auto broken = compiled->validate(order.input); !broken.empty())
+      return fail(error_code::invalid_argument, words_of(broken));
+  }
+  if (order.run_id.empty()) {
+    static id_maker ids;
+    order.run_id = ids.next(options_.utc_now_us() / 1000);
+  } else if (!is_run_id(order.run_id)) {
+    return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + troupe::quoted(order.run_id) + " is not");
+  }
+  if (auto owned = options_.journal->own(order.run_id); !owned)
+    return tl::unexpected(owned.error());
+  if (const auto exists = options_.journal->find_run(order.run_id); exists || exists.error().code != error_code::not_found) {
+    options_.journal->disown(order.run_id);
+    if (!exists)
+      return tl::unexpected(exists.error());
+    return fail(error_code::conflict, "run " + order.run_id + " exists already; go on with it by `resume`, or choose another --id");
+  }
+  caf::anon_send(journal_, open_run{order.run_id, 0});
+  launch_plan plan;
+  plan.budget = workflow->second.budget;
+  plan.opening.emplace_back(run_started{order.workflow, order.tenant, order.input, plan.budget, 0, config_->source});
+  plan.input = std::move(order.input);
+  return launch(order.run_id, order.tenant, order.workflow, std::move(plan));
+}
+
+expected<started_run> runtime::resume_run(const std::string& run_id, const run_additions& more) {
+  if (auto owned = options_.journal->own(run_id); !owned)
+    return tl::unexpected(owned.error());
+  const auto give_up = [&](error why) -> expected<started_run> {
+    options_.journal->disown(run_id);
+    return tl::unexpected(std::move(why));
+  };
+  const auto events = options_.journal->read_run(run_id);
+  if (!events)
+    return give_up(events.error());
+  auto history = policy::rebuild_run(*events);
+  const bool resumable = !history.ended || history.end.status == run_status::aborted;
+  if (!history.started || !resumable)
+    return give_up(error{error_code::invalid_argument, history.started ? "run " + run_id + " has ended" : "run " + run_id + " never started", run_id});
+  if (config_->workflows.count(history.start.workflow) == 0)
+    return give_up(error{error_code::not_found, "the configuration has no workflow " + troupe::quoted(history.start.workflow), run_id});
+
+  launch_plan plan;
+  plan.budget = with(history.budget, more);
+  plan.input = history.start.input;
+  plan.spent = history.spent;
+  plan.spent_by_task = history.spent_by_task;
+  plan.spent_by_agent = history.spent_by_agent;
+  plan.time_used = milliseconds(history.owned_ms);
+  plan.opening.emplace_back(run_resumed{history.owned_ms, more.money, more.steps, more.time.count()});
+  plan.restored = policy::fold_tasks(*events);
+  for (const auto& [path, task] : history.tasks)
+    if (task.crashes > 0)
+      plan.crashes.emplace(path, task.crashes);
+  caf::anon_send(journal_, open_run{run_id, history.last_seq});
+  // What nobody knows the outcome of is charged with its worst case, and told so once.
+  for (const auto& lost : history.unanswered)
+    plan.found.push_back(note{run_id, lost.task, lost.agent, {outcome_unknown{lost.id(), lost.worst_case}}});
+  return launch(run_id, history.start.tenant, history.start.workflow, std::move(plan));
+}
+
+void runtime::finish_run(const std::string& run_id) {
+  caf::anon_send(journal_, close_run{run_id});
+  options_.journal->disown(run_id);
+}
+
+} // namespace troupe::actors

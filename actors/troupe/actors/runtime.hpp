@@ -1,0 +1,105 @@
+#pragma once
+// Troupe inside a program: one call puts a configuration's supervision tree into an actor system, another starts a run.
+//
+//   caf::actor_system_config cfg;
+//   troupe::actors::prepare(cfg);                        // message types
+//   caf::actor_system system{cfg};
+//   auto runtime = troupe::actors::runtime::start(system, config, {.journal = journal});
+//   auto run = (*runtime)->start_run({.workflow = "report", .input = {{"topic", "CAF"}}});
+//   // ask(self, run->orchestrator, start_run{}) answers `run_ended`
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "troupe/actors/agent.hpp"
+#include "troupe/actors/context.hpp"
+#include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/llm_gateway.hpp"
+#include "troupe/actors/tool_host.hpp"
+#include "troupe/store/journal.hpp"
+
+namespace troupe::actors {
+
+/// Registers the message types; before the actor system is made.
+void prepare(caf::actor_system_config& config);
+
+struct runtime_options {
+  std::shared_ptr<store::journal> journal;         ///< required; the runtime keeps it alive
+  std::uint64_t seed = 0;                          ///< of jitter; 0: taken from the system
+  std::function<std::int64_t()> utc_now_us;        ///< empty: the wall clock
+  std::size_t http_shards = 1;                     ///< threads of the HTTP client
+};
+
+/// What a run is asked for with.
+struct run_order {
+  std::string run_id;                              ///< unique; empty: a ULID is made
+  std::string workflow;
+  std::string tenant = "default";
+  json input = json::object();
+};
+
+/// More for a run that is resumed (`--add-usd` and its like).
+struct run_additions {
+  usd money;
+  std::int64_t steps = 0;
+  milliseconds time{0};
+};
+
+struct started_run {
+  std::string run_id;
+  orchestrator_actor orchestrator;                 ///< begins when it is asked `start_run{}`
+};
+
+/// A running configuration. Made and destroyed outside of actors; its methods may be called from any one thread.
+class runtime {
+public:
+  /// Reads keys, scripts and tools, and starts the tree. Everything that is wrong at once, a line each.
+  static expected<std::unique_ptr<runtime>> start(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options);
+  /// Stops the tree in order, ends transfers and tool processes, and waits for both.
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  /// Takes ownership of a new run. Errors: `not_found` (workflow, with the nearest name), `invalid_argument` (input, with every violation;
+  /// run id), `conflict` (the id exists, or is owned), what the journal says.
+  expected<started_run> start_run(run_order order);
+  /// Goes on with a run that has not ended, under the configuration that it was started with (the caller has made this runtime with it).
+  /// `conflict`: another process has it. `invalid_argument`: it has ended.
+  expected<started_run> resume_run(const std::string& run_id, const run_additions& more);
+  /// Gives the run's ownership back; after its orchestrator has answered.
+  void finish_run(const std::string& run_id);
+
+  const journal_actor& journal() const { return journal_; }
+  const metrics_collector_actor& metrics() const { return metrics_; }
+  const supervisor_actor& root() const { return root_; }
+  const std::map<std::string, agent_pool_actor>& pools() const { return pools_; }
+  const configuration& config() const { return *config_; }
+
+private:
+  struct clients; // HTTP, tool processes, worker threads: what outlives the actors that use them
+  runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options);
+  expected<void> make_clients(providers& made);
+  expected<void> start_actors(providers made);
+  std::optional<budget_guard_actor> guard_above(const std::string& tenant);
+  started_run launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, struct launch_plan plan);
+
+  caf::actor_system& system_;
+  std::shared_ptr<const configuration> config_;
+  runtime_options options_;
+  std::unique_ptr<clients> clients_;
+  toolset_ptr tools_;
+  std::shared_ptr<const agent_peers> peers_;
+  journal_actor journal_;
+  metrics_collector_actor metrics_;
+  llm_gateway_actor gateway_;
+  supervisor_actor root_;
+  std::map<std::string, agent_pool_actor> pools_;
+  std::map<std::string, budget_guard_actor> tenant_guards_;
+  std::optional<budget_guard_actor> process_guard_;
+};
+
+} // namespace troupe::actors

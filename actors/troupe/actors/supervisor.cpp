@@ -1,0 +1,292 @@
+#include "troupe/actors/supervisor.hpp"
+
+#include <random>
+#include <unordered_map>
+
+#include <spdlog/spdlog.h>
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/supervision.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+// idle --start_tree--> booting --> running --stop_tree | escalation | auto_shutdown--> stopping --> ended
+// `policy::supervision` decides all of it; here children are spawned, told to stop, killed and watched.
+
+struct live_child {
+  std::string id;
+  std::int64_t incarnation = 0;
+  caf::actor handle;                     ///< agent or supervisor
+};
+
+struct supervisor_state {
+  explicit supervisor_state(supervisor_actor::pointer) {}
+  static inline const char* name = "supervisor";
+  std::optional<policy::supervision> decide;
+  std::shared_ptr<const tree_setup> setup;
+  std::mt19937_64 dice;
+  std::unordered_map<caf::actor_addr, live_child> live;
+  std::unordered_map<std::string, caf::actor_addr> by_id;
+  std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
+  std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
+  std::optional<caf::typed_response_promise<tree_started>> starter;
+};
+
+using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
+
+policy::moment moment_of(supervisor_self self) {
+  return {self->clock().now(), std::uniform_real_distribution<double>(0, 1)(state_of(self).dice)};
+}
+
+void perform(supervisor_self self, const policy::supervision_commands& commands);
+void tell_gone(supervisor_self self, const policy::gone_child& gone);
+
+/// "researcher" of the member "researcher/2".
+std::string agent_of(const policy::start_child& start) {
+  return start.spec->id;
+}
+
+void watch(supervisor_self self, const policy::start_child& start, const caf::actor& handle) {
+  auto& state = state_of(self);
+  self->monitor(handle);
+  state.live[handle.address()] = live_child{start.id, start.incarnation, handle};
+  state.by_id[start.id] = handle.address();
+}
+
+void start_agent(supervisor_self self, const policy::start_child& start) {
+  auto& state = state_of(self);
+  const auto agent = agent_of(start);
+  const auto made = state.setup->make_agent(agent, start.id);
+  watch(self, start, caf::actor_cast<caf::actor>(made));
+  const auto& history = state.restarts[start.id];
+  tell(self, state.setup->pools.at(agent), member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1, history.second});
+}
+
+void start_below(supervisor_self self, const policy::start_child& start) {
+  auto& state = state_of(self);
+  auto made = spawn_supervisor(self->system(), start.spec->supervisor.front(), state.setup);
+  watch(self, start, caf::actor_cast<caf::actor>(made));
+  state.below.insert_or_assign(start.id, made);
+  // A supervisor is up when all of its children are.
+  ask(self, made, start_tree{})
+    .then(
+      [self, id = start.id, incarnation = start.incarnation](const tree_started& started) {
+        const auto m = moment_of(self);
+        auto& decide = *state_of(self).decide;
+        perform(self, started.failure.empty() ? decide.child_started(id, incarnation, m)
+                                              : decide.child_start_failed(id, incarnation, started.failure, m));
+      },
+      [](const caf::error&) {}); // it died: the down message comes too
+}
+
+void carry_out(supervisor_self self, const policy::start_child& start) {
+  if (start.spec->kind == child_kind::supervisor) {
+    start_below(self, start);
+    return;
+  }
+  std::string failure;
+  try {
+    start_agent(self, start);
+  } catch (const std::exception& problem) {
+    failure = problem.what();
+  }
+  auto& decide = *state_of(self).decide;
+  const auto m = moment_of(self);
+  perform(self, failure.empty() ? decide.child_started(start.id, start.incarnation, m)
+                                : decide.child_start_failed(start.id, start.incarnation, failure, m));
+}
+
+const live_child* living(supervisor_self self, const std::string& id, std::int64_t incarnation) {
+  auto& state = state_of(self);
+  const auto at = state.by_id.find(id);
+  if (at == state.by_id.end())
+    return nullptr;
+  const auto child = state.live.find(at->second);
+  return child != state.live.end() && child->second.incarnation == incarnation ? &child->second : nullptr;
+}
+
+void carry_out(supervisor_self self, const policy::stop_child& stop) {
+  if (const auto* child = living(self, stop.id, stop.incarnation)) {
+    if (auto below = state_of(self).below.find(stop.id); below != state_of(self).below.end())
+      tell(self, below->second, stop_tree{});
+    else
+      self->send_exit(child->handle, caf::exit_reason::user_shutdown);
+  }
+}
+
+void carry_out(supervisor_self self, const policy::kill_child& kill) {
+  if (const auto* child = living(self, kill.id, kill.incarnation))
+    self->send_exit(child->handle, caf::exit_reason::kill);
+}
+
+void carry_out(supervisor_self self, const policy::start_timer& timer) {
+  tell_later(self, supervisor_actor(self), timer.after, supervision_timer{timer.timer});
+}
+
+void carry_out(supervisor_self self, const policy::child_restarted& restarted) {
+  state_of(self).restarts[restarted.id] = {restarted.restarts, std::chrono::duration_cast<milliseconds>(restarted.waited)};
+  spdlog::info("supervisor {}: {} runs again after {} ms (restart {})", state_of(self).decide->spec().name, restarted.id,
+               restarted.waited.count() / 1000, restarted.restarts);
+}
+
+void carry_out(supervisor_self self, const policy::supervisor_report& report) {
+  static constexpr const char* contexts[] = {"child_terminated", "start_error", "shutdown_error", "intensity_reached"};
+  spdlog::warn("supervisor {}: {}: {}: {}", state_of(self).decide->spec().name, contexts[report.context], report.child, report.reason);
+}
+
+void carry_out(supervisor_self self, const policy::boot_finished&) {
+  auto& state = state_of(self);
+  if (state.starter)
+    std::exchange(state.starter, std::nullopt)->deliver(tree_started{});
+}
+
+void carry_out(supervisor_self, const policy::request_done&) {}
+
+void carry_out(supervisor_self self, const policy::end_supervisor& end) {
+  auto& state = state_of(self);
+  if (state.starter)
+    std::exchange(state.starter, std::nullopt)->deliver(tree_started{end.text.empty() ? "it was stopped while it started" : end.text});
+  switch (end.reason) {
+    case policy::end_reason::shutdown:
+      self->quit(caf::exit_reason::user_shutdown);
+      break;
+    case policy::end_reason::escalation: // a shutdown to its own supervisor, as in OTP; the words say why
+      self->quit(escalation_error(end.text));
+      break;
+    case policy::end_reason::boot_failed:
+      self->quit(crash_error(end.text));
+      break;
+  }
+}
+
+void perform(supervisor_self self, const policy::supervision_commands& commands) {
+  for (const auto& command : commands)
+    std::visit([self](const auto& what) { carry_out(self, what); }, command);
+  for (const auto& gone : state_of(self).decide->take_gone())
+    tell_gone(self, gone);
+}
+
+/// Members of what will not come back: their pools stop waiting for them.
+void tell_gone(supervisor_self self, const policy::gone_child& gone) {
+  auto& state = state_of(self);
+  const auto& id = gone.id;
+  const auto& spec = gone.spec;
+  if (spec->kind != child_kind::supervisor) {
+    if (auto pool = state.setup->pools.find(spec->id); pool != state.setup->pools.end())
+      tell(self, pool->second, member_gone{id});
+    return;
+  }
+  for (const auto& [agent, members] : members_of(spec->supervisor.front()))
+    if (auto pool = state.setup->pools.find(agent); pool != state.setup->pools.end())
+      for (const auto& member : members)
+        tell(self, pool->second, member_gone{member});
+}
+
+void child_down(supervisor_self self, const caf::down_msg& down) {
+  auto& state = state_of(self);
+  auto node = state.live.extract(caf::actor_cast<caf::actor_addr>(down.source));
+  if (node.empty())
+    return;
+  const auto child = node.mapped();
+  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key())
+    state.by_id.erase(at);
+  state.below.erase(child.id);
+  auto kind = policy::exit_kind::crash;
+  if (!down.reason)
+    kind = policy::exit_kind::normal;
+  else if (down.reason == caf::exit_reason::user_shutdown || is_escalation(down.reason))
+    kind = policy::exit_kind::shutdown;
+  perform(self, state.decide->child_exited(child.id, child.incarnation, kind, text_of(down.reason), moment_of(self), !is_poison(down.reason)));
+}
+
+std::shared_ptr<tree_node> node_of(const policy::supervisor_description& description) {
+  auto node = std::make_shared<tree_node>();
+  node->id = description.name;
+  node->kind = "supervisor";
+  node->state = name_of(description.phase);
+  node->strategy = name_of(description.strategy);
+  node->restarts = description.restarts;
+  for (const auto& child : description.children)
+    node->children.push_back({child.id, name_of(child.kind), name_of(child.state), child.restarts, {}, {}});
+  return node;
+}
+
+/// Asks the supervisors below for their parts; one that is just ending stays as its parent sees it.
+caf::result<tree_answer> describe(supervisor_self self) {
+  auto& state = state_of(self);
+  auto node = node_of(state.decide->describe());
+  if (state.below.empty())
+    return tree_answer{node};
+  auto promise = self->make_response_promise<tree_answer>();
+  auto open = std::make_shared<std::size_t>(state.below.size());
+  const auto one_less = [node, open, promise]() mutable {
+    if (--*open == 0)
+      promise.deliver(tree_answer{node});
+  };
+  for (const auto& [id, below] : state.below)
+    ask(self, below, describe_tree{})
+      .then(
+        [node, id = id, one_less](const tree_answer& answer) mutable {
+          for (auto& child : node->children)
+            if (child.id == id) {
+              const auto restarts = child.restarts;
+              child = *answer.root;
+              child.id = id;
+              child.restarts = restarts;
+            }
+          one_less();
+        },
+        [one_less](const caf::error&) mutable { one_less(); });
+  return promise;
+}
+
+supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec spec, std::shared_ptr<const tree_setup> setup) {
+  install_handlers(self);
+  auto& state = state_of(self);
+  state.dice.seed(setup->seed ^ std::hash<std::string>{}(spec.name));
+  state.decide.emplace(std::move(spec));
+  state.setup = std::move(setup);
+  self->set_down_handler([self](caf::down_msg& down) { child_down(self, down); });
+  // Told to end from above: children first, in order.
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (exit.reason == caf::exit_reason::kill)
+      self->quit(exit.reason);
+    else
+      perform(self, state_of(self).decide->stop(moment_of(self)));
+  });
+  return {
+    [self](const start_tree&) -> caf::result<tree_started> {
+      auto promise = self->make_response_promise<tree_started>();
+      state_of(self).starter = promise;
+      perform(self, state_of(self).decide->start(moment_of(self)));
+      return promise;
+    },
+    [self](const describe_tree&) { return describe(self); },
+    [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
+    [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
+  };
+}
+
+} // namespace
+
+std::map<std::string, std::vector<std::string>> members_of(const supervisor_spec& spec) {
+  std::map<std::string, std::vector<std::string>> members;
+  for (const auto& child : spec.children) {
+    if (child.kind == child_kind::supervisor) {
+      for (auto& [agent, below] : members_of(child.supervisor.front()))
+        members[agent].insert(members[agent].end(), below.begin(), below.end());
+    } else {
+      for (auto& id : policy::member_ids(child))
+        members[child.id].push_back(std::move(id));
+    }
+  }
+  return members;
+}
+
+supervisor_actor spawn_supervisor(caf::actor_system& system, supervisor_spec spec, std::shared_ptr<const tree_setup> setup) {
+  return system.spawn(supervisor, std::move(spec), std::move(setup));
+}
+
+} // namespace troupe::actors

@@ -1,0 +1,313 @@
+#include "troupe/actors/tool_host.hpp"
+
+#include <random>
+#include <unordered_map>
+
+#include "troupe/policy/tool_call.hpp"
+
+namespace troupe::actors {
+
+namespace {
+
+using policy::tool_step;
+
+// A call: (looking up, when its agent came back) --> admitted --> recorded --> running --outcome--> waiting | admitted again | answered.
+// `tool_attempts` decides all of it; here it is only carried out.
+struct hosted_call {
+  invoke wanted;
+  std::vector<caf::typed_response_promise<tool_answer>> askers; ///< more than one after the agent died and came back
+  std::unique_ptr<policy::tool_attempts> decide;
+  clock_point began;
+  std::uint64_t timer = 0;
+  std::int64_t attempt = 0;                ///< run numbers of this call, over tools
+  const tool_spec* tool = nullptr;         ///< the one that runs
+  std::optional<std::uint64_t> ticket;     ///< of the gate
+  std::optional<tools::running_id> running;
+  bool abort = false;                      ///< cancelled before it could start
+};
+
+struct host_state {
+  explicit host_state(tool_host_actor::pointer) {}
+  static inline const char* name = "tool_host";
+  journal_actor journal;
+  tool_gate_actor gate;
+  toolset_ptr tools;
+  policy::tool_breakers breakers;
+  std::mt19937_64 dice;
+  std::unordered_map<std::uint64_t, hosted_call> calls;
+  std::unordered_map<std::string, std::uint64_t> by_key;
+  std::uint64_t next_call = 1;
+};
+
+/// Builtins that answer within the call: nothing of them is ever in flight, so no limit has to hold them back.
+bool answers_at_once(const tool_spec& tool) {
+  return tool.builtin == "calculator" || tool.builtin == "clock";
+}
+
+using host_self = tool_host_actor::stateful_pointer<host_state>;
+
+std::string key_of(const invoke& call) {
+  return call.run->run_id + '\n' + call.step_id + '\n' + call.call_id;
+}
+
+void perform(host_self self, std::uint64_t id, tool_step step);
+
+hosted_call* find(host_self self, std::uint64_t id) {
+  auto found = state_of(self).calls.find(id);
+  return found == state_of(self).calls.end() ? nullptr : &found->second;
+}
+
+void record(host_self self, const hosted_call& call, std::vector<event_body>&& events) {
+  if (!events.empty())
+    tell(self, state_of(self).journal, note{call.wanted.run->run_id, call.wanted.task, call.wanted.agent, std::move(events)});
+}
+
+void leave_gate(host_self self, hosted_call& call) {
+  if (call.ticket)
+    tell(self, state_of(self).gate, leave{*std::exchange(call.ticket, std::nullopt)});
+}
+
+void answer(host_self self, std::uint64_t id, const tool_answer& with) {
+  auto& state = state_of(self);
+  auto node = state.calls.extract(id);
+  if (node.empty())
+    return;
+  leave_gate(self, node.mapped());
+  state.by_key.erase(key_of(node.mapped().wanted));
+  for (auto& asker : node.mapped().askers)
+    asker.deliver(with);
+}
+
+/// The result stands in the journal before the agent goes on: what it appends next can never be durable without it.
+void report(host_self self, std::uint64_t id, hosted_call& call, const policy::report_tool& what) {
+  std::vector<event_body> events;
+  if (what.in_doubt)
+    events.emplace_back(outcome_unknown{.id = call.wanted.call_id, .charged = usd{}});
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now() - call.began).count();
+  events.emplace_back(tool_finished{call.wanted.call_id, what.tool, what.status, what.text, took});
+  record(self, call, std::move(events));
+  answer(self, id, tool_answer{what.text, what.status != tool_status::ok, what.status});
+}
+
+void outcome_of_nothing(host_self self, std::uint64_t id, tool_status status, std::string why) {
+  tool_outcome outcome;
+  outcome.status = status;
+  outcome.error = std::move(why);
+  tell(self, tool_host_actor(self), tool_ended{id, find(self, id)->attempt, std::make_shared<tool_outcome>(std::move(outcome))});
+}
+
+void start_runner(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
+  if (call.abort) {
+    outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
+    return;
+  }
+  invocation order;
+  order.call_id = call.wanted.call_id;
+  order.tool = what.tool->name;
+  order.arguments = call.wanted.arguments;
+  order.idempotency_key = call.wanted.run->run_id + "/" + call.wanted.step_id + "/" + call.wanted.call_id;
+  order.timeout = what.timeout;
+  const auto weak = self->address();
+  call.running = state_of(self).tools->prepared.at(what.tool->name).run->start(std::move(order), [weak, id, attempt = call.attempt](tool_outcome outcome) {
+    if (auto strong = caf::actor_cast<tool_host_actor>(weak))
+      tell_from_outside(strong, tool_ended{id, attempt, std::make_shared<tool_outcome>(std::move(outcome))});
+  });
+}
+
+/// About to run: durable before it does, unless a repeat would do nothing.
+void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
+  std::vector<event_body> events;
+  events.emplace_back(tool_started{call.wanted.call_id, what.tool->name, call.wanted.arguments, what.tool->effect, what.attempt, what.instead_of});
+  if (what.tool->effect == effect::none) {
+    record(self, call, std::move(events));
+    start_runner(self, id, call, what);
+    return;
+  }
+  ask(self, state_of(self).journal, append{call.wanted.run->run_id, call.wanted.task, call.wanted.agent, std::move(events)})
+    .then(
+      [self, id, what](const appended& stored) {
+        auto* call_now = find(self, id);
+        if (call_now == nullptr)
+          return;
+        if (stored.failure.code == error_code::none)
+          start_runner(self, id, *call_now, what);
+        else
+          outcome_of_nothing(self, id, tool_status::not_started, "the journal did not take the record of this call: " + stored.failure.text());
+      },
+      [self, id](const caf::error& reason) {
+        if (find(self, id) != nullptr)
+          outcome_of_nothing(self, id, tool_status::not_started, "the journal is gone: " + text_of(reason));
+      });
+}
+
+void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
+  auto& state = state_of(self);
+  call.tool = what.tool;
+  ++call.attempt;
+  call.running.reset();
+  const auto& prepared = state.tools->prepared.at(what.tool->name);
+  if (!what.instead_of.empty() && what.attempt == 1) { // the alternative has a schema of its own
+    if (const auto broken = prepared.arguments.validate(call.wanted.arguments); !broken.empty()) {
+      std::string words;
+      for (const auto& violation : broken)
+        words += (words.empty() ? "" : "; ") + violation.pointer + ": " + violation.message;
+      perform(self, id, call.decide->refused(words, self->clock().now()));
+      return;
+    }
+  }
+  if (prepared.spec.kind == tool_kind::builtin && answers_at_once(prepared.spec)) {
+    record_and_start(self, id, call, what);
+    return;
+  }
+  // Limits hold for an agent in its run, whatever member works for it.
+  ask(self, state.gate, admit{id, call.wanted.run->run_id + "/" + call.wanted.agent, what.tool->name, what.tool->max_parallel})
+    .then(
+      [self, id, what](const admitted& may) {
+        auto* call_now = find(self, id);
+        if (call_now == nullptr) {
+          tell(self, state_of(self).gate, leave{may.ticket});
+          return;
+        }
+        call_now->ticket = may.ticket;
+        record_and_start(self, id, *call_now, what);
+      },
+      [self, id](const caf::error& reason) {
+        if (find(self, id) != nullptr)
+          outcome_of_nothing(self, id, tool_status::not_started, "the tool gate is gone: " + text_of(reason));
+      });
+}
+
+void perform(host_self self, std::uint64_t id, tool_step step) {
+  auto* call = find(self, id);
+  if (call == nullptr)
+    return;
+  record(self, *call, std::move(step.events));
+  if (auto* what = std::get_if<policy::run_tool>(&step.next)) {
+    run(self, id, *call, *what);
+  } else if (auto* waiting = std::get_if<policy::wait_tool>(&step.next)) {
+    const auto now = self->clock().now();
+    tell_later(self, tool_host_actor(self), waiting->at > now ? waiting->at - now : clock_point::duration::zero(), call_timer{id, ++call->timer});
+  } else if (std::holds_alternative<policy::abort_tool>(step.next)) {
+    if (call->running)
+      state_of(self).tools->prepared.at(call->tool->name).run->cancel(*call->running);
+    else
+      call->abort = true;
+  } else if (auto* over = std::get_if<policy::report_tool>(&step.next)) {
+    report(self, id, *call, *over);
+  }
+}
+
+void start(host_self self, std::uint64_t id, hosted_call& call) {
+  perform(self, id, call.decide->start(self->clock().now()));
+}
+
+/// The agent came back. What is recorded decides: the result, or by the effect what a repeat may do (SEMANTICS 4).
+void look_up(host_self self, std::uint64_t id, const task_events& recorded) {
+  auto* call = find(self, id);
+  if (call == nullptr)
+    return;
+  const tool_started* last_start = nullptr;
+  const tool_finished* end = nullptr;
+  bool failed = false;
+  for (const auto& e : recorded.events) {
+    if (std::holds_alternative<llm_responded>(e->body)) {
+      last_start = nullptr; // ids may repeat from step to step
+      end = nullptr;
+    } else if (auto* started = std::get_if<tool_started>(&e->body); started != nullptr && started->call_id == call->wanted.call_id) {
+      last_start = started;
+      failed = false;
+    } else if (auto* attempt = std::get_if<tool_failed>(&e->body); attempt != nullptr && attempt->call_id == call->wanted.call_id) {
+      failed = true;
+    } else if (auto* finished = std::get_if<tool_finished>(&e->body); finished != nullptr && finished->call_id == call->wanted.call_id) {
+      end = finished;
+    }
+  }
+  if (end != nullptr) {
+    answer(self, id, tool_answer{end->text, end->status != tool_status::ok, end->status});
+    return;
+  }
+  if (last_start != nullptr && !failed) {
+    const auto& tools = state_of(self).tools->specs;
+    const auto tool = tools.find(last_start->tool);
+    const auto how_bad = tool == tools.end() ? risk::critical : tool->second.risk;
+    if (policy::recover_decision(last_start->effect, how_bad) != policy::recovery::repeat) {
+      report(self, id, *call, policy::report_tool{last_start->tool, tool_status::in_doubt, policy::outcome_unknown_text(last_start->tool), true});
+      return;
+    }
+  }
+  start(self, id, *call);
+}
+
+caf::result<tool_answer> begin(host_self self, invoke& wanted) {
+  auto& state = state_of(self);
+  auto promise = self->make_response_promise<tool_answer>();
+  const auto key = key_of(wanted);
+  if (const auto joined = state.by_key.find(key); joined != state.by_key.end()) {
+    state.calls.at(joined->second).askers.push_back(promise);
+    return promise;
+  }
+  const auto id = state.next_call++;
+  auto& call = state.calls[id];
+  call.wanted = std::move(wanted);
+  call.askers.push_back(promise);
+  call.began = self->clock().now();
+  state.by_key.emplace(key, id);
+  policy::tool_call_facts facts;
+  facts.call_id = call.wanted.call_id;
+  facts.tool = call.wanted.tool;
+  facts.agent_tools = call.wanted.agent_tools;
+  facts.deadline = call.wanted.deadline;
+  call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, nullptr);
+  if (!call.wanted.recovering) {
+    start(self, id, call);
+    return promise;
+  }
+  ask(self, state.journal, read_task{call.wanted.run->run_id, call.wanted.task})
+    .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
+          [self, id](const caf::error& reason) {
+            answer(self, id, tool_answer{"The journal is gone: " + text_of(reason), true, tool_status::not_started});
+          });
+  return promise;
+}
+
+tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, tool_gate_actor gate, toolset_ptr tools, std::uint64_t seed) {
+  install_handlers(self);
+  state_of(self).journal = std::move(journal);
+  state_of(self).gate = std::move(gate);
+  state_of(self).tools = std::move(tools);
+  state_of(self).dice.seed(seed);
+  return {
+    [self](invoke& wanted) { return begin(self, wanted); },
+    [self](const cancel_calls& which) {
+      std::vector<std::uint64_t> ids;
+      for (const auto& [id, call] : state_of(self).calls)
+        if (call.wanted.run->run_id == which.run_id && (which.task.empty() || call.wanted.task == which.task))
+          ids.push_back(id);
+      for (const auto id : ids)
+        if (auto* call = find(self, id))
+          perform(self, id, call->decide->cancel(self->clock().now()));
+    },
+    [self](const tool_ended& ended) {
+      auto* call = find(self, ended.call);
+      if (call == nullptr || call->attempt != ended.attempt)
+        return;
+      leave_gate(self, *call);
+      call->running.reset();
+      const auto random = std::uniform_real_distribution<double>(0, 1)(state_of(self).dice);
+      perform(self, ended.call, call->decide->finished(*ended.outcome, self->clock().now(), random));
+    },
+    [self](const call_timer& fired) {
+      auto* call = find(self, fired.call);
+      if (call != nullptr && call->timer == fired.generation)
+        perform(self, fired.call, call->decide->tick(self->clock().now()));
+    },
+  };
+}
+
+} // namespace
+
+tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools, std::uint64_t seed) {
+  return system.spawn(tool_host, std::move(journal), std::move(gate), std::move(tools), seed);
+}
+
+} // namespace troupe::actors

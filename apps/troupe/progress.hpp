@@ -1,0 +1,57 @@
+#pragma once
+// What a run looks like while it goes on. Pure: events and the time in, lines out.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "timeline.hpp"
+#include "troupe/metrics/run_summary.hpp"
+#include "troupe/model/event.hpp"
+
+namespace troupe::cli {
+
+/// Folds events into a small board: one line a task with its agent and what it is doing, and the money, steps and time against the
+/// budget below.
+class progress_board {
+public:
+  explicit progress_board(timeline_style style) : style_(style) {}
+
+  void apply(const event& e);
+  /// The board at a time (UTC); at most `rows` lines.
+  std::vector<std::string> lines(std::int64_t now_us, std::size_t rows) const;
+  std::int64_t started_us() const { return started_us_; }
+
+private:
+  struct row {
+    std::string agent;
+    std::string doing;
+    bool over = false;
+    bool good = false;
+    std::int64_t since_us = 0;
+    std::int64_t until_us = 0;
+  };
+  row& at(const event& e);
+
+  timeline_style style_;
+  metrics::run_fold fold_;
+  std::vector<std::string> order_;
+  std::map<std::string, row> rows_;
+  std::int64_t started_us_ = 0;
+};
+
+/// Draws boards over each other on a terminal: only what changed moves, in one write, so that nothing flickers.
+class live_view {
+public:
+  explicit live_view(int descriptor) : descriptor_(descriptor) {}
+  void draw(const std::vector<std::string>& lines);
+  /// Removes the board, so that what follows stands in its place.
+  void clear();
+
+private:
+  int descriptor_;
+  std::size_t drawn_ = 0;
+};
+
+} // namespace troupe::cli

@@ -1,0 +1,336 @@
+// `troupe run` and `troupe resume`: one run in this process, live, with its result at the end.
+
+#include <condition_variable>
+#include <cstdio>
+#include <iostream>
+#include <mutex>
+#include <thread>
+
+#include <csignal>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "command.hpp"
+#include "input.hpp"
+#include "progress.hpp"
+#include "session.hpp"
+#include "timeline.hpp"
+#include "troupe/actors/runtime.hpp"
+#include "troupe/config/load.hpp"
+#include "troupe/metrics/run_summary.hpp"
+#include "troupe/policy/replay.hpp"
+#include "troupe/util/clock.hpp"
+#include "troupe/util/duration.hpp"
+#include "troupe/util/redact.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+struct run_arguments {
+  std::string config;
+  std::string workflow;
+  std::string run_id;
+  std::string tenant = "default";
+  std::string input_file;
+  std::vector<std::string> pairs;
+  bool as_json = false;
+  bool yes = false;
+  double add_usd = 0;
+  std::int64_t add_steps = 0;
+  std::string add_time;
+};
+
+// --- what is seen meanwhile -------------------------------------------------------------------------------------------------------------
+
+/// Shows events as they become durable: a board on a terminal, lines elsewhere. An actor, because the journal streams to actors.
+struct progress_state {
+  explicit progress_state(actors::event_sink_actor::pointer) {}
+  static inline const char* name = "progress";
+  progress_board board{{}};
+  live_view view{STDERR_FILENO};
+  timeline_style style;
+  bool live = false;
+};
+
+actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, bool live, timeline_style style) {
+  actors::install_handlers(self);
+  auto& state = actors::state_of(self);
+  state.style = style;
+  state.board = progress_board(style);
+  state.live = live;
+  self->attach_functor([self] { actors::state_of(self).view.clear(); });
+  return {[self](const actors::published& group) {
+    auto& now = actors::state_of(self);
+    for (const auto& e : group.events) {
+      now.board.apply(*e);
+      if (now.live)
+        continue;
+      const auto line = render_event(*e, now.board.started_us(), now.style);
+      if (!line.empty())
+        std::fprintf(stderr, "%s %s\n", relative_time(e->time_us - now.board.started_us()).c_str(), redacted(line).c_str());
+    }
+    if (now.live)
+      now.view.draw(now.board.lines(utc_now_us(), 20));
+  }};
+}
+
+// --- signals ------------------------------------------------------------------------------------------------------------------------------
+
+/// Turns SIGINT and SIGTERM into calls on a thread of its own: `first` asks for a graceful end, the second one ends at once; the
+/// journal has all that was acknowledged.
+class signal_watch {
+public:
+  explicit signal_watch(std::function<void()> first) : first_(std::move(first)) {
+    sigset_t wanted = signals();
+    descriptor_ = ::signalfd(-1, &wanted, SFD_CLOEXEC);
+    stop_ = ::eventfd(0, EFD_CLOEXEC);
+    thread_ = std::thread([this] { watch(); });
+  }
+  ~signal_watch() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(stop_, &one, sizeof one);
+    thread_.join();
+    ::close(descriptor_);
+    ::close(stop_);
+  }
+  signal_watch(const signal_watch&) = delete;
+  signal_watch& operator=(const signal_watch&) = delete;
+
+  /// In the main thread, before any other is made: all threads inherit it.
+  static void block() {
+    sigset_t wanted = signals();
+    ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
+  }
+
+private:
+  static sigset_t signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+  }
+  void watch() {
+    bool asked = false;
+    for (;;) {
+      pollfd ready[2] = {{descriptor_, POLLIN, 0}, {stop_, POLLIN, 0}};
+      if (::poll(ready, 2, -1) < 0 || (ready[1].revents & POLLIN) != 0)
+        return;
+      signalfd_siginfo what{};
+      if (::read(descriptor_, &what, sizeof what) != sizeof what)
+        continue;
+      if (asked)
+        ::_exit(status_interrupted);
+      asked = true;
+      first_();
+    }
+  }
+
+  std::function<void()> first_;
+  int descriptor_ = -1;
+  int stop_ = -1;
+  std::thread thread_;
+};
+
+// --- one run --------------------------------------------------------------------------------------------------------------------------------
+
+int status_of_run(const run_summary& summary) {
+  switch (summary.status) {
+    case run_status::completed:
+      return status_completed;
+    case run_status::aborted:
+      return status_aborted;
+    case run_status::failed:
+      return status_failed;
+    default:
+      return status_interrupted;
+  }
+}
+
+std::string resume_hint(const run_arguments& arguments, const std::string& run_id, const std::string& more) {
+  return "troupe resume " + shell_word(arguments.config) + " " + run_id + more;
+}
+
+void print_outcome(const run_arguments& arguments, const run_summary& summary) {
+  if (arguments.as_json) {
+    std::printf("%s\n", redacted(result_document(summary).dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+  } else {
+    const auto& result = summary.result;
+    if (!result.is_null()) {
+      const auto text = redacted(result.is_string() ? result.get<std::string>() : result.dump(2, ' ', false, json::error_handler_t::replace));
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      if (text.empty() || text.back() != '\n')
+        std::fputc('\n', stdout);
+    }
+  }
+  std::fflush(stdout);
+  auto line = "run " + summary.run_id + " " + (summary.status == run_status::running ? "is interrupted" : name_of(summary.status));
+  if (!summary.reason.empty())
+    line += " (" + summary.reason + ")";
+  line += ": " + std::to_string(summary.completed_tasks) + " of " + std::to_string(summary.total_tasks) + " tasks, " + to_string(summary.total_cost) + ", "
+          + std::to_string(summary.llm_calls) + " LLM calls, " + std::to_string(summary.tool_calls) + " tool calls, " + duration_text(summary.owned_us);
+  std::fprintf(stderr, "%s\n", redacted(line).c_str());
+  for (const auto& task : summary.results)
+    if (task.status != task_status::success && task.status != task_status::skipped && !task.error.empty())
+      tell_error(task.task_id + ": " + task.error);
+  if (summary.status == run_status::running)
+    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
+  else if (summary.reason == "budget_exceeded")
+    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-usd 1 --add-steps 50").c_str());
+  else if (summary.reason == "timeout")
+    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-time 5m").c_str());
+  else if (summary.status == run_status::aborted)
+    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
+  std::fprintf(stderr, "Timeline: troupe show %s %s\n", shell_word(arguments.config).c_str(), summary.run_id.c_str());
+}
+
+/// The summary of a run as its journal tells it.
+expected<run_summary> recorded_summary(store::journal& journal, const std::string& run_id) {
+  const auto events = journal.read_run(run_id);
+  if (!events)
+    return tl::unexpected(events.error());
+  metrics::run_fold fold;
+  for (const auto& e : *events)
+    fold.apply(*e);
+  return fold.summary();
+}
+
+using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
+
+int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal, const beginning& begin) {
+  signal_watch::block();
+  caf::actor_system_config cfg;
+  actors::prepare(cfg);
+  cfg.set("scheduler.max-threads", static_cast<std::uint64_t>(std::max(2u, std::thread::hardware_concurrency())));
+  caf::actor_system system{cfg};
+  auto started = actors::runtime::start(system, std::move(config), {.journal = journal});
+  if (!started)
+    return tell(started.error());
+  auto& runtime = **started;
+
+  const bool live = ::isatty(STDERR_FILENO) != 0 && !arguments.as_json;
+  actors::event_sink_actor shown;
+  {
+    auto run = begin(runtime);
+    if (!run)
+      return tell(run.error());
+    const auto orchestrator = run->orchestrator;
+    journal->on_cancel_request([orchestrator](std::string) { caf::anon_send(orchestrator, actors::cancel_run{"cancelled"}); });
+    if (!arguments.as_json) {
+      shown = system.spawn(progress, live, timeline_style{wants_colour(STDERR_FILENO), terminal_width(STDERR_FILENO), {}});
+      caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
+    }
+    signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
+    actors::run_ended end;
+    caf::scoped_actor self{system};
+    self->request(orchestrator, caf::infinite, actors::start_run{})
+      .receive([&](const actors::run_ended& answer) { end = answer; },
+               [&](const caf::error& reason) { end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id}; });
+    journal->on_cancel_request(nullptr);
+    if (shown) {
+      self->monitor(shown);
+      self->send_exit(shown, caf::exit_reason::user_shutdown);
+      self->receive([](const caf::down_msg&) {});
+    }
+    runtime.finish_run(run->run_id);
+    if (end.failure.code != error_code::none) {
+      tell_error(end.failure.text());
+      std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
+      return status_unavailable;
+    }
+    // A resumed run's earlier events were counted by its earlier owners: the journal has them all.
+    const auto summary = recorded_summary(*journal, run->run_id);
+    if (!summary)
+      return tell(summary.error());
+    print_outcome(arguments, *summary);
+    return status_of_run(*summary);
+  }
+}
+
+int run(const run_arguments& arguments) {
+  auto config = load_or_tell(arguments.config);
+  if (!config)
+    return status_usage;
+  const auto workflow = config->workflows.find(arguments.workflow);
+  auto input = read_input(arguments.input_file, arguments.pairs, workflow == config->workflows.end() ? json() : workflow->second.input_schema);
+  if (!input)
+    return tell(input.error());
+  auto journal = open_journal(*config, true);
+  if (!journal)
+    return tell(journal.error());
+  return drive(arguments, config, *journal, [&](actors::runtime& runtime) {
+    return runtime.start_run({.run_id = arguments.run_id, .workflow = arguments.workflow, .tenant = arguments.tenant, .input = *input});
+  });
+}
+
+int resume(const run_arguments& arguments) {
+  const auto config = load_or_tell(arguments.config);
+  if (!config)
+    return status_usage;
+  auto journal = open_journal(*config, false);
+  if (!journal)
+    return tell(journal.error());
+  const auto events = (*journal)->read_run(arguments.run_id);
+  if (!events)
+    return tell(events.error());
+  for (const auto& words : (*journal)->notes(arguments.run_id))
+    tell_error(words);
+  const auto history = policy::rebuild_run(*events);
+  if (history.ended && history.end.status != run_status::aborted) {
+    const auto summary = recorded_summary(**journal, arguments.run_id);
+    if (!summary)
+      return tell(summary.error());
+    print_outcome(arguments, *summary);
+    return status_of_run(*summary);
+  }
+  // A run keeps the configuration that it started with.
+  auto kept = config::resolve(history.start.configuration, config->file);
+  if (!kept)
+    return tell(kept.error());
+  actors::run_additions more;
+  more.money = usd::from_dollars(arguments.add_usd);
+  more.steps = arguments.add_steps;
+  if (!arguments.add_time.empty()) {
+    const auto time = parse_duration(arguments.add_time);
+    if (!time)
+      return tell(time.error());
+    more.time = *time;
+  }
+  return drive(arguments, std::make_shared<const configuration>(std::move(*kept)), *journal,
+               [&](actors::runtime& runtime) { return runtime.resume_run(arguments.run_id, more); });
+}
+
+} // namespace
+
+void add_run(CLI::App& app, const global_options&, action& chosen) {
+  auto arguments = std::make_shared<run_arguments>();
+  auto* command = app.add_subcommand("run", "Runs a workflow in this process and prints its result");
+  command->add_option("CONFIG", arguments->config, "Configuration file")->required();
+  command->add_option("WORKFLOW", arguments->workflow, "Name of a workflow in it")->required();
+  command->add_option("-i", arguments->pairs, "Input: key=value; a string where the input's schema allows one, else JSON")->take_all()->allow_extra_args(false);
+  command->add_option("--input", arguments->input_file, "Input: a JSON or YAML file, - for standard input");
+  command->add_option("--tenant", arguments->tenant, "Whose run it is")->capture_default_str();
+  command->add_option("--id", arguments->run_id, "Id of the run; by default a new one is made");
+  command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
+  command->add_flag("--yes", arguments->yes, "Approve every risky action");
+  command->callback([arguments, &chosen] { chosen = [arguments] { return run(*arguments); }; });
+}
+
+void add_resume(CLI::App& app, const global_options&, action& chosen) {
+  auto arguments = std::make_shared<run_arguments>();
+  auto* command = app.add_subcommand("resume", "Goes on with a run from the journal; of one that has ended, prints its result again");
+  command->add_option("CONFIG", arguments->config, "Configuration file")->required();
+  command->add_option("RUN", arguments->run_id, "Id of the run")->required();
+  command->add_option("--add-usd", arguments->add_usd, "Dollars more for the run")->check(CLI::Range(0.0, 1e9));
+  command->add_option("--add-steps", arguments->add_steps, "Steps (LLM calls) more")->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  command->add_option("--add-time", arguments->add_time, "Time more, as in 5m");
+  command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
+  command->add_flag("--yes", arguments->yes, "Approve every risky action");
+  command->callback([arguments, &chosen] { chosen = [arguments] { return resume(*arguments); }; });
+}
+
+} // namespace troupe::cli

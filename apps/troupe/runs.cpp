@@ -1,0 +1,143 @@
+// `troupe runs`, `troupe show`, `troupe cancel`: what the journal knows.
+
+#include <cstdio>
+
+#include <unistd.h>
+
+#include "command.hpp"
+#include "session.hpp"
+#include "timeline.hpp"
+#include "troupe/metrics/run_summary.hpp"
+#include "troupe/model/described.hpp"
+#include "troupe/util/clock.hpp"
+#include "troupe/util/redact.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+struct listing_arguments {
+  std::string config;
+  std::string run_id;
+  std::size_t limit = 50;
+  bool as_json = false;
+  bool events = false;
+};
+
+timeline_style style_for(int descriptor) {
+  return {wants_colour(descriptor), ::isatty(descriptor) != 0 ? terminal_width(descriptor) : 120, {}};
+}
+
+void print_document(const json& document) {
+  std::printf("%s\n", redacted(document.dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+}
+
+/// What a list says of a run: a run that nobody owns any more is not running.
+std::string status_word(const store::run_row& row) {
+  return row.status == run_status::running && !row.owned ? "interrupted" : name_of(row.status);
+}
+
+int runs(const listing_arguments& arguments) {
+  const auto config = load_or_tell(arguments.config);
+  if (!config)
+    return status_usage;
+  auto journal = open_journal(*config, false);
+  std::vector<store::run_row> rows;
+  if (!journal && journal.error().code != error_code::not_found)
+    return tell(journal.error());
+  if (journal) {
+    auto listed = (*journal)->list_runs(arguments.limit);
+    if (!listed)
+      return tell(listed.error());
+    rows = std::move(*listed);
+  }
+  if (!arguments.as_json) {
+    std::fputs(render_runs(rows, utc_now_us(), style_for(STDOUT_FILENO)).c_str(), stdout);
+    return status_completed;
+  }
+  json list = json::array();
+  for (const auto& row : rows)
+    list.push_back({{"run_id", row.run_id}, {"workflow", row.workflow}, {"tenant", row.tenant}, {"workflow_status", status_word(row)},
+                    {"reason", row.reason.empty() ? json(nullptr) : json(row.reason)}, {"started", iso8601_utc(row.started_us)},
+                    {"updated", iso8601_utc(row.updated_us)}, {"events", row.last_seq}});
+  print_document({{"runs", std::move(list)}, {"next", nullptr}});
+  return status_completed;
+}
+
+int show(const listing_arguments& arguments) {
+  const auto config = load_or_tell(arguments.config);
+  if (!config)
+    return status_usage;
+  auto journal = open_journal(*config, false);
+  if (!journal)
+    return tell(journal.error());
+  const auto events = (*journal)->read_run(arguments.run_id);
+  if (!events)
+    return tell(events.error());
+  for (const auto& words : (*journal)->notes(arguments.run_id))
+    tell_error(words);
+  metrics::run_fold fold;
+  for (const auto& e : *events)
+    fold.apply(*e);
+  const auto summary = fold.summary();
+  if (arguments.events) {
+    for (const auto& e : *events)
+      std::printf("%s\n", redacted(event_to_document(*e).dump(-1, ' ', false, json::error_handler_t::replace)).c_str());
+  } else if (arguments.as_json) {
+    print_document(result_document(summary));
+  } else {
+    std::fputs(redacted(render_timeline(summary, *events, style_for(STDOUT_FILENO))).c_str(), stdout);
+  }
+  return status_completed;
+}
+
+int cancel(const listing_arguments& arguments) {
+  const auto config = load_or_tell(arguments.config);
+  if (!config)
+    return status_usage;
+  auto journal = open_journal(*config, false);
+  if (!journal)
+    return tell(journal.error());
+  const auto row = (*journal)->find_run(arguments.run_id);
+  if (!row)
+    return tell(row.error());
+  if (row->status == run_status::completed || row->status == run_status::failed || row->status == run_status::aborted) {
+    tell_error("run " + arguments.run_id + " has ended already: " + name_of(row->status));
+    return status_usage;
+  }
+  if (auto asked = (*journal)->request_cancel(arguments.run_id); !asked)
+    return tell(asked.error());
+  std::printf("%s\n", row->owned ? "asked its process to stop it" : "nobody works on it now; it ends as cancelled when it is resumed");
+  return status_completed;
+}
+
+} // namespace
+
+void add_runs(CLI::App& app, const global_options&, action& chosen) {
+  auto arguments = std::make_shared<listing_arguments>();
+  auto* command = app.add_subcommand("runs", "Lists the runs of a journal, newest first");
+  command->add_option("CONFIG", arguments->config, "Configuration file")->required();
+  command->add_option("--limit", arguments->limit, "How many at most")->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))->capture_default_str();
+  command->add_flag("--json", arguments->as_json, "Print one JSON document");
+  command->callback([arguments, &chosen] { chosen = [arguments] { return runs(*arguments); }; });
+}
+
+void add_show(CLI::App& app, const global_options&, action& chosen) {
+  auto arguments = std::make_shared<listing_arguments>();
+  auto* command = app.add_subcommand("show", "Shows one run with its timeline: who did what, when, for how much");
+  command->add_option("CONFIG", arguments->config, "Configuration file")->required();
+  command->add_option("RUN", arguments->run_id, "Id of the run")->required();
+  command->add_flag("--json", arguments->as_json, "Print the result document");
+  command->add_flag("--events", arguments->events, "Print every event, one JSON object a line");
+  command->callback([arguments, &chosen] { chosen = [arguments] { return show(*arguments); }; });
+}
+
+void add_cancel(CLI::App& app, const global_options&, action& chosen) {
+  auto arguments = std::make_shared<listing_arguments>();
+  auto* command = app.add_subcommand("cancel", "Stops a run gracefully, in whichever process it is");
+  command->add_option("CONFIG", arguments->config, "Configuration file")->required();
+  command->add_option("RUN", arguments->run_id, "Id of the run")->required();
+  command->callback([arguments, &chosen] { chosen = [arguments] { return cancel(*arguments); }; });
+}
+
+} // namespace troupe::cli

@@ -1,0 +1,104 @@
+#include "session.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "command.hpp"
+#include "timeline.hpp"
+#include "troupe/config/load.hpp"
+#include "troupe/store/sqlite.hpp"
+#include "troupe/util/redact.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+/// Each line of a text from outside, without what could drive a terminal.
+void print_lines(std::string_view prefix, const std::string& text) {
+  const auto clean = redacted(text);
+  std::string_view rest = clean;
+  while (!rest.empty()) {
+    const auto end = rest.find('\n');
+    const auto line = rest.substr(0, end);
+    std::fprintf(stderr, "%.*s%s\n", static_cast<int>(prefix.size()), prefix.data(), printable(line, 4'000).c_str());
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+  }
+}
+
+} // namespace
+
+std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
+  auto loaded = config::load(path);
+  for (const auto& problem : loaded.problems)
+    print_lines("", problem.text());
+  for (const auto& warning : loaded.warnings)
+    print_lines("warning: ", warning.text());
+  if (!loaded.value)
+    return nullptr;
+  return std::make_shared<const configuration>(std::move(*loaded.value));
+}
+
+expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create) {
+  if (config.journal.kind != "sqlite")
+    return fail(error_code::unavailable, "journal kind \"" + config.journal.kind + "\" is not part of this build; use { kind: sqlite, path: .troupe/journal.db }", config.file);
+  store::sqlite_options options;
+  options.path = config.journal.path;
+  options.create = create;
+  auto opened = store::open_sqlite(std::move(options));
+  if (!opened)
+    return tl::unexpected(opened.error());
+  return std::shared_ptr<store::journal>(std::move(*opened));
+}
+
+void tell_error(const std::string& text) {
+  print_lines("troupe: ", text);
+}
+
+int status_of(const error& problem) {
+  switch (problem.code) {
+    case error_code::invalid_argument:
+    case error_code::not_found:
+    case error_code::conflict:
+      return status_usage;
+    case error_code::unavailable:
+    case error_code::corrupt:
+      return status_unavailable;
+    default:
+      return status_failed;
+  }
+}
+
+int tell(const error& problem) {
+  tell_error(problem.text());
+  return status_of(problem);
+}
+
+bool wants_colour(int descriptor) {
+  if (::isatty(descriptor) == 0)
+    return false;
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  return (no_colour == nullptr || *no_colour == '\0') && (terminal == nullptr || std::string_view(terminal) != "dumb");
+}
+
+std::size_t terminal_width(int descriptor) {
+  winsize size{};
+  if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return size.ws_col;
+  return 100;
+}
+
+std::string shell_word(const std::string& text) {
+  if (!text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == std::string::npos)
+    return text;
+  std::string quoted_text = "'";
+  for (const char c : text)
+    quoted_text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted_text + "'";
+}
+
+} // namespace troupe::cli

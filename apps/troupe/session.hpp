@@ -1,0 +1,36 @@
+#pragma once
+// What commands share: reading a configuration with its problems told, opening the journal, telling errors.
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "troupe/model/config.hpp"
+#include "troupe/model/error.hpp"
+#include "troupe/store/journal.hpp"
+
+namespace troupe::cli {
+
+/// Reads a configuration; problems and warnings go to standard error. Nullptr: it has problems.
+std::shared_ptr<const configuration> load_or_tell(const std::string& path);
+
+/// Opens the configuration's journal. `create` false: one that is not there is no error of the user's, but `not_found`.
+expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create);
+
+/// Prints "troupe: …" to standard error, redacted and without control characters.
+void tell_error(const std::string& text);
+
+/// The exit status of an error: 2 for what the user can mend, 4 for services, 1 for the rest.
+int status_of(const error& problem);
+/// Tells it and gives its exit status.
+int tell(const error& problem);
+
+/// Whether standard output or error is a terminal that wants colours (NO_COLOR, TERM=dumb).
+bool wants_colour(int descriptor);
+/// Columns of the terminal; 100 where there is none.
+std::size_t terminal_width(int descriptor);
+
+/// A path or word as a shell takes it, for hints that are copied.
+std::string shell_word(const std::string& text);
+
+} // namespace troupe::cli

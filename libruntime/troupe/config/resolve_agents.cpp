@@ -1,0 +1,66 @@
+// Agents and their contracts.
+
+#include "troupe/config/resolver.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace troupe::config {
+
+void resolver::agents() {
+  root_["agents"].each_member([&](const std::string& name, const view& from) {
+    auto& into = out_.agents[name];
+    into.name = name;
+    from["model"].read(into.model);
+    if (from["model"].is_string() && out_.models.count(into.model) == 0)
+      unknown(from["model"], "model", names_of(out_.models));
+    from["system"].read(into.system);
+    from["tools"].read(into.tools);
+    from["tools"].each_element([&](std::size_t, const view& each) {
+      if (each.is_string() && out_.tools.count(*each.text()) == 0)
+        unknown(each, "tool", names_of(out_.tools));
+    });
+    from["temperature"].read(into.temperature);
+    from["max_tokens"].read(into.max_tokens);
+    if (from["timeout"].present()) {
+      into.timeout = milliseconds{1};
+      from["timeout"].read_positive(into.timeout);
+    }
+    from["crashes"].read(into.crashes);
+    from["loop"]["repeats"].read(into.loop.repeats);
+    from["loop"]["window"].read(into.loop.window);
+    if (into.loop.window < into.loop.repeats)
+      from["loop"][from["loop"]["window"].present() ? "window" : "repeats"].wrong(
+        "a window of " + std::to_string(into.loop.window) + " calls cannot hold " + std::to_string(into.loop.repeats) + " repeats");
+    limits_of(from["budget"], into.budget);
+    if (from["output"].is_object())
+      output(from["output"], into.output.emplace());
+  });
+  // Reviewers may stand behind those whom they review.
+  for (const auto& [name, agent] : out_.agents) {
+    if (!agent.output || agent.output->reviewer.empty())
+      continue;
+    const auto reviewer = root_["agents"][name]["output"]["reviewer"];
+    if (out_.agents.count(agent.output->reviewer) == 0)
+      unknown(reviewer, "agent", names_of(out_.agents));
+    else if (agent.output->reviewer == name)
+      reviewer.wrong("an agent cannot review itself; name another one");
+  }
+}
+
+void resolver::output(const view& from, output_spec& into) {
+  schema(from["schema"], into.schema);
+  from["min_length"].read(into.min_length);
+  from["max_length"].read(into.max_length);
+  if (into.min_length && into.max_length && *into.min_length > *into.max_length)
+    from["min_length"].wrong("min_length (" + std::to_string(*into.min_length) + ") is more than max_length (" + std::to_string(*into.max_length) + ")");
+  pattern(from["matches"], into.matches, "matches");
+  pattern(from["not_matches"], into.not_matches, "not_matches");
+  from["must_mention"].read(into.must_mention);
+  from["command"].read(into.command);
+  if (!into.command.empty() && into.command.front().empty())
+    from["command"].element(0).wrong("the program's name is empty");
+  from["retries"].read(into.retries);
+  from["reviewer"].read(into.reviewer);
+  from["human"].read(into.human);
+}
+
+} // namespace troupe::config

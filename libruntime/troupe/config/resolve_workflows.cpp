@@ -1,0 +1,234 @@
+// Workflows and their tasks: who does what, after what.
+
+#include "troupe/config/graph.hpp"
+#include "troupe/config/resolver.hpp"
+#include "troupe/config/template_scope.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace troupe::config {
+
+void resolver::workflows() {
+  root_["workflows"].each_member([&](const std::string& name, const view& from) {
+    auto& into = out_.workflows[name];
+    into.name = name;
+    workflow(from, into);
+  });
+  // A workflow may run one that stands behind it.
+  for (const auto& [name, spec] : out_.workflows)
+    for (std::size_t i = 0; i < spec.tasks.size(); ++i) {
+      const auto at = root_["workflows"][name]["tasks"].element(i);
+      if (spec.tasks[i].workflow.empty())
+        continue;
+      if (out_.workflows.count(spec.tasks[i].workflow) == 0)
+        unknown(at["workflow"], "workflow", names_of(out_.workflows));
+      else
+        sub_workflow_input(at, spec.tasks[i]);
+    }
+  workflow_cycles();
+}
+
+void resolver::workflow(const view& from, workflow_spec& into) {
+  from["description"].read(into.description);
+  schema(from["input"]["schema"], into.input_schema);
+  limits_of(from["budget"], into.budget);
+  from["result"].read(into.result);
+  from["tasks"].each_element([&](std::size_t, const view& each) { task(each, into.tasks.emplace_back()); });
+  std::map<std::string_view, std::size_t> ids;
+  for (std::size_t i = 0; i < into.tasks.size(); ++i) {
+    const auto id = from["tasks"].element(i)["id"];
+    if (!id.is_string())
+      continue;
+    if (const auto [earlier, first] = ids.emplace(into.tasks[i].id, i); !first)
+      id.wrong("two tasks have the id " + in_quotes(*id.text()) + "; the first is " + from["tasks"].element(earlier->second).pointer());
+  }
+  template_scope scope{from, names_of(ids), false};
+  for (std::size_t i = 0; i < into.tasks.size(); ++i) {
+    const auto at = from["tasks"].element(i);
+    auto& spec = into.tasks[i];
+    at["needs"].each_element([&](std::size_t, const view& each) {
+      if (each.is_string() && ids.count(*each.text()) == 0)
+        unknown(each, "task", scope.tasks);
+    });
+    if (spec.when) {
+      if (ids.count(spec.when->task) == 0)
+        unknown(at["when"]["task"], "task", scope.tasks);
+      else
+        spec.needs.push_back(spec.when->task);
+    }
+    scope.in_for_each = !spec.for_each.empty();
+    task_templates(at, spec, scope);
+    spec.needs.erase(std::remove_if(spec.needs.begin(), spec.needs.end(),
+                                    [&, kept = std::set<std::string>()](const std::string& each) mutable {
+                                      return ids.count(each) == 0 || !kept.insert(each).second;
+                                    }),
+                     spec.needs.end());
+  }
+  scope.in_for_each = false;
+  check_template(from["result"], scope, nullptr);
+  task_cycles(from, into);
+}
+
+void resolver::task(const view& from, task_spec& into) {
+  from["id"].read(into.id);
+  from["needs"].read(into.needs);
+  from["agent"].read(into.agent);
+  task_agent(from["agent"]);
+  from["agents"].read(into.agents);
+  from["agents"].each_element([&](std::size_t, const view& each) { task_agent(each); });
+  from["workflow"].read(into.workflow);
+  from["instruction"].read(into.instruction);
+  from["for_each"].read(into.for_each);
+  from["parallel"].read(into.parallel);
+  if (from["parallel"].present() && !from["for_each"].present())
+    from["parallel"].warn_key("no meaning without for_each");
+  if (from["when"].is_object()) {
+    auto& when = into.when.emplace();
+    from["when"]["task"].read(when.task);
+    schema(from["when"]["matches"], when.matches);
+  }
+  if (from["approval"].is_object())
+    from["approval"]["risk"].read(into.approval.emplace(risk::high));
+  from["attempts"].read(into.attempts);
+  if (const auto* word = from["on_failure"].text(); word != nullptr && *word == "continue")
+    into.on_failure = on_failure_type::resume;
+  if (from["timeout"].present()) {
+    into.timeout = milliseconds{1};
+    from["timeout"].read_positive(into.timeout);
+  }
+  from["with"].each_member([&](const std::string& name, const view& value) { into.with[name] = value.value(); });
+  limits_of(from["budget"], into.budget);
+  task_resolve(from, into);
+}
+
+void resolver::task_agent(const view& name) {
+  if (!name.is_string())
+    return;
+  if (out_.agents.count(*name.text()) == 0)
+    unknown(name, "agent", names_of(out_.agents));
+  else if (tree_given_ && placed_.count(*name.text()) == 0)
+    name.wrong("agent " + in_quotes(*name.text()) + " has no place in the supervision tree; add { agent: " + *name.text() + " } or { pool: " + *name.text()
+               + " } to supervision/children");
+  else if (const auto& agent = out_.agents.at(*name.text()); tree_given_ && agent.output && !agent.output->reviewer.empty()
+                                                             && out_.agents.count(agent.output->reviewer) > 0 && placed_.count(agent.output->reviewer) == 0)
+    root_["agents"][agent.name]["output"]["reviewer"].wrong("agent " + in_quotes(agent.output->reviewer)
+                                                            + " has no place in the supervision tree; add it to supervision/children");
+}
+
+void resolver::task_resolve(const view& from, task_spec& into) {
+  const auto resolve = from["resolve"];
+  if (!resolve.is_object())
+    return;
+  auto& made = into.resolve.emplace();
+  resolve["by"].read(made.by);
+  resolve["quorum"].read(made.quorum);
+  resolve["field"].read(made.field);
+  resolve["arbiter"].read(made.arbiter);
+  task_agent(resolve["arbiter"]);
+  made.tie = "fail";
+  const auto tie = resolve["tie"];
+  tie.read(made.tie);
+  if (tie.is_object()) {
+    made.tie = "arbiter";
+    tie["arbiter"].read(made.arbiter);
+    task_agent(tie["arbiter"]);
+  }
+  if (made.quorum > static_cast<std::int64_t>(into.agents.size()) && from["agents"].is_array())
+    resolve["quorum"].wrong("a quorum of " + std::to_string(made.quorum) + " cannot come from " + std::to_string(into.agents.size()) + " agents");
+  if (made.by == "first")
+    first_race(from, into);
+}
+
+/// The losers of a race are cancelled wherever they are: only tools without an effect bear that (SEMANTICS 6).
+void resolver::first_race(const view& from, const task_spec& spec) {
+  for (std::size_t i = 0; i < spec.agents.size(); ++i) {
+    const auto agent = out_.agents.find(spec.agents[i]);
+    if (agent == out_.agents.end())
+      continue;
+    for (const auto& name : agent->second.tools) {
+      std::set<std::string> seen;
+      for (auto tool = out_.tools.find(name); tool != out_.tools.end() && seen.insert(tool->first).second;
+           tool = out_.tools.find(tool->second.alternative)) {
+        if (tool->second.effect == effect::none)
+          continue;
+        from["agents"].element(i).wrong("agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->first) + ", whose effect is "
+                                        + name_of(tool->second.effect)
+                                        + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
+        break;
+      }
+    }
+  }
+}
+
+void resolver::task_cycles(const view& from, const workflow_spec& workflow) {
+  std::map<std::string_view, std::size_t> numbers;
+  for (std::size_t i = 0; i < workflow.tasks.size(); ++i)
+    numbers.emplace(workflow.tasks[i].id, i);
+  graph needs(workflow.tasks.size());
+  for (std::size_t i = 0; i < workflow.tasks.size(); ++i)
+    for (const auto& need : workflow.tasks[i].needs)
+      needs[i].push_back(numbers.at(need));
+  for (const auto& cycle : find_cycles(needs)) {
+    const auto at = from["tasks"].element(cycle.front());
+    const auto id = in_quotes(workflow.tasks[cycle.front()].id);
+    if (cycle.size() == 1) {
+      at.wrong_key("task " + id + " needs itself");
+      continue;
+    }
+    std::string way;
+    for (std::size_t i = 0; i < std::min<std::size_t>(cycle.size(), 10); ++i)
+      way += in_quotes(workflow.tasks[cycle[i]].id) + " → ";
+    at.wrong_key("tasks need each other in a circle: " + way + (cycle.size() > 10 ? "… → " : "") + id);
+  }
+}
+
+void resolver::workflow_cycles() {
+  std::map<std::string_view, std::size_t> numbers;
+  std::vector<std::string> names;
+  for (const auto& [name, spec] : out_.workflows) {
+    numbers.emplace(name, names.size());
+    names.push_back(name);
+  }
+  graph runs(names.size());
+  std::vector<std::vector<std::size_t>> by_task(names.size());
+  for (const auto& [name, spec] : out_.workflows)
+    for (std::size_t i = 0; i < spec.tasks.size(); ++i)
+      if (const auto found = numbers.find(spec.tasks[i].workflow); found != numbers.end()) {
+        runs[numbers.at(name)].push_back(found->second);
+        by_task[numbers.at(name)].push_back(i);
+      }
+  for (const auto& cycle : find_cycles(runs)) {
+    // The edge that closes the circle is in its last workflow.
+    const auto last = cycle.back();
+    std::size_t edge = 0;
+    while (runs[last][edge] != cycle.front())
+      ++edge;
+    std::string way;
+    for (std::size_t i = 0; i < std::min<std::size_t>(cycle.size(), 10); ++i)
+      way += in_quotes(names[cycle[i]]) + " → ";
+    root_["workflows"][names[last]]["tasks"].element(by_task[last][edge])["workflow"].wrong(
+      "workflows run each other without end: " + way + (cycle.size() > 10 ? "… → " : "") + in_quotes(names[cycle.front()]));
+  }
+}
+
+/// What the sub-workflow's schema requires must be in `with`.
+void resolver::sub_workflow_input(const view& from, const task_spec& spec) {
+  const auto& input = out_.workflows.at(spec.workflow).input_schema;
+  if (!input.is_object())
+    return;
+  if (const auto required = input.find("required"); required != input.end() && required->is_array())
+    for (const auto& each : *required)
+      if (each.is_string() && spec.with.count(each.get_ref<const std::string&>()) == 0)
+        from.wrong_key("workflow " + in_quotes(spec.workflow) + " requires the input " + in_quotes(each.get_ref<const std::string&>())
+                       + "; add it to with");
+  const auto properties = input.find("properties");
+  if (properties == input.end() || !properties->is_object())
+    return;
+  std::vector<std::string_view> known;
+  for (const auto& [name, each] : properties->items())
+    known.emplace_back(name);
+  for (const auto& [name, each] : spec.with)
+    if (properties->find(name) == properties->end())
+      from["with"][name].warn_key("the input of workflow " + in_quotes(spec.workflow) + " has no property " + in_quotes(name) + did_you_mean(name, known));
+}
+
+} // namespace troupe::config

@@ -1,0 +1,14 @@
+#pragma once
+// What the templates of a workflow may read.
+
+#include "troupe/config/resolver.hpp"
+
+namespace troupe::config {
+
+struct resolver::template_scope {
+  view workflow;
+  std::vector<std::string_view> tasks; ///< ids
+  bool in_for_each = false;
+};
+
+} // namespace troupe::config

@@ -1,0 +1,144 @@
+#include "troupe/llm/provider_factory.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include <curl/curl.h>
+
+#include "troupe/llm/anthropic.hpp"
+#include "troupe/llm/http_provider.hpp"
+#include "troupe/llm/openai.hpp"
+#include "troupe/llm/script_file.hpp"
+#include "troupe/llm/scripted.hpp"
+#include "troupe/util/redact.hpp"
+
+namespace troupe::llm {
+
+namespace {
+
+/// At most this many tokens are added by the vendors for declared tools (Anthropic states up to 804 for its models of today).
+constexpr std::int64_t tool_tokens_max = 2'048;
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+/// The host in lower case without brackets; empty: not an http(s) URL.
+std::string host_of(const std::string& url) {
+  CURLU* parsed = curl_url();
+  std::string out;
+  char* text = nullptr;
+  const auto lowered = lower(url.substr(0, 8));
+  if (parsed && (lowered.rfind("http://", 0) == 0 || lowered == "https://") && curl_url_set(parsed, CURLUPART_URL, url.c_str(), 0) == CURLUE_OK
+      && curl_url_get(parsed, CURLUPART_HOST, &text, 0) == CURLUE_OK) {
+    out = lower(text);
+    curl_free(text);
+  }
+  curl_url_cleanup(parsed);
+  if (out.size() > 2 && out.front() == '[')
+    out = out.substr(1, out.size() - 2);
+  return out;
+}
+
+std::string without_end(std::string url, std::string_view end) {
+  if (url.size() >= end.size() && url.compare(url.size() - end.size(), end.size(), end) == 0)
+    url.resize(url.size() - end.size());
+  return url;
+}
+
+struct vendor {
+  const char* base_url;
+  const char* path;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_client& client, const std::string& secret, vendor of,
+                                              std::unique_ptr<wire_format> format) {
+  auto base = spec.base_url.empty() ? std::string(of.base_url) : spec.base_url;
+  while (!base.empty() && base.back() == '/')
+    base.pop_back();
+  if (spec.kind == provider_kind::anthropic)
+    base = without_end(std::move(base), "/v1"); // the path has it
+  if (host_of(base).empty())
+    return fail(error_code::invalid_argument,
+                "the base_url \"" + redacted(base) + "\" is not an http or https URL; write it as " + std::string(of.base_url), "provider \"" + spec.name + "\"");
+  endpoint where;
+  where.url = base + of.path;
+  where.proxy = spec.proxy;
+  where.secret = secret;
+  where.timeout = spec.timeout;
+  where.stream = spec.stream;
+  where.name_agent = is_loopback_url(base);
+  where.tool_tokens = tool_tokens_max;
+  where.headers = {{"Content-Type", "application/json"}, {"Accept", "application/json"}};
+  for (auto& header : of.headers)
+    where.headers.push_back(std::move(header));
+  for (const auto& [name, value] : spec.headers) {
+    const auto lowered = lower(name);
+    if (lowered == "x-troupe-agent") {
+      where.name_agent = true;
+      continue;
+    }
+    std::erase_if(where.headers, [&](const auto& own) { return lower(own.first) == lowered; });
+    where.headers.emplace_back(name, value);
+  }
+  return std::make_unique<http_provider>(std::move(where), std::move(format), client);
+}
+
+expected<std::unique_ptr<provider>> make_openai(const provider_spec& spec, http_client& client, const std::string& secret) {
+  vendor of{"https://api.openai.com/v1", "/chat/completions", {}};
+  if (!secret.empty())
+    of.headers.emplace_back("Authorization", "Bearer " + secret);
+  return over_http(spec, client, secret, std::move(of), make_openai_format());
+}
+
+expected<std::unique_ptr<provider>> make_anthropic(const provider_spec& spec, http_client& client, const std::string& secret) {
+  vendor of{"https://api.anthropic.com", "/v1/messages", {{"anthropic-version", "2023-06-01"}}};
+  if (!secret.empty())
+    of.headers.emplace_back("x-api-key", secret);
+  return over_http(spec, client, secret, std::move(of), make_anthropic_format());
+}
+
+expected<std::unique_ptr<provider>> make_scripted(const provider_spec& spec, http_client&, const std::string&) {
+  auto script = load_script_file(spec.script);
+  if (!script)
+    return tl::unexpected(script.error());
+  return std::make_unique<scripted_provider>(std::move(*script));
+}
+
+} // namespace
+
+const std::vector<provider_row>& provider_rows() {
+  static const std::vector<provider_row> rows{
+    {provider_kind::openai, &make_openai},
+    {provider_kind::anthropic, &make_anthropic},
+    {provider_kind::scripted, &make_scripted},
+  };
+  return rows;
+}
+
+expected<std::unique_ptr<provider>> make_provider(const provider_spec& spec, http_client& client, const std::string& secret) {
+  for (const auto& row : provider_rows())
+    if (row.kind == spec.kind)
+      return row.make(spec, client, secret);
+  return fail(error_code::invalid_argument, "there is no provider of this kind in this program", "provider \"" + spec.name + "\"");
+}
+
+expected<std::string> read_api_key(const provider_spec& spec) {
+  if (spec.api_key_env.empty())
+    return std::string{};
+  auto key = take_secret(spec.api_key_env);
+  if (!key)
+    key.error().where = "provider \"" + spec.name + "\"";
+  return key;
+}
+
+bool is_loopback_url(const std::string& url) {
+  const auto host = host_of(url);
+  constexpr std::string_view suffix = ".localhost";
+  return host == "localhost" || host == "::1" || (host.rfind("127.", 0) == 0 && host.find_first_not_of("0123456789.") == std::string::npos)
+         || (host.size() > suffix.size() && host.compare(host.size() - suffix.size(), suffix.size(), suffix) == 0);
+}
+
+} // namespace troupe::llm

@@ -1,0 +1,231 @@
+#include "troupe/llm/wire.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "troupe/llm/json_writer.hpp"
+#include "troupe/model/described.hpp"
+#include "troupe/util/utf8.hpp"
+
+namespace troupe::llm {
+
+namespace {
+
+constexpr std::size_t depth_max = 512;
+constexpr std::size_t message_bytes_max = 1'000;
+
+bool within_depth(std::string_view text) {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > depth_max)
+        return false;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return true;
+}
+
+/// The code unit of a "\uXXXX" that starts at `at`; -1: there is none.
+int code_unit(std::string_view text, std::size_t at) {
+  if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u')
+    return -1;
+  int unit = 0;
+  for (std::size_t i = at + 2; i < at + 6; ++i) {
+    const char c = text[i];
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (digit < 0)
+      return -1;
+    unit = unit * 16 + digit;
+  }
+  return unit;
+}
+
+/// Escapes of lone surrogates become that of U+FFFD. Answers whether there were any.
+bool mend_surrogates(std::string& text) {
+  bool any = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\')
+      continue;
+    const int unit = code_unit(text, i);
+    if (unit >= 0xD800 && unit <= 0xDBFF) {
+      const int next = code_unit(text, i + 6);
+      if (next >= 0xDC00 && next <= 0xDFFF) {
+        i += 11;
+        continue;
+      }
+    }
+    if (unit >= 0xD800 && unit <= 0xDFFF) {
+      text.replace(i, 6, "\\ufffd");
+      any = true;
+    }
+    ++i; // whatever is escaped is no start of another escape
+  }
+  return any;
+}
+
+std::string bounded(std::string text) {
+  mend_utf8(text);
+  if (text.size() > message_bytes_max)
+    text = std::string(utf8_prefix(text, message_bytes_max - 3)) + "…";
+  return text;
+}
+
+std::string code_of(const json& object) {
+  const auto& code = value_at(object, "code");
+  if (code.is_string() && !code.get_ref<const std::string&>().empty())
+    return code.get<std::string>();
+  if (auto type = string_at(object, "type"); !type.empty())
+    return type;
+  return code.is_number_integer() ? code.dump() : std::string{};
+}
+
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+} // namespace
+
+json parse_hostile(std::string_view text) {
+  if (!within_depth(text))
+    return json(json::value_t::discarded);
+  auto parsed = json::parse(text.begin(), text.end(), nullptr, false);
+  if (!parsed.is_discarded())
+    return parsed;
+  std::string mended(text);
+  const bool bytes = mend_utf8(mended);
+  if (const bool escapes = mend_surrogates(mended); bytes || escapes)
+    return json::parse(mended.begin(), mended.end(), nullptr, false);
+  return parsed;
+}
+
+const json& value_at(const json& object, const char* key) {
+  static const json none;
+  if (!object.is_object())
+    return none;
+  const auto found = object.find(key);
+  return found == object.end() ? none : *found;
+}
+
+std::string string_at(const json& object, const char* key) {
+  const auto& value = value_at(object, key);
+  return value.is_string() ? value.get<std::string>() : std::string{};
+}
+
+std::optional<std::int64_t> token_count(const json& object, const char* key) {
+  const auto& value = value_at(object, key);
+  if (value.is_null())
+    return std::nullopt;
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  if (value.is_number_unsigned())
+    return static_cast<std::int64_t>(std::min(value.get<std::uint64_t>(), static_cast<std::uint64_t>(most)));
+  if (value.is_number_integer())
+    return value.get<std::int64_t>();
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (std::isfinite(number) && std::abs(number) < 9e15)
+      return std::llround(number);
+  }
+  return -1;
+}
+
+std::optional<llm_failure> error_object_of(const json& body, int http_status) {
+  llm_failure failure;
+  failure.kind = llm_failure_kind::status;
+  failure.http_status = http_status;
+  const auto& error = value_at(body, "error");
+  if (error.is_object()) {
+    failure.code = code_of(error);
+    failure.message = string_at(error, "message");
+    if (failure.message.empty())
+      failure.message = error.dump(-1, ' ', false, json::error_handler_t::replace);
+  } else if (error.is_string()) {
+    failure.code = code_of(body);
+    failure.message = error.get<std::string>();
+  } else if (http_status >= 400 || string_at(body, "type") == "error" || string_at(body, "object") == "error") {
+    failure.code = code_of(body);
+    failure.message = string_at(body, "message");
+    if (const auto& detail = value_at(body, "detail"); failure.message.empty() && !detail.is_null())
+      failure.message = detail.is_string() ? detail.get<std::string>() : detail.dump(-1, ' ', false, json::error_handler_t::replace);
+    if (failure.message.empty() && failure.code.empty())
+      return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  failure.code = failure.code.substr(0, utf8_prefix(failure.code, 128).size());
+  failure.message = bounded(std::move(failure.message));
+  return failure;
+}
+
+llm_failure failure_of(llm_failure_kind kind, int http_status, std::string message) {
+  llm_failure failure;
+  failure.kind = kind;
+  failure.http_status = http_status;
+  failure.message = std::move(message);
+  return failure;
+}
+
+llm_failure status_failure(int http_status, std::string_view body) {
+  if (auto failure = error_object_of(parse_hostile(body), http_status))
+    return *std::move(failure);
+  return failure_of(llm_failure_kind::status, http_status,
+                    is_blank(body) ? "HTTP status " + std::to_string(http_status) + " without words" : bounded(std::string(body.substr(0, 2'000))));
+}
+
+llm_outcome conclude(answer&& from) {
+  if (from.failure)
+    return *std::move(from.failure);
+  if (!from.finish)
+    return failure_of(llm_failure_kind::truncated, 200, "the response ended before the model said that it had finished");
+  if (from.calls.empty() && is_blank(from.text)) {
+    const std::string reason = name_of(*from.finish);
+    auto failure = failure_of(llm_failure_kind::empty, 200, "the answer has neither text nor a tool call (finish reason \"" + reason + "\")");
+    failure.code = reason;
+    return failure;
+  }
+  llm_response response;
+  response.message.from = role::assistant;
+  response.message.text = std::move(from.text);
+  response.message.tool_calls = std::move(from.calls);
+  mend_utf8(response.message.text);
+  for (auto& call : response.message.tool_calls) {
+    mend_utf8(call.id);
+    mend_utf8(call.name);
+    mend_utf8(call.arguments);
+  }
+  response.finish = *from.finish;
+  response.usage = from.usage;
+  return response;
+}
+
+std::string sendable_arguments(const std::string& arguments) {
+  if (is_blank(arguments))
+    return "{}";
+  const auto first = arguments.find_first_not_of(" \t\r\n");
+  if (arguments[first] == '{' && within_depth(arguments) && json::accept(arguments))
+    return arguments;
+  std::string wrapped;
+  json_writer<std::string>(wrapped).raw(R"({"invalid_arguments":)").string(arguments).raw("}");
+  return wrapped;
+}
+
+std::string sendable_name(std::string_view name) {
+  std::string out(name.substr(0, 64));
+  for (char& c : out)
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-'))
+      c = '_';
+  return out.empty() ? "unnamed" : out;
+}
+
+} // namespace troupe::llm

@@ -1,0 +1,23 @@
+#pragma once
+// The JSON in an answer: models put it into code fences and explain it, although they were asked for the value alone.
+
+#include <cstddef>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "troupe/model/error.hpp"
+
+namespace troupe {
+
+struct found_json {
+  nlohmann::json value;
+  std::string_view text; ///< where it stands in the answer
+};
+
+/// The whole answer where it is JSON; else the one object or array in its code fences; else the one object or array in its text.
+/// `invalid_argument` says why there is none (with the parser's words where the answer begins like JSON), or that there are
+/// several. Time is linear in the text: a text that nests thousands of broken brackets is given up on.
+expected<found_json> json_in_text(std::string_view text);
+
+} // namespace troupe

@@ -1,0 +1,445 @@
+#include "troupe/policy/llm_call.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/backoff.hpp"
+#include "troupe/policy/history.hpp"
+
+namespace troupe::policy {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+std::string name_of_link(const chain_link& link) {
+  return link.provider + "/" + link.model;
+}
+
+/// "12.3 s", rounded up to a tenth.
+std::string seconds_text(time_point::duration time) {
+  const auto tenths = std::max<std::int64_t>(std::chrono::ceil<milliseconds>(time).count() + 99, 0) / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+std::string hint(llm_reason reason, const std::string& provider, const std::string& model) {
+  switch (reason) {
+  case llm_reason::llm_auth:
+    return "Check the API key of provider \"" + provider + "\" (api_key_env).";
+  case llm_reason::llm_not_found:
+    return "Check the name of model \"" + model + "\" and the base_url of provider \"" + provider + "\".";
+  case llm_reason::llm_quota:
+    return "Provider \"" + provider + "\" gives no more credit: raise its quota, or add another model to the chain.";
+  case llm_reason::llm_rate_limited:
+    return "Lower the load, or add a model of another provider to the chain.";
+  case llm_reason::llm_connection:
+    return "Check the base_url of provider \"" + provider + "\" and the network.";
+  case llm_reason::llm_context_length:
+    return "Add a model with a larger context to the chain, or shorten the task.";
+  case llm_reason::llm_timeout:
+    return "Raise the provider's timeout, or lower max_tokens.";
+  default:
+    return {};
+  }
+}
+
+} // namespace
+
+std::shared_ptr<link_state> link_states::of(const chain_link& link, const breaker_spec& breaker) {
+  auto& state = links_[{link.provider, link.model}];
+  if (!state) {
+    auto& retries = providers_[link.provider];
+    if (!retries)
+      retries = std::make_shared<retry_budget>();
+    state = std::make_shared<link_state>(breaker, retries);
+  }
+  return state;
+}
+
+std::vector<std::shared_ptr<link_state>> link_states::of(const model_spec& model) {
+  std::vector<std::shared_ptr<link_state>> states;
+  states.reserve(model.chain.size());
+  for (const auto& link : model.chain)
+    states.push_back(of(link, model.breaker));
+  return states;
+}
+
+std::optional<milliseconds> request_timeout(const deadlines& until, milliseconds provider_timeout, time_point now) {
+  auto time = std::max(provider_timeout, request_time_min);
+  for (const auto& deadline : {until.agent, until.task, until.run})
+    if (deadline)
+      time = std::min(time, std::chrono::floor<milliseconds>(*deadline - now));
+  return time < request_time_min ? std::nullopt : std::optional(time);
+}
+
+llm_call::llm_call(std::shared_ptr<const model_spec> model, llm_call_facts facts, std::vector<std::shared_ptr<link_state>> links)
+    : model_(std::move(model)), facts_(std::move(facts)), links_(std::move(links)) {
+  if (!model_ || model_->chain.empty() || links_.size() != model_->chain.size() || facts_.links.size() != model_->chain.size())
+    throw std::invalid_argument("llm_call: a chain of at least one link, with the state and the facts of each, is needed");
+}
+
+std::optional<milliseconds> llm_call::time_left(time_point now) const {
+  std::optional<milliseconds> left;
+  for (const auto& deadline : {facts_.until.agent, facts_.until.task, facts_.until.run})
+    if (deadline) {
+      const auto rest = std::chrono::floor<milliseconds>(*deadline - now);
+      left = left ? std::min(*left, rest) : rest;
+    }
+  return left;
+}
+
+// --- what comes in ---
+
+llm_step llm_call::start(time_point now) {
+  llm_step step;
+  if (phase_ == phase::fresh)
+    proceed(step, now);
+  return step;
+}
+
+llm_step llm_call::granted(time_point now) {
+  llm_step step;
+  if (phase_ != phase::reserving) {
+    step.settle = spend{};
+    return step;
+  }
+  if (expired(step, now)) {
+    step.settle = spend{};
+    return step;
+  }
+  auto admission = shared().breaker.acquire(now);
+  if (!admission.permit) { // it opened while the reservation waited in line
+    step.settle = spend{};
+    proceed(step, now);
+    return step;
+  }
+  permit_ = std::move(admission.permit);
+  note_breaker(step, admission.changed);
+  timeout_ = request_timeout(facts_.until, facts_.links[link_].timeout, now).value_or(request_time_min);
+  phase_ = phase::in_flight;
+  sent_at_ = now;
+  paced_until_.reset();
+  ++requests_;
+  ++attempts_here_;
+  if (called_.insert(link().provider).second)
+    shared().retries->add_call();
+  shared().pace.sent(facts_.links[link_].input_estimate);
+  if (max_tokens_ < facts_.max_tokens)
+    step.events.push_back(max_tokens_lowered{facts_.step_id, facts_.max_tokens, max_tokens_});
+  step.events.push_back(llm_requested{facts_.step_id, requests_, link().provider, link().model, worst_case_, max_tokens_});
+  step.next = send_to{link_, requests_, max_tokens_, timeout_};
+  return step;
+}
+
+llm_step llm_call::refused(const refusal& why, time_point now) {
+  llm_step step;
+  if (phase_ != phase::reserving || expired(step, now))
+    return step;
+  if (why.kind == limit_kind::money)
+    if (const auto lower = lowered_max_tokens(why.left, bounds(max_tokens_), link().price)) {
+      reserve(step, *lower);
+      return step;
+    }
+  const bool time_is_over = why.kind == limit_kind::time;
+  give_up(step, time_is_over ? task_status::timeout : task_status::budget_exceeded,
+          time_is_over ? llm_reason::timeout : llm_reason::budget_exceeded, why.message);
+  return step;
+}
+
+llm_step llm_call::responded(std::int64_t request, llm_response response, const conversation& sent_messages, time_point now,
+                             double random) {
+  llm_step step;
+  if (phase_ != phase::in_flight || request != requests_)
+    return step;
+  shared().pace.observe(response.limits, now);
+  auto charge = charge_for(response, facts_.links[link_].input_estimate, bounds(max_tokens_), link().price);
+  if (charge.rejected)
+    step.events.push_back(usage_rejected{facts_.step_id, *charge.rejected});
+  if (is_empty_answer(response.message)) {
+    llm_failure empty;
+    empty.kind = llm_failure_kind::empty;
+    empty.http_status = 200;
+    handle_failure(step, empty, response.usage ? std::optional(charge.money) : std::nullopt, now, random);
+    return step;
+  }
+  note_breaker(step, permit_.succeeded(now));
+  normalise_calls(response.message, sent_messages, facts_.step_id, facts_.tools);
+  step.settle = spend{charge.money, 1};
+  llm_responded event{.step_id = facts_.step_id,
+                      .request = request,
+                      .provider = link().provider,
+                      .model = link().model,
+                      .message = std::make_shared<const chat_message>(std::move(response.message)),
+                      .finish = response.finish,
+                      .usage = charge.usage,
+                      .cost = charge.money,
+                      .estimated = charge.estimated,
+                      .duration_us = std::chrono::duration_cast<std::chrono::microseconds>(now - sent_at_).count()};
+  step.events.push_back(event);
+  step.next = succeeded{link_, std::move(event)};
+  phase_ = phase::done;
+  return step;
+}
+
+llm_step llm_call::failed(std::int64_t request, const llm_failure& failure, time_point now, double random) {
+  llm_step step;
+  if (phase_ != phase::in_flight || request != requests_)
+    return step;
+  shared().pace.observe(failure.limits, now);
+  handle_failure(step, failure, std::nullopt, now, random);
+  return step;
+}
+
+llm_step llm_call::tick(time_point now) {
+  llm_step step;
+  if (phase_ == phase::waiting) {
+    if (now >= wait_until_)
+      proceed(step, now);
+    else
+      step.next = wait_until{wait_until_};
+  } else if (phase_ == phase::reserving && !expired(step, now)) {
+    if (const auto left = time_left(now))
+      step.next = wait_until{now + *left};
+  }
+  return step;
+}
+
+llm_step llm_call::cancel(time_point) {
+  llm_step step;
+  if (phase_ == phase::done || cancelled_)
+    return step;
+  cancelled_ = true;
+  if (phase_ == phase::in_flight)
+    step.next = abort_transfer{link_, requests_};
+  else
+    give_up(step, task_status::cancelled, llm_reason::cancelled, "The step was cancelled.");
+  return step;
+}
+
+// --- decisions ---
+
+void llm_call::proceed(llm_step& step, time_point now) {
+  while (!expired(step, now)) {
+    auto& breaker = shared().breaker;
+    if (!breaker.admits(now)) {
+      if (!skip_link(step, llm_reason::llm_circuit_open,
+                     "not asked: its circuit is open after repeated failures, next probe in " + seconds_text(breaker.next_probe(now) - now),
+                     now))
+        return;
+      continue;
+    }
+    const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now);
+    if (at > now && (!paced_until_ || now < *paced_until_)) {
+      const auto left = time_left(now);
+      const bool worth_it = at - now <= model_->retry.cap && (!left || at - now < *left);
+      if (worth_it) {
+        if (!paced_until_)
+          paced_until_ = now + model_->retry.cap;
+        note_fail_over(step);
+        phase_ = phase::waiting;
+        wait_until_ = std::min(at, *paced_until_);
+        step.next = wait_until{wait_until_};
+        return;
+      }
+      // The last model is asked all the same: its provider knows better than its headers, and a 429 costs nothing.
+      if (later_link_admits(now)) {
+        skip_link(step, llm_reason::llm_rate_limited, "not asked: its rate limit is used up for " + seconds_text(at - now), now);
+        continue;
+      }
+    }
+    note_fail_over(step);
+    reserve(step, facts_.max_tokens);
+    return;
+  }
+}
+
+void llm_call::reserve(llm_step& step, std::int64_t max_tokens) {
+  phase_ = phase::reserving;
+  max_tokens_ = max_tokens;
+  worst_case_ = worst_case(bounds(max_tokens), link().price);
+  reserve_for wanted{link_, spend{worst_case_, 1}, max_tokens, std::nullopt};
+  for (const auto& deadline : {facts_.until.agent, facts_.until.task, facts_.until.run})
+    if (deadline)
+      wanted.until = wanted.until ? std::min(*wanted.until, *deadline) : *deadline;
+  step.next = wanted;
+}
+
+bool llm_call::later_link_admits(time_point now) const {
+  for (auto i = link_ + 1; i < links_.size(); ++i)
+    if (links_[i]->breaker.admits(now))
+      return true;
+  return false;
+}
+
+bool llm_call::skip_link(llm_step& step, llm_reason reason, std::string why, time_point now) {
+  attempts_.push_back({link().provider, link().model, 0, reason, 0, std::move(why)});
+  if (link_ + 1 == links_.size()) {
+    exhausted(step, now);
+    return false;
+  }
+  next_link(reason);
+  return true;
+}
+
+void llm_call::next_link(llm_reason reason) {
+  if (!failing_from_) {
+    failing_from_ = link_;
+    failing_reason_ = reason;
+  }
+  ++link_;
+  attempts_here_ = 0;
+  paced_until_.reset();
+}
+
+void llm_call::note_fail_over(llm_step& step) {
+  if (failing_from_)
+    step.events.push_back(
+        llm_failed_over{facts_.step_id, name_of_link(model_->chain[*failing_from_]), name_of_link(link()), name_of(failing_reason_)});
+  failing_from_.reset();
+}
+
+void llm_call::note_breaker(llm_step& step, std::optional<breaker_state> changed) {
+  if (changed)
+    step.events.push_back(breaker_changed{link().provider, link().model, name_of(*changed)});
+}
+
+void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::optional<usd> known_charge, time_point now, double random) {
+  const auto verdict = classify(failure, link().model);
+  const auto charged = known_charge ? *known_charge : verdict.charged ? worst_case_ : usd{};
+  step.settle = spend{charged, verdict.counts_as_step ? 1 : 0};
+  fatal_ = verdict.kind == error_class::fatal_task || verdict.kind == error_class::fail_over;
+
+  const bool short_of_time =
+      failure.kind == llm_failure_kind::timeout && timeout_ < std::min<milliseconds>(facts_.links[link_].timeout, breaker_patience);
+  std::optional<breaker_state> changed;
+  if (verdict.breaker == breaker_effect::failure && !short_of_time)
+    changed = permit_.failed(now);
+  else
+    permit_.abandoned();
+
+  llm_failed event{.step_id = facts_.step_id,
+                   .request = requests_,
+                   .provider = link().provider,
+                   .model = link().model,
+                   .reason = name_of(verdict.reason),
+                   .http_status = failure.http_status,
+                   .message = describe(failure),
+                   .counted = verdict.counts_as_step,
+                   .charged = charged,
+                   .next = "give_up",
+                   .wait_ms = 0};
+  attempts_.push_back({link().provider, link().model, requests_, verdict.reason, failure.http_status, event.message});
+  const auto record = [&] {
+    step.events.push_back(event);
+    note_breaker(step, changed);
+  };
+
+  if (verdict.kind == error_class::crash) {
+    record();
+    phase_ = phase::done;
+    step.next = crash_agent{failure.message.empty() ? event.message : failure.message};
+    return;
+  }
+  if (cancelled_ || verdict.kind == error_class::cancelled) {
+    record();
+    give_up(step, task_status::cancelled, llm_reason::cancelled, "The step was cancelled.");
+    return;
+  }
+  if (verdict.kind == error_class::fatal_task || (verdict.reason == llm_reason::llm_context_length && facts_.context_length_ends)) {
+    record();
+    give_up(step, task_status::error, verdict.reason, "model \"" + model_->name + "\" refused the request");
+    return;
+  }
+  const auto left = time_left(now);
+  if (left && *left < request_time_min) {
+    record();
+    expired(step, now);
+    return;
+  }
+  if (verdict.kind == error_class::retryable && attempts_here_ < model_->retry.attempts && shared().breaker.admits(now))
+    if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, left);
+        wait && shared().retries->take_retry()) {
+      event.next = "retry";
+      event.wait_ms = wait->count();
+      record();
+      phase_ = phase::waiting;
+      wait_until_ = now + *wait;
+      step.next = wait_until{wait_until_};
+      return;
+    }
+  if (later_link_admits(now)) {
+    event.next = "fail_over";
+    record();
+    next_link(verdict.reason);
+    proceed(step, now);
+    return;
+  }
+  record();
+  while (link_ + 1 < links_.size()) { // those whose breakers are open are listed too
+    next_link(verdict.reason);
+    attempts_.push_back(
+        {link().provider, link().model, 0, llm_reason::llm_circuit_open, 0,
+         "not asked: its circuit is open after repeated failures, next probe in " + seconds_text(shared().breaker.next_probe(now) - now)});
+  }
+  exhausted(step, now);
+}
+
+void llm_call::exhausted(llm_step& step, time_point now) {
+  std::optional<time_point> probe;
+  bool all_open = true;
+  for (const auto& state : links_) {
+    const auto at = state->breaker.next_probe(now);
+    all_open = all_open && !state->breaker.admits(now);
+    probe = probe ? std::min(*probe, at) : at;
+  }
+  // The reason is the last failure's; where nobody was asked, that.
+  auto reason = llm_reason::llm_circuit_open;
+  for (const auto& attempt : attempts_)
+    if (attempt.request > 0)
+      reason = attempt.reason;
+  give_up(step, task_status::error, reason, "no model of \"" + model_->name + "\" answered");
+  auto& last = std::get<gave_up>(step.next);
+  last.fatal = fatal_;
+  if (all_open) {
+    last.next_probe = probe;
+    last.message += " All circuits are open: the next probe is possible in " + seconds_text(*probe - now) + ".";
+  }
+}
+
+void llm_call::give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why) {
+  phase_ = phase::done;
+  gave_up last{status, reason, why, std::move(attempts_), std::nullopt, status == task_status::error && fatal_};
+  const char* separator = last.attempts.empty() ? "" : ": ";
+  for (const auto& attempt : last.attempts) {
+    last.message += separator + attempt.provider + "/" + attempt.model
+                    + (attempt.request > 0 ? " request " + std::to_string(attempt.request) : "") + " (" + name_of(attempt.reason)
+                    + "): " + attempt.message;
+    separator = "; ";
+  }
+  if (!last.message.empty() && last.message.back() != '.')
+    last.message += '.';
+  if (status == task_status::error)
+    for (auto attempt = last.attempts.rbegin(); attempt != last.attempts.rend(); ++attempt)
+      if (attempt->reason == reason) {
+        if (const auto advice = hint(reason, attempt->provider, attempt->model); !advice.empty())
+          last.message += " " + advice;
+        break;
+      }
+  step.next = std::move(last);
+}
+
+bool llm_call::expired(llm_step& step, time_point now) {
+  const std::pair<const std::optional<time_point>&, const char*> scopes[] = {
+      {facts_.until.run, "the run's"}, {facts_.until.task, "the task's"}, {facts_.until.agent, "the agent's"}};
+  for (const auto& [deadline, whose] : scopes)
+    if (deadline && *deadline - now < request_time_min) {
+      give_up(step, task_status::timeout, llm_reason::timeout,
+              std::string(whose) + " time is over before model \"" + model_->name + "\" answered");
+      return true;
+    }
+  return false;
+}
+
+} // namespace troupe::policy

@@ -1,0 +1,209 @@
+#include "troupe/policy/llm_errors.hpp"
+
+#include <initializer_list>
+
+#include "troupe/util/utf8.hpp"
+
+namespace troupe::policy {
+
+namespace {
+
+constexpr std::size_t words_bytes_max = 2'000; // a provider's words are looked at so far
+constexpr std::size_t description_bytes_max = 300;
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+std::string lowered(std::string_view text) {
+  std::string out(text.substr(0, words_bytes_max));
+  for (auto& c : out)
+    c = lower(c);
+  return out;
+}
+
+bool has_any(std::string_view text, std::initializer_list<std::string_view> words) {
+  for (auto word : words)
+    if (text.find(word) != std::string_view::npos)
+      return true;
+  return false;
+}
+
+bool in_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '/' || c == ':';
+}
+
+/// Whether `name` stands in `text` as a whole word. A full stop or colon may follow it: "no model gpt-4o." names it.
+bool names(std::string_view text, std::string_view name) {
+  if (name.empty())
+    return false;
+  for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+    const auto end = at + name.size();
+    const bool starts = at == 0 || !in_name(text[at - 1]);
+    const bool punctuation =
+        end < text.size() && (text[end] == '.' || text[end] == ':') && (end + 1 == text.size() || !in_name(text[end + 1]));
+    const bool in_quotes = at > 0 && (text[at - 1] == '"' || text[at - 1] == '\'' || text[at - 1] == '`');
+    // "a" is a model's name in many a rehearsal, and an article in every sentence.
+    if (starts && (end == text.size() || !in_name(text[end]) || punctuation) && (name.size() >= 3 || in_quotes))
+      return true;
+  }
+  return false;
+}
+
+/// What the error's own code and words say, whatever its status is.
+struct wording {
+  bool quota, context, auth, model, rate, overloaded;
+};
+
+wording read_words(const llm_failure& failure, std::string_view model) {
+  const auto code = lowered(failure.code), text = lowered(failure.message);
+  wording says{};
+  says.quota = has_any(code, {"insufficient_quota", "insufficient_credit", "insufficient_balance", "billing", "credit_balance"})
+               || has_any(text, {"credit balance is too low"});
+  says.context = has_any(code, {"context_length", "context_window"})
+                 || has_any(text, {"context length", "context window", "context limit", "prompt is too long", "input is too long",
+                                   "input token count", "too many input tokens"});
+  says.auth = has_any(code, {"authentication", "invalid_api_key", "permission", "unauthorized"})
+              || has_any(text, {"invalid api key", "incorrect api key", "api key not valid", "invalid x-api-key"});
+  says.model = has_any(code, {"model"}) || names(text, lowered(model))
+               || (has_any(text, {"model"})
+                   && has_any(text, {"not exist", "not found", "unknown model", "invalid model", "no such model", "unsupported model",
+                                     "not supported", "does not support", "not available", "deprecated", "decommissioned"}));
+  says.rate = has_any(code, {"rate_limit", "too_many_requests"});
+  says.overloaded = has_any(code, {"overloaded"});
+  return says;
+}
+
+struct verdict {
+  error_class kind;
+  llm_reason reason;
+};
+
+verdict of_status(const llm_failure& failure, std::string_view model) {
+  using enum error_class;
+  using why = llm_reason;
+  const int status = failure.http_status;
+  const bool object_in_success = status >= 200 && status < 300;
+  if (status < 200 || status > 599)
+    return {retryable, why::llm_malformed};
+  if (status >= 500) {
+    if (status == 503 || status == 529)
+      return {retryable, why::llm_overloaded};
+    return {retryable, status == 504 ? why::llm_timeout : why::llm_server_error};
+  }
+  const auto says = read_words(failure, model);
+  if (says.quota || status == 402)
+    return {fail_over, why::llm_quota};
+  if (status == 401 || status == 403 || (says.auth && status != 429))
+    return {fail_over, why::llm_auth};
+  if (status == 404 || status == 410)
+    return {fail_over, why::llm_not_found};
+  if (says.context && (status == 400 || status == 413 || status == 422 || object_in_success))
+    return {fail_over, why::llm_context_length};
+  switch (status) {
+  case 400:
+  case 422:
+    return says.model ? verdict{fail_over, why::llm_not_found} : verdict{fatal_task, why::llm_bad_request};
+  case 413:
+    return {fatal_task, why::llm_bad_request};
+  case 408:
+    return {retryable, why::llm_timeout};
+  case 409:
+  case 425:
+    return {retryable, why::llm_conflict};
+  case 429:
+    return {retryable, why::llm_rate_limited};
+  default:
+    break;
+  }
+  if (!object_in_success)
+    return {fail_over, why::llm_bad_request};
+  if (says.rate)
+    return {retryable, why::llm_rate_limited};
+  return {retryable, says.overloaded ? why::llm_overloaded : why::llm_server_error};
+}
+
+verdict of(const llm_failure& failure, std::string_view model) {
+  using enum error_class;
+  switch (failure.kind) {
+  case llm_failure_kind::connection:
+    return {retryable, llm_reason::llm_connection};
+  case llm_failure_kind::timeout:
+    return {retryable, llm_reason::llm_timeout};
+  case llm_failure_kind::truncated:
+    return {retryable, llm_reason::llm_truncated};
+  case llm_failure_kind::malformed:
+    return {retryable, llm_reason::llm_malformed};
+  case llm_failure_kind::empty:
+    return {retryable, llm_reason::llm_empty};
+  case llm_failure_kind::cancelled:
+    return {cancelled, llm_reason::cancelled};
+  case llm_failure_kind::agent_crash:
+    return {crash, llm_reason::agent_crash};
+  case llm_failure_kind::status:
+    break;
+  }
+  return of_status(failure, model);
+}
+
+} // namespace
+
+bool counts_as_step(const llm_failure& failure) {
+  return failure.sent && !(failure.kind == llm_failure_kind::status && failure.http_status == 429);
+}
+
+bool may_have_been_charged(const llm_failure& failure) {
+  if (!failure.sent)
+    return false;
+  if (failure.kind != llm_failure_kind::status)
+    return true;
+  const int status = failure.http_status;
+  if (status >= 300 && status < 500)
+    return false;
+  if (status >= 500 && status < 600) // a proxy does not know what happened behind it; the provider itself does
+    return status == 502 || status == 504 || (status >= 520 && status <= 524);
+  return true;
+}
+
+classification classify(const llm_failure& failure, std::string_view model) {
+  const auto [kind, reason] = of(failure, model);
+  const bool ill = kind == error_class::retryable && reason != llm_reason::llm_rate_limited;
+  return {kind, reason, counts_as_step(failure), may_have_been_charged(failure), ill ? breaker_effect::failure : breaker_effect::neutral};
+}
+
+std::string describe(const llm_failure& failure) {
+  std::string out;
+  switch (failure.kind) {
+  case llm_failure_kind::connection:
+    out = failure.sent ? "the connection broke" : "no connection";
+    break;
+  case llm_failure_kind::timeout:
+    out = failure.sent ? "no answer in time" : "no connection in time";
+    break;
+  case llm_failure_kind::truncated:
+    out = "the answer broke off";
+    break;
+  case llm_failure_kind::malformed:
+    out = "the answer does not parse";
+    break;
+  case llm_failure_kind::empty:
+    out = "the answer was empty";
+    break;
+  case llm_failure_kind::cancelled:
+    out = "cancelled";
+    break;
+  case llm_failure_kind::agent_crash:
+    out = "the script lets the agent crash";
+    break;
+  case llm_failure_kind::status:
+    out = "HTTP " + std::to_string(failure.http_status);
+    break;
+  }
+  if (!failure.code.empty())
+    out += " " + std::string(utf8_prefix(failure.code, 60));
+  if (!failure.message.empty())
+    out.append(": ").append(failure.message, 0, words_bytes_max);
+  return std::string(utf8_prefix(out, description_bytes_max));
+}
+
+} // namespace troupe::policy

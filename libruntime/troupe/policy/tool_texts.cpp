@@ -1,0 +1,120 @@
+// What a model is told when its tool call did not work: words to replan from.
+
+#include <string_view>
+
+#include "troupe/policy/tool_call.hpp"
+#include "troupe/util/suggest.hpp"
+#include "troupe/util/utf8.hpp"
+
+namespace troupe::policy {
+
+namespace {
+
+constexpr std::size_t names_max = 40;
+constexpr std::size_t error_bytes_max = 2'000;
+constexpr std::size_t output_bytes_max = 4'000;
+
+std::string bounded(std::string_view text, std::size_t bytes_max) {
+  const auto kept = utf8_prefix(text, bytes_max);
+  return std::string(kept) + (kept.size() < text.size() ? " […]" : "");
+}
+
+/// `"a", "b" and 3 more`; those for which `without` says yes are left out.
+template <class Without>
+std::string list_of(const std::vector<std::string>& names, Without without) {
+  std::string out;
+  std::size_t shown = 0, hidden = 0;
+  for (const auto& name : names) {
+    if (without(name))
+      continue;
+    if (shown == names_max) {
+      ++hidden;
+      continue;
+    }
+    out += (shown++ == 0 ? "" : ", ") + troupe::quoted(name);
+  }
+  return hidden == 0 ? out : out + " and " + std::to_string(hidden) + " more";
+}
+
+std::string available(const std::vector<std::string>& agent_tools) {
+  const auto list = list_of(agent_tools, [](const auto&) { return false; });
+  return list.empty() ? "You have no tools." : "Tools that you have: " + list + ".";
+}
+
+std::string times(std::int64_t count) {
+  return count == 1 ? "once" : std::to_string(count) + " times";
+}
+
+} // namespace
+
+std::string unknown_tool_text(const std::string& name, const std::string& suggestion, const std::vector<std::string>& agent_tools) {
+  return "There is no tool named " + troupe::quoted(name)
+         + (suggestion.empty() ? "." : "; did you mean " + troupe::quoted(suggestion) + "?") + " Nothing was run. "
+         + available(agent_tools);
+}
+
+std::string tool_not_allowed_text(const std::string& name, const std::vector<std::string>& agent_tools) {
+  return "You may not use the tool " + troupe::quoted(name) + ". Nothing was run. " + available(agent_tools);
+}
+
+std::string arguments_not_json_text(const std::string& tool, const std::string& problem, bool cut_off) {
+  if (cut_off)
+    return "The arguments for " + troupe::quoted(tool)
+           + " were cut off because the answer reached its length limit. Nothing was run. "
+             "Call it again with shorter arguments, or split the work into several calls.";
+  return "The arguments for " + troupe::quoted(tool) + " are not a JSON object: " + bounded(problem, error_bytes_max)
+         + ". Nothing was run. Call it again with one JSON object that fits the tool's parameters.";
+}
+
+std::string arguments_invalid_text(const std::string& tool, const std::vector<std::string>& violations) {
+  std::string list;
+  for (const auto& violation : violations) {
+    if (list.size() > error_bytes_max)
+      break;
+    list += "\n- " + violation;
+  }
+  return "The arguments for " + troupe::quoted(tool) + " do not fit its parameters. Nothing was run. What is wrong:"
+         + bounded(list, error_bytes_max) + "\nCorrect this and call it again.";
+}
+
+std::string max_calls_text(const tool_spec& tool) {
+  return "The tool " + troupe::quoted(tool.name) + " may be called " + times(tool.max_calls)
+         + " in a task, and that is used up. Nothing was run. Go on with what you know, or with another tool.";
+}
+
+std::string tool_failure_text(const std::string& tool, tool_status status, const std::vector<tried_tool>& tried, const std::string& output,
+                              const std::vector<std::string>& agent_tools) {
+  if (status == tool_status::cancelled)
+    return "The call of " + troupe::quoted(tool) + " was cancelled.";
+  std::string text = "The tool " + troupe::quoted(tool) + " gave no result. What was tried:";
+  for (const auto& one : tried) {
+    text += "\n- " + troupe::quoted(one.tool) + (one.tool == tool ? "" : " in its place") + ", "
+            + (one.attempts == 0 ? std::string("not run") : "run " + times(one.attempts)) + ": "
+            + bounded(one.error.empty() ? "cancelled" : std::string_view(one.error), error_bytes_max);
+  }
+  if (!output.empty())
+    text += "\nThe last one wrote:\n" + bounded(output, output_bytes_max);
+  const auto others = list_of(agent_tools, [&](const auto& name) {
+    for (const auto& one : tried)
+      if (one.tool == name)
+        return true;
+    return false;
+  });
+  text += others.empty() ? "\nYou have no other tools. Change the arguments, or go on without it."
+                         : "\nOther tools that you have: " + others + ". Change the arguments, use another tool, or go on without it.";
+  return text;
+}
+
+recovery recover_decision(effect what, risk how_bad) {
+  if (what != effect::once)
+    return recovery::repeat;
+  return how_bad == risk::high || how_bad == risk::critical ? recovery::ask_human : recovery::tell_agent;
+}
+
+std::string outcome_unknown_text(const std::string& tool) {
+  return "The call of " + troupe::quoted(tool)
+         + " was interrupted after it began: it may or may not have taken effect, nobody knows, and it was not "
+           "repeated because a repeat could do it twice. Find out whether it took effect before you call it again.";
+}
+
+} // namespace troupe::policy

@@ -1,0 +1,133 @@
+#include "troupe/store/row.hpp"
+
+#include <algorithm>
+
+#include <openssl/sha.h>
+#include <zlib.h>
+
+#include "troupe/model/described_writer.hpp"
+#include "troupe/model/event_types.hpp"
+
+namespace troupe::store {
+
+namespace {
+
+std::uint32_t add(std::uint32_t sum, const void* bytes, std::size_t size) {
+  return static_cast<std::uint32_t>(crc32_z(sum, static_cast<const Bytef*>(bytes), size));
+}
+
+std::uint32_t add(std::uint32_t sum, std::int64_t number) {
+  std::array<unsigned char, 8> bytes;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<unsigned char>(static_cast<std::uint64_t>(number) >> (8 * i));
+  return add(sum, bytes.data(), bytes.size());
+}
+
+/// With its length, so that text cannot move from one column to the next unnoticed.
+std::uint32_t add(std::uint32_t sum, std::string_view text) {
+  sum = add(sum, static_cast<std::int64_t>(text.size()));
+  return text.empty() ? sum : add(sum, text.data(), text.size());
+}
+
+} // namespace
+
+tl::unexpected<error> no_such_run(const std::string& run_id) {
+  return fail(error_code::not_found, "there is no run \"" + run_id + "\" in the journal; `troupe runs` lists them");
+}
+
+digest sha256(std::string_view bytes) {
+  digest out;
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), reinterpret_cast<unsigned char*>(out.data()));
+  return out;
+}
+
+std::uint32_t first_checksum(std::string_view run_id) {
+  return add(0, run_id);
+}
+
+std::uint32_t row_checksum(std::uint32_t previous, const row_view& row) {
+  std::uint32_t sum = add(0, static_cast<std::int64_t>(previous));
+  sum = add(sum, row.seq);
+  sum = add(sum, row.time_us);
+  sum = add(sum, row.type);
+  sum = add(sum, row.task);
+  sum = add(sum, row.agent);
+  sum = add(sum, row.body);
+  return add(sum, row.blob);
+}
+
+shared_texts::ptr shared_texts::find(const json& document) {
+  if (!document.is_structured())
+    return nullptr;
+  for (std::size_t i = 0; i < recent_.size(); ++i)
+    if (recent_[i]->document == document) {
+      std::rotate(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(i), recent_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      return recent_.front();
+    }
+  std::string text;
+  write_json(document, text);
+  if (text.size() < 256)
+    return nullptr;
+  if (recent_.size() == most)
+    recent_.pop_back();
+  const digest hash = sha256(text);
+  recent_.insert(recent_.begin(), std::make_shared<const entry>(entry{document, std::move(text), hash}));
+  return recent_.front();
+}
+
+shared_texts::ptr write_body(const event_body& body, shared_texts& texts, std::string& out) {
+  if (const auto* start = std::get_if<run_started>(&body)) {
+    if (auto shared = texts.find(start->configuration)) {
+      write_document(run_started{start->workflow, start->tenant, start->input, start->budget, start->total_tasks, json()}, out);
+      return shared;
+    }
+  }
+  std::visit([&](const auto& b) { write_document(b, out); }, body);
+  return nullptr;
+}
+
+expected<event_body> read_body(std::string_view type, std::string_view text, std::string_view shared) {
+  const auto document = json::parse(text.begin(), text.end(), nullptr, false);
+  if (document.is_discarded())
+    return fail(error_code::corrupt, "its text is no JSON");
+  auto body = body_from_document(type, document);
+  if (body && !shared.empty()) {
+    auto* start = std::get_if<run_started>(&*body);
+    if (!start)
+      return fail(error_code::corrupt, "it refers to a shared text, which events of its type never do");
+    start->configuration = json::parse(shared.begin(), shared.end(), nullptr, false);
+    if (start->configuration.is_discarded())
+      return fail(error_code::corrupt, "its configuration is no JSON");
+  }
+  return body;
+}
+
+run_change change_of(const event_body& body) {
+  if (std::holds_alternative<run_started>(body) || std::holds_alternative<run_resumed>(body))
+    return {run_status::running, {}};
+  if (const auto* stop = std::get_if<run_interrupted>(&body))
+    return {run_status::running, stop->why};
+  if (const auto* end = std::get_if<run_finished>(&body))
+    return {end->status, end->reason};
+  return {};
+}
+
+bool chain_check::see(const row_view& row, std::uint32_t checksum) {
+  if (good()) {
+    const bool follows = row.seq == last_seq_ + 1;
+    if (follows && row_checksum(last_checksum_, row) == checksum) {
+      last_seq_ = row.seq;
+      last_checksum_ = checksum;
+      return true;
+    }
+    bad_seq_ = last_seq_ + 1;
+    inside_ = !follows;
+  } else if (!inside_) {
+    inside_ = row.seq != seen_seq_ + 1 || row_checksum(seen_checksum_, row) == checksum;
+  }
+  seen_seq_ = row.seq;
+  seen_checksum_ = checksum;
+  return false;
+}
+
+} // namespace troupe::store

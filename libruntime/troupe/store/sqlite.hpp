@@ -1,0 +1,23 @@
+#pragma once
+// The journal in one SQLite file (write-ahead log, one sync a commit), shared by all processes of one machine.
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "troupe/store/journal.hpp"
+
+namespace troupe::store {
+
+struct sqlite_options {
+  std::string path;                               ///< of the database; `-wal`, `-shm` and `-lock` stand beside it
+  bool create = true;                             ///< false: a file that is not there is `not_found` (for `runs`, `show`)
+  std::chrono::milliseconds busy_timeout{10'000}; ///< how long to wait for other processes' turn at writing
+};
+
+/// Opens, or makes (folder 0700, file 0600), a journal. Errors: `corrupt` for a file that is no database, `invalid_argument` for a database
+/// of another program or of a newer troupe, `unavailable` for what the system refuses, `not_found`. Several processes, and several
+/// journals in one process, may open the same file at once.
+expected<std::unique_ptr<journal>> open_sqlite(sqlite_options options);
+
+} // namespace troupe::store

@@ -1,0 +1,115 @@
+#include "troupe/store/sqlite_db.hpp"
+
+namespace troupe::store {
+
+statement& statement::bind(int at, std::int64_t value) {
+  sqlite3_bind_int64(handle_, at, value);
+  return *this;
+}
+
+statement& statement::bind(int at, std::string_view text) {
+  // An empty view may have no data, which SQLite would take for NULL.
+  sqlite3_bind_text64(handle_, at, text.empty() ? "" : text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  return *this;
+}
+
+statement& statement::bind_blob(int at, std::string_view bytes) {
+  sqlite3_bind_blob64(handle_, at, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC);
+  return *this;
+}
+
+statement& statement::bind_null(int at) {
+  sqlite3_bind_null(handle_, at);
+  return *this;
+}
+
+int statement::run() {
+  const int code = step();
+  reset();
+  return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+void statement::reset() {
+  sqlite3_reset(handle_);
+}
+
+std::string_view statement::text(int column) {
+  // The bytes, whatever type a damaged row claims to have.
+  const void* bytes = sqlite3_column_blob(handle_, column);
+  return bytes ? std::string_view(static_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(handle_, column)))
+               : std::string_view();
+}
+
+expected<database> database::open(const std::string& path, std::chrono::milliseconds busy_timeout) {
+  database db;
+  db.path_ = path;
+  const int code = sqlite3_open_v2(path.c_str(), &db.handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (code != SQLITE_OK)
+    return tl::unexpected<error>(db.failure(code, "opening it"));
+  sqlite3_extended_result_codes(db.handle_, 1);
+  sqlite3_busy_timeout(db.handle_, static_cast<int>(busy_timeout.count()));
+  return db;
+}
+
+expected<statement> database::prepare(const char* sql) {
+  sqlite3_stmt* made = nullptr;
+  const int code = sqlite3_prepare_v3(handle_, sql, -1, SQLITE_PREPARE_PERSISTENT, &made, nullptr);
+  if (code != SQLITE_OK)
+    return tl::unexpected<error>(failure(code, "reading its structure"));
+  return statement(made);
+}
+
+expected<std::int64_t> database::number(const char* sql) {
+  auto asked = prepare(sql);
+  if (!asked)
+    return tl::unexpected<error>(asked.error());
+  const int code = asked->step();
+  if (code != SQLITE_ROW)
+    return tl::unexpected<error>(failure(code, "reading its header"));
+  return asked->integer(0);
+}
+
+error database::failure(int code, std::string_view doing) const {
+  const std::string about = " while " + std::string(doing);
+  const std::string detail = std::string(" (SQLite: ") + sqlite3_errstr(code) + ", code " + std::to_string(code) + ")";
+  const std::string where = "journal " + path_;
+  switch (code & 0xFF) {
+  case SQLITE_FULL:
+    return {error_code::unavailable, "the disk is full" + about + "; make room, then resume", where};
+  case SQLITE_IOERR:
+    return {error_code::unavailable, "the disk answered with an error" + about + "; look at the disk and its quota, then resume" + detail,
+            where};
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    return {error_code::unavailable, "another program holds it" + about + "; try again, or end that program" + detail, where};
+  case SQLITE_CORRUPT:
+    return {error_code::corrupt, "the file is damaged, as was found" + about + "; restore it from a copy" + detail, where};
+  case SQLITE_NOTADB:
+    return {error_code::corrupt, "the file is no journal (no SQLite database); name another one in the configuration, or move it away",
+            where};
+  case SQLITE_READONLY:
+  case SQLITE_PERM:
+  case SQLITE_AUTH:
+    return {error_code::permission_denied,
+            "it may not be written" + about + "; look at the owner and mode of the file and its folder" + detail, where};
+  case SQLITE_CANTOPEN:
+    return {error_code::unavailable, "it cannot be opened" + about + "; look at the path, and at the folder's owner and mode" + detail,
+            where};
+  case SQLITE_CONSTRAINT:
+    return {error_code::conflict, "another process wrote there first" + detail, where};
+  case SQLITE_NOMEM:
+    return {error_code::unavailable, "no memory is left" + about, where};
+  default:
+    return {error_code::internal, "SQLite refused" + about + detail, where};
+  }
+}
+
+bool is_sync_failure(int code) {
+  return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+bool is_damage(int code) {
+  return (code & 0xFF) == SQLITE_CORRUPT || (code & 0xFF) == SQLITE_NOTADB;
+}
+
+} // namespace troupe::store

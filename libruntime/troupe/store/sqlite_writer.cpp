@@ -1,0 +1,452 @@
+#include "troupe/store/sqlite_writer.hpp"
+
+#include "troupe/model/described.hpp"
+#include "troupe/model/event_types.hpp"
+
+namespace troupe::store {
+
+namespace {
+
+/// A group takes what has gathered, up to this many events: a bound on memory, far above what a commit's time lets gather.
+constexpr std::size_t group_events_max = 8192;
+/// 4 kB each: the write-ahead log is copied into the file beyond this, after the answers went out.
+constexpr int wal_frames_max = 4096;
+/// Runs remembered; beyond, all are forgotten and read again when they go on.
+constexpr std::size_t runs_max = 100'000;
+/// A group is tried again without the append that could not be written; when that happens this often, the file itself is bad.
+constexpr int tries_max = 8;
+
+} // namespace
+
+sqlite_writer::sqlite_writer(database db, lock_file& locks, std::chrono::milliseconds patience)
+    : db_(std::move(db)), locks_(locks), patience_(patience) {}
+
+expected<std::unique_ptr<sqlite_writer>> sqlite_writer::start(database db, lock_file& locks, std::chrono::milliseconds patience) {
+  std::unique_ptr<sqlite_writer> made(new sqlite_writer(std::move(db), locks, patience));
+  if (auto prepared = made->prepare(); !prepared)
+    return tl::unexpected<error>(prepared.error());
+  made->thread_ = std::thread([self = made.get()] { self->loop(); });
+  return made;
+}
+
+sqlite_writer::~sqlite_writer() {
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+  }
+  asked_.notify_one();
+  if (thread_.joinable())
+    thread_.join();
+}
+
+expected<void> sqlite_writer::prepare() {
+  const std::pair<statement*, const char*> wanted[] = {
+      {&begin_, "BEGIN IMMEDIATE"},
+      {&commit_, "COMMIT"},
+      {&rollback_, "ROLLBACK"},
+      {&insert_event_, "INSERT INTO events(run, seq, time_us, type, task, agent, body, blob, checksum) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+      {&insert_run_, "INSERT INTO runs(run_id, workflow, tenant, status, reason, started_us, updated_us, last_seq, checksum)"
+                     " VALUES(?, ?, ?, 'running', '', ?, 0, 0, 0)"},
+      {&touch_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ? WHERE id = ?"},
+      {&change_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ?, status = ?, reason = ? WHERE id = ?"},
+      {&find_run_, "SELECT id, last_seq, checksum FROM runs WHERE run_id = ?"},
+      {&last_event_, "SELECT seq, checksum FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1"},
+      {&find_blob_, "SELECT id FROM blobs WHERE sha256 = ?"},
+      {&insert_blob_, "INSERT INTO blobs(sha256, body) VALUES(?, ?)"},
+      {&drop_wish_, "DELETE FROM wishes WHERE run_id = ?"}};
+  for (const auto& [into, sql] : wanted) {
+    auto prepared = db_.prepare(sql);
+    if (!prepared)
+      return tl::unexpected<error>(prepared.error());
+    *into = std::move(*prepared);
+  }
+  auto reader = sqlite_reader::make(db_);
+  if (!reader)
+    return tl::unexpected<error>(reader.error());
+  reader_ = std::move(*reader);
+  // Replaces SQLite's own checkpoint, which runs inside of the commit that others wait for.
+  sqlite3_wal_hook(
+      db_.handle(),
+      [](void* frames, sqlite3*, const char*, int count) {
+        *static_cast<int*>(frames) = count;
+        return SQLITE_OK;
+      },
+      &wal_frames_);
+  return {};
+}
+
+void sqlite_writer::append(std::vector<event_ptr> events, on_durable done) {
+  {
+    const std::lock_guard guard(mutex_);
+    queue_.emplace_back(append_item{std::move(events), std::move(done)});
+    if (queue_.size() > 1)
+      return; // it is awake, or about to be
+  }
+  asked_.notify_one();
+}
+
+void sqlite_writer::post(std::function<void()> job) {
+  {
+    const std::lock_guard guard(mutex_);
+    queue_.emplace_back(std::move(job));
+  }
+  asked_.notify_one();
+}
+
+journal_stats sqlite_writer::stats() const {
+  return {events_done_.load(std::memory_order_relaxed), commits_done_.load(std::memory_order_relaxed),
+          failures_.load(std::memory_order_relaxed)};
+}
+
+void sqlite_writer::loop() {
+  std::vector<append_item> group;
+  while (true) {
+    group.clear();
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      asked_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty())
+        return;
+      std::size_t events = 0;
+      while (!queue_.empty() && events < group_events_max) {
+        auto* next = std::get_if<append_item>(&queue_.front());
+        if (!next)
+          break;
+        events += next->events.size();
+        group.push_back(std::move(*next));
+        queue_.pop_front();
+      }
+      if (group.empty()) {
+        job = std::move(std::get<std::function<void()>>(queue_.front()));
+        queue_.pop_front();
+      }
+    }
+    if (job)
+      job();
+    else
+      commit_group(group);
+    if (wal_frames_ > wal_frames_max)
+      checkpoint();
+  }
+}
+
+void sqlite_writer::commit_group(std::vector<append_item>& group) {
+  std::vector<pending> all(group.size());
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    all[i].what = &group[i];
+    all[i].failed = check_order(group[i].events);
+  }
+  print_bodies(all);
+  if (broken_)
+    fail_rest(all, *broken_);
+  for (int tries = 1; !try_group(all); ++tries)
+    if (tries == tries_max) {
+      fail_rest(all, {error_code::corrupt, "the file is damaged in many places; restore it from a copy", "journal " + db_.path()});
+      break;
+    }
+  if (runs_.size() > runs_max)
+    runs_.clear();
+  for (auto& one : all) {
+    auto& what = *one.what;
+    if (one.failed) {
+      failures_.fetch_add(1, std::memory_order_relaxed);
+      if (!what.events.empty() && one.failed->code == error_code::unavailable && failed_.size() < runs_max)
+        failed_.insert_or_assign(what.events.front()->run_id, *one.failed);
+      what.done(tl::unexpected<error>(std::move(*one.failed)));
+      continue;
+    }
+    events_done_.fetch_add(what.events.size(), std::memory_order_relaxed);
+    if (!failed_.empty() && !what.events.empty())
+      failed_.erase(what.events.front()->run_id);
+    what.done({});
+  }
+}
+
+std::optional<error> sqlite_writer::check_order(const std::vector<event_ptr>& events) const {
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (!events[i])
+      return error{error_code::internal, "an event is null", "journal"};
+    if (i > 0 && (events[i]->run_id != events[0]->run_id || events[i]->seq != events[i - 1]->seq + 1))
+      return error{error_code::internal, "events appended together are not of one run in order", "run " + events[0]->run_id};
+  }
+  return std::nullopt;
+}
+
+void sqlite_writer::print_bodies(std::vector<pending>& group) {
+  if (text_.capacity() > (std::size_t{16} << 20))
+    text_ = {};
+  text_.clear();
+  for (auto& one : group) {
+    if (one.failed)
+      continue;
+    one.begin = text_.size();
+    one.ends.reserve(one.what->events.size());
+    for (const auto& e : one.what->events) {
+      auto shared = write_body(e->body, texts_, text_);
+      if (shared)
+        one.shared.resize(one.ends.size() + 1);
+      if (shared)
+        one.shared.back() = std::move(shared);
+      one.ends.push_back(text_.size());
+    }
+  }
+}
+
+bool sqlite_writer::try_group(std::vector<pending>& group) {
+  const auto waiting = [](const pending& one) { return !one.failed && !one.what->events.empty(); };
+  if (std::none_of(group.begin(), group.end(), waiting))
+    return true;
+  const turn mine(locks_, patience_);
+  if (!mine) {
+    fail_rest(group, unavailable_turn());
+    return true;
+  }
+  if (const int code = begin_.run(); code != SQLITE_OK) {
+    fail_rest(group, db_.failure(code, "beginning to write"));
+    return true;
+  }
+  touched_.clear();
+  for (auto& one : group) {
+    if (!waiting(one))
+      continue;
+    switch (write(one)) {
+    case verdict::written:
+    case verdict::refused:
+      break;
+    case verdict::undo_without:
+      undo();
+      return false;
+    case verdict::undo_all: {
+      const error why = *one.failed;
+      undo();
+      fail_rest(group, why);
+      return true;
+    }
+    }
+  }
+  int code = update_runs();
+  if (code == SQLITE_OK)
+    code = commit_.run();
+  if (code != SQLITE_OK) {
+    const error why = db_.failure(code, "writing events");
+    undo();
+    if (is_sync_failure(code))
+      broken_ = error{error_code::unavailable,
+                      "the disk refused to keep what was written (a failed sync), so nothing more can be promised; look at the disk, then "
+                      "start troupe again and resume",
+                      "journal " + db_.path()};
+    fail_rest(group, broken_ ? *broken_ : why);
+    return true;
+  }
+  commits_done_.fetch_add(1, std::memory_order_relaxed);
+  for (const auto& [run_id, state] : touched_) {
+    state->touched = false;
+    state->change = {};
+    if (state->ended)
+      runs_.erase(std::string(*run_id));
+  }
+  touched_.clear();
+  return true;
+}
+
+sqlite_writer::verdict sqlite_writer::write(pending& one) {
+  const auto& events = one.what->events;
+  const std::string& run_id = events.front()->run_id;
+  const auto refuse = [&](error why) {
+    one.failed = std::move(why);
+    return verdict::refused;
+  };
+  auto found = state_of(run_id);
+  if (!found)
+    return refuse(found.error());
+  run_state& state = **found;
+  if (events.front()->seq != state.last_seq + 1) {
+    if (const auto before = failed_.find(run_id); before != failed_.end())
+      return refuse(before->second);
+    const bool behind = events.front()->seq <= state.last_seq;
+    return refuse(
+        {behind ? error_code::conflict : error_code::internal,
+         (behind ? "event " + std::to_string(events.front()->seq) + " is in the journal already"
+                 : "event " + std::to_string(events.front()->seq) + " would leave a gap after event " + std::to_string(state.last_seq)),
+         "run " + run_id});
+  }
+  int code = SQLITE_OK;
+  if (state.row == 0)
+    code = insert_run(state, *events.front());
+  std::size_t begin = one.begin;
+  for (std::size_t i = 0; i < events.size() && code == SQLITE_OK; ++i) {
+    const std::string_view body(text_.data() + begin, one.ends[i] - begin);
+    begin = one.ends[i];
+    code = insert_event(state, *events[i], body, i < one.shared.size() ? one.shared[i].get() : nullptr);
+  }
+  if (code == SQLITE_OK) {
+    if (!state.touched) {
+      state.touched = true;
+      touched_.emplace_back(&runs_.find(run_id)->first, &state);
+    }
+    return verdict::written;
+  }
+  one.failed = db_.failure(code, "writing events of run " + run_id);
+  failed_.insert_or_assign(run_id, *one.failed);
+  // Another writer was there, or a page of this run is damaged: its own trouble. Everything else is everybody's.
+  return (code & 0xFF) == SQLITE_CONSTRAINT || is_damage(code) ? verdict::undo_without : verdict::undo_all;
+}
+
+expected<sqlite_writer::run_state*> sqlite_writer::state_of(const std::string& run_id) {
+  if (const auto known = runs_.find(run_id); known != runs_.end())
+    return &known->second;
+  const auto unreadable = [&](int code) { return tl::unexpected<error>(db_.failure(code, "looking for the end of run " + run_id)); };
+  run_state state;
+  {
+    const rows_of rows(find_run_);
+    find_run_.bind(1, run_id);
+    const int code = find_run_.step();
+    if (code == SQLITE_DONE) {
+      state.checksum = first_checksum(run_id);
+      return &runs_.emplace(run_id, state).first->second;
+    }
+    if (code != SQLITE_ROW)
+      return unreadable(code);
+    state.row = find_run_.integer(0);
+    state.last_seq = find_run_.integer(1);
+    state.checksum = static_cast<std::uint32_t>(find_run_.integer(2));
+  }
+  const rows_of rows(last_event_);
+  last_event_.bind(1, state.row);
+  const int code = last_event_.step();
+  if (code != SQLITE_ROW && code != SQLITE_DONE)
+    return unreadable(code);
+  if (code == SQLITE_DONE || last_event_.integer(0) != state.last_seq
+      || static_cast<std::uint32_t>(last_event_.integer(1)) != state.checksum)
+    return fail(error_code::corrupt, "its last events are damaged or missing; resume it, which cuts them off", "run " + run_id);
+  return &runs_.emplace(run_id, state).first->second;
+}
+
+int sqlite_writer::insert_run(run_state& state, const event& first) {
+  const auto* start = std::get_if<run_started>(&first.body);
+  insert_run_.bind(1, first.run_id)
+      .bind(2, start ? std::string_view(start->workflow) : std::string_view())
+      .bind(3, start ? std::string_view(start->tenant) : std::string_view())
+      .bind(4, first.time_us);
+  const int code = insert_run_.run();
+  if (code == SQLITE_OK)
+    state.row = sqlite3_last_insert_rowid(db_.handle());
+  return code;
+}
+
+int sqlite_writer::insert_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared) {
+  row_view row{e.seq, e.time_us, type_of(e), e.task, e.agent, body, {}};
+  if (shared) {
+    row.blob = {shared->hash.data(), shared->hash.size()};
+    const auto blob = blob_row(*shared);
+    if (!blob)
+      return sqlite3_extended_errcode(db_.handle());
+    insert_event_.bind(8, *blob);
+  } else {
+    insert_event_.bind_null(8);
+  }
+  const auto checksum = row_checksum(state.checksum, row);
+  insert_event_.bind(1, state.row).bind(2, row.seq).bind(3, row.time_us).bind(4, row.type).bind(5, row.task).bind(6, row.agent);
+  insert_event_.bind(7, row.body).bind(9, static_cast<std::int64_t>(checksum));
+  if (const int code = insert_event_.run(); code != SQLITE_OK)
+    return code;
+  state.last_seq = e.seq;
+  state.checksum = checksum;
+  state.updated_us = e.time_us;
+  if (auto change = change_of(e.body); change.status) {
+    state.ended = std::holds_alternative<run_finished>(e.body);
+    state.change = std::move(change);
+    if (state.ended)
+      return drop_wish_.bind(1, e.run_id).run();
+  }
+  return SQLITE_OK;
+}
+
+expected<std::int64_t> sqlite_writer::blob_row(const shared_texts::entry& shared) {
+  const std::string_view hash(shared.hash.data(), shared.hash.size());
+  {
+    const rows_of rows(find_blob_);
+    const int code = find_blob_.bind_blob(1, hash).step();
+    if (code == SQLITE_ROW)
+      return find_blob_.integer(0);
+    if (code != SQLITE_DONE)
+      return tl::unexpected<error>(db_.failure(code, "looking for a configuration"));
+  }
+  if (const int code = insert_blob_.bind_blob(1, hash).bind(2, shared.text).run(); code != SQLITE_OK)
+    return tl::unexpected<error>(db_.failure(code, "writing a configuration"));
+  return sqlite3_last_insert_rowid(db_.handle());
+}
+
+int sqlite_writer::update_runs() {
+  for (const auto& [run_id, state] : touched_) {
+    auto& update = state->change.status ? change_run_ : touch_run_;
+    update.bind(1, state->updated_us).bind(2, state->last_seq).bind(3, static_cast<std::int64_t>(state->checksum));
+    if (state->change.status)
+      update.bind(4, name_of(*state->change.status)).bind(5, state->change.reason).bind(6, state->row);
+    else
+      update.bind(4, state->row);
+    if (const int code = update.run(); code != SQLITE_OK)
+      return code;
+  }
+  return SQLITE_OK;
+}
+
+void sqlite_writer::undo() {
+  if (!sqlite3_get_autocommit(db_.handle()))
+    rollback_.run();
+  // What was remembered may be of the undone transaction: it is read again.
+  touched_.clear();
+  runs_.clear();
+}
+
+void sqlite_writer::forget(const std::string& run_id) {
+  runs_.erase(run_id);
+}
+
+void sqlite_writer::fail_rest(std::vector<pending>& group, const error& why) {
+  for (auto& one : group)
+    if (!one.failed)
+      one.failed = why;
+}
+
+error sqlite_writer::unavailable_turn() const {
+  return {error_code::unavailable,
+          "another process has been writing for " + std::to_string(patience_.count())
+              + " ms without an end; see whether a troupe process is stopped, then resume",
+          "journal " + db_.path()};
+}
+
+void sqlite_writer::checkpoint() {
+  const turn mine(locks_, patience_); // no other writer meanwhile: else the log would never be at its end
+  wal_frames_ = 0;
+  if (!mine)
+    return;
+  const int code = sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (is_sync_failure(code) && !broken_)
+    broken_ = error{error_code::unavailable,
+                    "the disk refused to keep the journal (a failed sync), so nothing more can be promised; look at the disk, then start "
+                    "troupe again and resume",
+                    "journal " + db_.path()};
+}
+
+expected<void> sqlite_writer::transaction(std::string_view doing, const std::function<int()>& change) {
+  if (broken_)
+    return tl::unexpected<error>(*broken_);
+  const turn mine(locks_, patience_);
+  if (!mine)
+    return tl::unexpected<error>(unavailable_turn());
+  int code = begin_.run();
+  if (code == SQLITE_OK) {
+    code = change();
+    if (code == SQLITE_OK)
+      code = commit_.run();
+  }
+  if (code == SQLITE_OK)
+    return {};
+  const error why = db_.failure(code, doing);
+  undo();
+  return tl::unexpected<error>(why);
+}
+
+} // namespace troupe::store

@@ -1,0 +1,54 @@
+#pragma once
+// Notices what other processes wish of a journal's runs, without polling: who wrote a wish rings the lock file's bell (a change of its
+// times, seen by inotify), and then the wishes are read.
+//
+// The write-ahead log itself would be the wrong thing to watch: it is written before its commit can be read, and what makes the commit
+// visible is a change of shared memory, which nobody is told of. A watcher that looks at that moment sees nothing, and is not woken again.
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_set>
+
+#include "troupe/store/lock_file.hpp"
+#include "troupe/store/sqlite_db.hpp"
+#include "troupe/store/sqlite_reader.hpp"
+
+namespace troupe::store {
+
+class watcher {
+public:
+  using wake_function = std::function<void(std::string run_id)>;
+
+  /// `db` is its own connection; `locks` outlives it and says which runs are owned here.
+  static expected<std::unique_ptr<watcher>> start(database db, const lock_file& locks);
+  ~watcher();
+
+  void on_wish(wake_function wake);
+  /// Looks at the wishes now: a run was taken that may have one waiting.
+  void look();
+  /// A run is no longer owned: a wish for it is told again to its next owner.
+  void forget(const std::string& run_id);
+
+private:
+  watcher(database db, const lock_file& locks) : db_(std::move(db)), locks_(locks) {}
+  bool wait();
+  void loop();
+  void tell();
+
+  database db_;
+  const lock_file& locks_;
+  std::unique_ptr<sqlite_reader> reader_;
+  int inotify_ = -1;
+  int poke_ = -1; // eventfd: look, or stop
+  bool hears_ = false;
+  std::mutex mutex_; // guards what follows
+  std::shared_ptr<const wake_function> wake_;
+  std::unordered_set<std::string> told_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+} // namespace troupe::store

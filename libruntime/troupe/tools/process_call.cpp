@@ -1,0 +1,517 @@
+#include "troupe/tools/process_call.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json.hpp>
+
+#include "troupe/tools/cgroup.hpp"
+#include "troupe/tools/descendants.hpp"
+#include "troupe/tools/io_loop.hpp"
+#include "troupe/tools/sandbox.hpp"
+#include "troupe/tools/unique_fd.hpp"
+
+namespace troupe::tools {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using how = process_ending::how;
+using stream = asio::posix::stream_descriptor;
+
+namespace {
+
+constexpr std::size_t error_text_bytes = 64u << 10;
+constexpr std::chrono::milliseconds census_interval{20};
+
+struct pipe_ends {
+  unique_fd read, write;
+};
+
+std::optional<pipe_ends> make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    return std::nullopt;
+  return pipe_ends{unique_fd(ends[0]), unique_fd(ends[1])};
+}
+
+unique_fd open_pidfd(pid_t pid) { return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+
+pid_t parent_of(pid_t pid) {
+  char path[32], text[512];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  const unique_fd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  const auto got = fd ? ::read(fd.get(), text, sizeof text - 1) : 0;
+  if (got <= 0)
+    return 0;
+  text[got] = '\0';
+  const char* name_end = std::strrchr(text, ')'); // the name may hold anything
+  int parent = 0;
+  if (!name_end || std::sscanf(name_end + 1, " %*c %d", &parent) != 1)
+    return 0;
+  return parent;
+}
+
+void adopt(stream& into, unique_fd& fd) {
+  into.assign(fd.release());
+  into.native_non_blocking(true);
+}
+
+} // namespace
+
+struct process_call::impl {
+  impl(io_loop& on, process_job what, on_end then)
+      : loop(on), job(std::move(what)), done(std::move(then)), in(on.context()), out(on.context()), err(on.context()), status(on.context()),
+        leader(on.context()), init(on.context()), deadline(on.context()), grace(on.context()), census(on.context()) {
+    ending.output = capture(capture::keep::start, static_cast<std::size_t>(std::max<std::int64_t>(0, job.limits.output_bytes)));
+    ending.errors = capture(capture::keep::end, error_text_bytes);
+  }
+
+  io_loop& loop;
+  process_job job;
+  on_end done;
+  std::uint64_t entry = 0;
+  std::shared_ptr<process_call> self; // while it runs: the handlers need not hold one each
+
+  pid_t leader_pid = -1; // bubblewrap, or the reaper: our child
+  pid_t root_pid = -1;   // whose descendants are the tool: the init of the PID namespace, or the reaper
+  pid_t program_pid = -1; // below the reaper: leads the program's process group
+  std::unique_ptr<cgroup> group;
+  unique_fd lifeline; // of the reaper
+  unique_fd gate;     // of bubblewrap
+
+  stream in, out, err, status, leader, init;
+  asio::steady_timer deadline, grace, census;
+  std::size_t written = 0;
+  std::string status_text;
+
+  process_ending ending;
+  std::optional<how> stopping;   // why we end it
+  bool kill_when_known = false;  // SIGKILL is due, but the init's pid is not known yet
+  bool program_ended = false;
+  bool leader_ended = false;
+  bool leader_held = false;      // bubblewrap is stopped: it would go with its program, and take all others with it
+  bool init_ended = false;
+  int leader_status = 0;
+  bool finished = false;
+
+  void begin();
+  bool launch_it();
+  void refuse(std::string problem);
+  void write_input();
+  void read_output(stream& from, capture& into);
+  bool read_some(stream& from, capture& into);
+  void read_status();
+  void take_status();
+  void take_sandbox_line(const nlohmann::json& line);
+  void take_report(const reaper_report& report);
+  void sandbox_is_up(pid_t init_pid);
+  void await_leader();
+  void leader_has_ended();
+  void await_init();
+  void count_processes();
+  void stop(how why, bool gently);
+  void terminate();
+  void kill_all();
+  void finish();
+  void drain(stream& from, capture& into);
+  void conclude();
+};
+
+void process_call::impl::refuse(std::string problem) {
+  ending.why = how::not_started;
+  ending.problem = std::move(problem);
+  finish();
+}
+
+void process_call::impl::begin() {
+  entry = loop.enter([this] { stop(how::cancelled, false); });
+  if (entry == 0) {
+    ending.why = how::cancelled;
+    finish();
+    return;
+  }
+  if (!launch_it())
+    return;
+  auto pidfd = open_pidfd(leader_pid);
+  if (!pidfd) { // no descriptor is left: what was just started must not run unwatched
+    const auto why = std::string(std::strerror(errno));
+    if (job.sandboxed)
+      ::kill(leader_pid, SIGKILL);
+    lifeline.reset(); // a reaper kills what it watches, then goes
+    ::waitpid(leader_pid, nullptr, 0);
+    refuse("it cannot be watched: " + why);
+    return;
+  }
+  adopt(leader, pidfd);
+  await_leader();
+  read_status();
+  read_output(out, ending.output);
+  read_output(err, ending.errors);
+  if (!job.input.empty())
+    write_input();
+  deadline.expires_after(job.timeout);
+  deadline.async_wait([this, keep = self](error_code failed) {
+    if (!failed)
+      stop(how::timed_out, true);
+  });
+}
+
+/// Pipes, control group and the process itself. False: `finish` has been called.
+bool process_call::impl::launch_it() {
+  auto output = make_pipe(), errors = make_pipe(), news = make_pipe(), control = make_pipe();
+  std::optional<pipe_ends> input, passwd;
+  unique_fd nothing;
+  if (job.input.empty())
+    nothing.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  else
+    input = make_pipe();
+  if (job.sandboxed)
+    passwd = make_pipe();
+  if (!output || !errors || !news || !control || (!input && !nothing) || (job.sandboxed && !passwd)) {
+    refuse(std::string("its pipes cannot be made: ") + std::strerror(errno));
+    return false;
+  }
+  auto& plan = job.plan;
+  plan.descriptors = {input ? input->read.get() : nothing.get(), output->write.get(), errors->write.get()};
+  if (job.counting == process_counting::automatic)
+    group = cgroup::create(job.limits.processes + (job.sandboxed ? 2 : 0), job.limits.memory_bytes); // bubblewrap is two of them
+  plan.cgroup_procs = group ? group->procs_fd() : -1;
+  launch_failure failure;
+  if (job.sandboxed) {
+    const auto line = sandbox_passwd();
+    [[maybe_unused]] const auto fits = ::write(passwd->write.get(), line.data(), line.size());
+    plan.descriptors.insert(plan.descriptors.end(), {news->write.get(), control->read.get(), passwd->read.get()});
+    leader_pid = launch_program(plan, failure);
+    gate = std::move(control->write);
+  } else {
+    leader_pid = launch_below_reaper(plan, control->read.get(), news->write.get());
+    if (leader_pid < 0)
+      failure = {launch_failure::step::fork, errno};
+    root_pid = leader_pid;
+    lifeline = std::move(control->write);
+  }
+  if (leader_pid < 0) {
+    refuse(describe(failure));
+    return false;
+  }
+  adopt(out, output->read);
+  adopt(err, errors->read);
+  adopt(status, news->read);
+  if (input)
+    adopt(in, input->write);
+  return true;
+}
+
+void process_call::impl::write_input() {
+  in.async_wait(stream::wait_write, [this, keep = self](error_code failed) {
+    if (failed || finished)
+      return;
+    const auto rest = std::string_view(job.input).substr(written);
+    const auto sent = ::write(in.native_handle(), rest.data(), rest.size());
+    if (sent > 0)
+      written += static_cast<std::size_t>(sent);
+    if ((sent < 0 && errno != EAGAIN && errno != EINTR) || written == job.input.size()) {
+      in.close(); // all is written, or it does not want the rest
+      job.input.clear();
+      return;
+    }
+    write_input();
+  });
+}
+
+/// One piece; false at the end.
+bool process_call::impl::read_some(stream& from, capture& into) {
+  static thread_local std::array<char, 64u << 10> buffer;
+  const auto got = ::read(from.native_handle(), buffer.data(), buffer.size());
+  if (got > 0)
+    into.take({buffer.data(), static_cast<std::size_t>(got)});
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+void process_call::impl::read_output(stream& from, capture& into) {
+  from.async_wait(stream::wait_read, [this, keep = self, &from, &into](error_code failed) {
+    if (failed || finished)
+      return;
+    if (read_some(from, into))
+      read_output(from, into);
+    else
+      from.close(); // it may live on without its output
+  });
+}
+
+void process_call::impl::read_status() {
+  status.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+    if (failed || finished)
+      return;
+    take_status();
+    if (status.is_open() && !finished)
+      read_status();
+  });
+}
+
+/// What bubblewrap or the reaper has written so far.
+void process_call::impl::take_status() {
+  if (!status.is_open())
+    return;
+  char buffer[1024];
+  ssize_t got = 0;
+  while ((got = ::read(status.native_handle(), buffer, sizeof buffer)) > 0)
+    if (status_text.size() < (64u << 10)) // a tool without a sandbox cannot reach it; still, a bound
+      status_text.append(buffer, static_cast<std::size_t>(got));
+  if (got == 0)
+    status.close();
+  if (!job.sandboxed) {
+    reaper_report report;
+    std::size_t at = 0;
+    for (; status_text.size() - at >= sizeof report; at += sizeof report) {
+      std::memcpy(&report, status_text.data() + at, sizeof report);
+      take_report(report);
+    }
+    status_text.erase(0, at);
+    return;
+  }
+  for (std::size_t end = 0; (end = status_text.find('\n')) != std::string::npos;) {
+    const auto line = nlohmann::json::parse(status_text.substr(0, end), nullptr, false);
+    status_text.erase(0, end + 1);
+    if (line.is_object())
+      take_sandbox_line(line);
+  }
+}
+
+void process_call::impl::take_sandbox_line(const nlohmann::json& line) {
+  if (const auto pid = line.find("child-pid"); pid != line.end() && pid->is_number_integer() && root_pid < 0)
+    sandbox_is_up(pid->get<pid_t>());
+  if (const auto code = line.find("exit-code"); code != line.end() && code->is_number_integer()) {
+    program_ended = true;
+    ending.status = code->get<int>();
+  }
+}
+
+void process_call::impl::take_report(const reaper_report& report) {
+  switch (report.what) {
+  case reaper_report::kind::failed:
+    ending.why = how::not_started;
+    ending.problem = describe(report.failure);
+    break;
+  case reaper_report::kind::started:
+    program_pid = report.value;
+    if (!group)
+      count_processes();
+    break;
+  case reaper_report::kind::ended:
+    program_ended = true;
+    ending.signalled = WIFSIGNALED(report.value);
+    ending.status = ending.signalled ? 128 + WTERMSIG(report.value) : WEXITSTATUS(report.value);
+    break;
+  }
+}
+
+/// The namespaces stand, and bubblewrap waits at the gate: now is the time for limits that hold inside only.
+void process_call::impl::sandbox_is_up(pid_t init_pid) {
+  auto pidfd = open_pidfd(init_pid);
+  if (!pidfd || parent_of(init_pid) != leader_pid)
+    return; // it ended already, and the pid may be anybody's
+  root_pid = init_pid;
+  adopt(init, pidfd);
+  await_init();
+  if (kill_when_known) {
+    kill_all();
+    return;
+  }
+  if (!group) {
+    // Counted in the sandbox's own user namespace, which plain users always get: the init is one of them. Root is not bound by it.
+    const auto tasks = static_cast<rlim_t>(job.limits.processes + 1);
+    const rlimit wanted{tasks, tasks};
+    const bool bound = job.counting == process_counting::automatic && ::geteuid() != 0 && ::prlimit(init_pid, RLIMIT_NPROC, &wanted, nullptr) == 0;
+    if (!bound)
+      count_processes();
+  }
+  [[maybe_unused]] const auto opened = ::write(gate.get(), "x", 1);
+  gate.reset();
+}
+
+void process_call::impl::count_processes() {
+  census.expires_after(census_interval);
+  census.async_wait([this, keep = self](error_code failed) {
+    if (failed || finished || program_ended)
+      return;
+    std::array<pid_t, 8192> pids;
+    const auto found = descendants_of(root_pid, pids);
+    if (static_cast<std::int64_t>(found.tasks) > job.limits.processes)
+      stop(how::too_many, false);
+    else
+      count_processes();
+  });
+}
+
+void process_call::impl::stop(how why, bool gently) {
+  if (finished || (program_ended && !stopping))
+    return; // it ends anyway
+  if (!stopping)
+    stopping = why;
+  else if (gently)
+    return; // it is being stopped already
+  if (gently)
+    terminate();
+  else
+    kill_all();
+}
+
+void process_call::impl::terminate() {
+  std::size_t told = 0;
+  if (lifeline) {
+    told = ::write(lifeline.get(), "T", 1) == 1 ? 1 : 0;
+  } else if (root_pid > 0 && !leader_ended) {
+    leader_held = ::kill(leader_pid, SIGSTOP) == 0;
+    told = signal_descendants(root_pid, SIGTERM);
+  }
+  if (told == 0) {
+    kill_all();
+    return;
+  }
+  grace.expires_after(job.grace);
+  grace.async_wait([this, keep = self](error_code failed) {
+    if (!failed)
+      kill_all();
+  });
+}
+
+void process_call::impl::kill_all() {
+  if (finished)
+    return;
+  if (!job.sandboxed) {
+    lifeline.reset();
+  } else if (init.is_open()) {
+    ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0); // the whole PID namespace goes with its init
+  } else {
+    kill_when_known = true;
+  }
+}
+
+void process_call::impl::await_leader() {
+  leader.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+    if (!failed)
+      leader_has_ended();
+  });
+}
+
+void process_call::impl::leader_has_ended() {
+  if (::waitpid(leader_pid, &leader_status, WNOHANG) == 0) {
+    await_leader();
+    return;
+  }
+  leader_ended = true;
+  take_status();
+  if (!job.sandboxed) {
+    if (!program_ended && program_pid > 0) { // somebody killed the reaper: what can still be named goes too
+      ::kill(-program_pid, SIGKILL);
+      if (group)
+        group->kill_members();
+    }
+    finish();
+    return;
+  }
+  if (!init.is_open() || init_ended)
+    finish();
+  else
+    kill_all(); // bubblewrap has gone with its program; what the program left behind goes now
+}
+
+/// The init of the PID namespace ends when nobody else is left in it, or everybody ends when it does.
+void process_call::impl::await_init() {
+  init.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+    if (failed || finished)
+      return;
+    init_ended = true;
+    if (!leader_ended) {
+      if (leader_held)
+        ::kill(leader_pid, SIGKILL);
+      return;
+    }
+    finish();
+  });
+}
+
+void process_call::impl::drain(stream& from, capture& into) {
+  // Every writer is dead, so this is at most what the pipe holds; unless somebody escaped with a descriptor, hence the bound.
+  for (int pieces = 0; from.is_open() && pieces < 256; ++pieces) {
+    const auto before = into.total_bytes();
+    if (!read_some(from, into) || into.total_bytes() == before)
+      break;
+  }
+}
+
+/// How it ended, once nobody is left.
+void process_call::impl::conclude() {
+  if (ending.why == how::not_started)
+    return;
+  if (stopping) {
+    ending.why = *stopping;
+  } else if (program_ended) {
+    ending.why = how::exited;
+  } else if (job.sandboxed && WIFEXITED(leader_status)) {
+    ending.why = how::not_started; // bubblewrap says why on standard error
+    ending.problem = ending.errors.take_text();
+  } else {
+    ending.why = how::lost;
+    ending.problem = job.sandboxed ? "its sandbox was killed" : "the process that watched it was killed";
+  }
+}
+
+void process_call::impl::finish() {
+  if (finished)
+    return;
+  finished = true;
+  drain(out, ending.output);
+  drain(err, ending.errors);
+  conclude();
+  ending.fork_refused = group && group->was_full();
+  group.reset();
+  if (init.is_open()) { // where this process is the orphans' parent (as a container's init), the namespace's init is ours to reap
+    siginfo_t ignored{};
+    ::waitid(P_PIDFD, static_cast<id_t>(init.native_handle()), &ignored, WEXITED | WNOHANG);
+  }
+  for (auto* timer : {&deadline, &grace, &census})
+    timer->cancel();
+  error_code unimportant;
+  for (auto* each : {&in, &out, &err, &status, &leader, &init})
+    each->close(unimportant);
+  lifeline.reset();
+  gate.reset();
+  if (entry != 0)
+    loop.leave(entry);
+  const auto keep = std::move(self); // this object ends with the last handler that holds it
+  const auto answer = std::move(done);
+  answer(std::move(ending));
+}
+
+process_call::process_call() = default;
+process_call::~process_call() = default;
+
+std::shared_ptr<process_call> process_call::start(io_loop& loop, process_job job, on_end done) {
+  std::shared_ptr<process_call> call(new process_call);
+  call->impl_ = std::make_unique<impl>(loop, std::move(job), std::move(done));
+  call->impl_->self = call;
+  call->impl_->begin();
+  return call;
+}
+
+void process_call::cancel() { impl_->stop(how::cancelled, true); }
+void process_call::kill_now() { impl_->stop(how::cancelled, false); }
+
+} // namespace troupe::tools

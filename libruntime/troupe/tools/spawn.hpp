@@ -1,0 +1,58 @@
+#pragma once
+// From a launch plan to a process: vfork and exec, in a session of its own, with no descriptor and no signal setting of ours.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "troupe/model/error.hpp"
+
+namespace troupe::tools {
+
+struct launch {
+  std::string program;                  ///< absolute path
+  std::vector<std::string> arguments;   ///< argv, the name included
+  std::vector<std::string> environment; ///< "NAME=value", nothing else
+  std::string folder;                   ///< working folder
+  std::vector<int> descriptors;         ///< ours, which the program gets as 0, 1, 2, …
+  std::int64_t memory_bytes = 0;        ///< RLIMIT_AS; 0: as it is
+  std::int64_t cpu_seconds = 0;         ///< RLIMIT_CPU: SIGXCPU there, SIGKILL two seconds later
+  int cgroup_procs = -1;                ///< joined before exec where it is no -1
+};
+
+/// What a child could not do, and errno. `none`: the program runs.
+struct launch_failure {
+  enum class step : std::int32_t { none, fork, descriptors, cgroup, folder, limits, exec };
+  step at = step::none;
+  std::int32_t number = 0;
+};
+
+/// "the folder cannot be entered: No such file or directory".
+std::string describe(const launch_failure& failure);
+
+/// Starts the program as a child of this process. The caller reaps it. Blocks until exec has been done (under a millisecond). Call it on a thread
+/// that stays: with die-with-parent the kernel means the thread. -1 and `failure` filled in when nothing runs.
+pid_t launch_program(const launch& plan, launch_failure& failure);
+
+/// What the reaper writes to its report pipe, in this form.
+struct reaper_report {
+  enum class kind : std::int32_t {
+    failed,  ///< `failure`: nothing ran
+    started, ///< `value`: the program's pid
+    ended,   ///< `value`: the program's status, as waitpid gives it
+  };
+  kind what = kind::failed;
+  std::int32_t value = 0;
+  launch_failure failure;
+};
+
+/// Starts the program below a reaper: a child of ours that is a subreaper, so that whoever descends from the program, daemons included, stays its
+/// descendant; that kills all of them when the program ends, when `lifeline` is closed or when this process dies; and that ends
+/// itself when nobody is left. A byte in `lifeline` makes it send SIGTERM to all, and leave those who outlive the program alone until
+/// `lifeline` is closed. For tools without a sandbox, which have no PID
+/// namespace that would do this. The reaper is a fork of this process without exec; it calls nothing but the kernel.
+pid_t launch_below_reaper(const launch& plan, int lifeline, int report);
+
+} // namespace troupe::tools

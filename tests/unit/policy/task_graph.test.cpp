@@ -1,0 +1,464 @@
+#include "test.hpp"
+
+#include "task_graph_driver.hpp"
+
+TROUPE_SUITE(task_graph)
+
+using namespace troupe;
+using namespace troupe::policy;
+using namespace troupe::test;
+
+namespace {
+
+task_spec with(task_spec t, void (*change)(task_spec&)) {
+  change(t);
+  return t;
+}
+task_spec each(std::string id, std::string over, std::int64_t parallel = 8) {
+  auto t = task(std::move(id), {}, "about {{ item }} at {{ index }}");
+  t.for_each = std::move(over);
+  t.parallel = parallel;
+  return t;
+}
+
+} // namespace
+
+TROUPE_TEST("a workflow that cannot run is refused, and the error says why and where") {
+  struct row {
+    const char* name;
+    workflow_spec w;
+    const char* where;
+    const char* message;
+  };
+  const row rows[] = {
+    {"a need that is no task", workflow({task("a", {"b"})}), "w/a", "it needs \"b\", but there is no task of that name"},
+    {"a template that reads no task", workflow({task("a", {}, "{{ tasks.zz.output }}")}), "w/a", "it needs \"zz\", but there is no task of that name"},
+    {"needing oneself", workflow({task("a", {}, "{{ tasks.a.output }}")}), "w", "tasks need each other in a cycle: a -> a"},
+    {"a cycle, one half of it implied by a template", workflow({task("x"), task("a", {"b"}), task("b", {}, "{{ tasks.a.output }}")}), "w",
+     "tasks need each other in a cycle: b -> a -> b"},
+    {"two tasks of one id", workflow({task("a"), task("a")}), "w/a", "two tasks have the id \"a\""},
+    {"a task without an id", workflow({task("")}), "w", "task 1 has no id"},
+    {"a task that names no agent", workflow({with(task("a"), [](task_spec& t) { t.agent.clear(); })}), "w/a",
+     "a task names exactly one of `agent`, `agents`, `workflow`"},
+    {"a task that names agent and workflow", workflow({with(task("a"), [](task_spec& t) { t.workflow = "v"; })}), "w/a",
+     "a task names exactly one of `agent`, `agents`, `workflow`"},
+    {"a result that reads no task", workflow({task("a")}, "{{ tasks.b.output }}"), "w", "result: there is no task \"b\""},
+  };
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    auto graph = task_graph::create(r.w);
+    REQUIRE(!graph.has_value());
+    CHECK_EQ(graph.error().where, r.where);
+    CHECK_EQ(graph.error().message, r.message);
+  }
+  auto bad_text = workflow({task("a", {}, "{{ unclosed")});
+  CHECK(!task_graph::create(bad_text).has_value());
+  auto bad_schema = workflow({task("a"), with(task("b"), [](task_spec& t) { t.when = when_spec{"a", json{{"type", 7}}}; })});
+  CHECK(!task_graph::create(bad_schema).has_value());
+}
+
+TROUPE_TEST("a workflow without tasks is completed at once") {
+  run r(workflow({}));
+  CHECK_EQ(r.start(), (lines{"finish completed"}));
+  CHECK(r.graph.finished());
+}
+
+TROUPE_TEST("tasks start once all that they need has ended, what is needed implicitly included, and the event comes before the start") {
+  run r(workflow({task("a"), task("b"), task("c", {"a"}, "see {{ tasks.b.output }}")}));
+  CHECK_EQ(r.start(), (lines{"record a started#1", "start a#1", "record b started#1", "start b#1"}));
+  CHECK_EQ(r.succeeds("a"), (lines{"record a success"}));
+  CHECK_EQ(r.succeeds("b", "seen"), (lines{"record b success", "record c started#1", "start c#1"}));
+  CHECK_EQ(r.instruction("c"), "see seen");
+  CHECK_EQ(r.succeeds("c", 7), (lines{"record c success", "finish completed 7"}));
+  CHECK_EQ(r.graph.total_tasks(), 3);
+  CHECK_EQ(r.graph.completed_tasks(), 3);
+}
+
+TROUPE_TEST("the result is its template's value, without one the last task's output") {
+  run templated(workflow({task("a"), task("b")}, "{{ tasks.a.output }}"));
+  templated.start();
+  templated.succeeds("a", json{{"x", 1}});
+  CHECK_EQ(templated.succeeds("b").back(), "finish completed {\"x\":1}");
+  run last(workflow({task("a"), task("b")}));
+  last.start();
+  last.succeeds("b", "B");
+  CHECK_EQ(last.succeeds("a", "A").back(), "finish completed \"B\"");
+}
+
+TROUPE_TEST("templates read the run's input") {
+  run r(workflow({task("a", {}, "Collect {{ input.topic }}.")}));
+  r.start({{"topic", "rain"}});
+  CHECK_EQ(r.instruction("a"), "Collect rain.");
+}
+
+TROUPE_TEST("a condition that does not hold skips the task, and who needs it runs with null") {
+  const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.when = when_spec{"a", json{{"required", {"facts"}}}}; }),
+                           task("c", {}, "[{{ tasks.b.output }}]")});
+  run skipped(w);
+  CHECK_EQ(skipped.start(), (lines{"record a started#1", "start a#1"}));
+  CHECK_EQ(skipped.succeeds("a", json::object()), (lines{"record a success", "record b skipped", "record c started#1", "start c#1"}));
+  CHECK_EQ(skipped.instruction("c"), "[]");
+  CHECK_EQ(skipped.succeeds("c").back(), "finish completed");
+  CHECK_EQ(skipped.graph.completed_tasks(), 3);
+  run held(w);
+  held.start();
+  CHECK_EQ(held.succeeds("a", {{"facts", 1}}), (lines{"record a success", "record b started#1", "start b#1"}));
+}
+
+TROUPE_TEST("a long chain of skipped tasks ends at once and needs no stack") {
+  std::vector<task_spec> tasks{task("t0")};
+  for (int n = 1; n < 10'000; ++n) {
+    auto t = task("t" + std::to_string(n), {"t" + std::to_string(n - 1)});
+    t.when = when_spec{"t0", json(false)};
+    tasks.push_back(t);
+  }
+  run r(workflow(std::move(tasks)));
+  r.start();
+  CHECK_EQ(r.succeeds("t0").back(), "finish completed");
+}
+
+// --- for_each -----------------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("a for_each starts at most `parallel` items, in order, and its output is theirs in order") {
+  run r(workflow({task("a"), each("b", "{{ tasks.a.output }}", 2)}));
+  r.start();
+  CHECK_EQ(r.succeeds("a", {"x", "y", "z"}), (lines{"record a success", "record b started items=3", "record b[0] started#1", "start b[0]#1",
+                                                    "record b[1] started#1", "start b[1]#1"}));
+  CHECK_EQ(r.instruction("b[1]"), "about y at 1");
+  CHECK_EQ(r.succeeds("b[1]", 11), (lines{"record b[1] success", "record b[2] started#1", "start b[2]#1"}));
+  CHECK_EQ(r.graph.running(), (std::vector<std::string>{"b[0]", "b[2]"}));
+  r.succeeds("b[2]", 12);
+  CHECK_EQ(r.succeeds("b[0]", 10), (lines{"record b[0] success", "record b success", "finish completed [10,11,12]"}));
+}
+
+TROUPE_TEST("a table of arrays: what is no array is an error, an empty one a success, a too long one an error") {
+  struct row {
+    const char* name;
+    json input;
+    std::string ends;
+    std::string status;
+  };
+  const row rows[] = {
+    {"absent", json::object(), "finish failed for_each", "record b error for_each"},
+    {"a string", {{"list", "abc"}}, "finish failed for_each", "record b error for_each"},
+    {"an object", {{"list", json::object()}}, "finish failed for_each", "record b error for_each"},
+    {"an empty array", {{"list", json::array()}}, "finish completed []", "record b success"},
+    {"10,001 elements", {{"list", json(std::vector<int>(10'001))}}, "finish failed for_each", "record b error for_each"},
+  };
+  for (const auto& w : rows) {
+    IN_ROW(w.name);
+    run r(workflow({each("b", "{{ input.list }}")}));
+    const auto out = r.start(w.input);
+    CHECK_EQ(out.back(), w.ends);
+    CHECK(std::count(out.begin(), out.end(), w.status) == 1);
+  }
+  run r(workflow({each("b", "{{ input.list }}", 100'000)}));
+  CHECK_EQ(r.start({{"list", json(std::vector<int>(10'000))}}).size(), 20'001u);
+}
+
+TROUPE_TEST("an item that fails stops further items, those that run go on, and the task ends with the first failed item's status") {
+  run r(workflow({each("b", "{{ input.l }}", 2)}));
+  r.start({{"l", {1, 2, 3, 4}}});
+  CHECK_EQ(r.fails("b[1]", task_status::quality_failed, "contract"), (lines{"record b[1] quality_failed contract"}));
+  CHECK_EQ(r.succeeds("b[0]", "ok"), (lines{"record b[0] success", "record b quality_failed contract", "finish failed contract"}));
+}
+
+TROUPE_TEST("with on_failure: continue all items run, and the output has null for those that failed") {
+  run r(workflow({with(each("b", "{{ input.l }}", 1), [](task_spec& t) { t.on_failure = on_failure_type::resume; }),
+                  task("c", {}, "{{ tasks.b.output }}")}));
+  r.start({{"l", {1, 2, 3}}});
+  r.succeeds("b[0]", 10);
+  CHECK_EQ(r.fails("b[1]"), (lines{"record b[1] error broken", "record b[2] started#1", "start b[2]#1"}));
+  CHECK_EQ(r.succeeds("b[2]", 12), (lines{"record b[2] success", "record b error broken", "record c started#1", "start c#1"}));
+  CHECK_EQ(r.instruction("c"), "[10,null,12]");
+  CHECK_EQ(r.succeeds("c").back(), "finish completed");
+}
+
+TROUPE_TEST("items have their own attempts") {
+  run r(workflow({with(each("b", "{{ input.l }}", 1), [](task_spec& t) { t.attempts = 2; })}));
+  r.start({{"l", {1, 2}}});
+  CHECK_EQ(r.fails("b[0]"), (lines{"record b[0] retried#2", "record b[0] started#2", "start b[0]#2"}));
+  CHECK_EQ(r.instruction("b[0]"), "about 1 at 0\n\nPrevious attempt failed. Try a different approach.");
+  r.succeeds("b[0]");
+  CHECK_EQ(r.fails("b[1]"), (lines{"record b[1] retried#2", "record b[1] started#2", "start b[1]#2"}));
+}
+
+// --- attempts and failures ------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("a table of failures: which are tried again") {
+  struct row {
+    const char* name;
+    task_status status;
+    bool fatal;
+    bool again;
+  };
+  const row rows[] = {
+    {"an error is tried again", task_status::error, false, true},
+    {"an LLM error that is fatal for the task is not", task_status::error, true, false},
+    {"a time-out is tried again", task_status::timeout, false, true},
+    {"used-up tool retries are tried again", task_status::max_retries, false, true},
+    {"an output that broke its contract is tried again", task_status::quality_failed, false, true},
+    {"a conflict is tried again", task_status::conflict, false, true},
+    {"a used-up budget is not", task_status::budget_exceeded, false, false},
+    {"a rejection is not", task_status::rejected, false, false},
+    {"a loop is not", task_status::loop, false, false},
+    {"a cancelled task is not", task_status::cancelled, false, false},
+  };
+  for (const auto& w : rows) {
+    IN_ROW(w.name);
+    run r(workflow({with(task("a", {}, "Do it."), [](task_spec& t) { t.attempts = 2; })}));
+    r.start();
+    const auto first = r.fails("a", w.status, "why", w.fatal);
+    if (w.again) {
+      CHECK_EQ(first, (lines{"record a retried#2", "record a started#2", "start a#2"}));
+      CHECK_EQ(r.instruction("a"), "Do it.\n\nPrevious attempt failed. Try a different approach.");
+      CHECK_EQ(r.fails("a", w.status, "why").back(), "finish failed why"); // never a third
+    } else {
+      CHECK_EQ(first.back(), "finish failed why");
+    }
+  }
+}
+
+TROUPE_TEST("a failed task cancels those that run, nothing new starts, and the run has its reason") {
+  run r(workflow({task("a"), task("b"), task("c", {"b"})}));
+  r.start();
+  CHECK_EQ(r.fails("a", task_status::error, "llm_rate_limited"), (lines{"record a error llm_rate_limited", "cancel b"}));
+  CHECK_EQ(r.ends("b", {task_status::error, "other", "late", nullptr, false}), (lines{"record b error other", "finish failed llm_rate_limited"}));
+  CHECK(std::get<finish_run>(r.last.back()).error == "it broke");
+}
+
+TROUPE_TEST("a task that succeeds while the run fails starts nothing") {
+  run r(workflow({task("a"), task("b"), task("c", {"b"})}));
+  r.start();
+  r.fails("a");
+  CHECK_EQ(r.succeeds("b"), (lines{"record b success", "finish failed broken"}));
+}
+
+TROUPE_TEST("a failure without a reason has its status as reason") {
+  run r(workflow({task("a")}));
+  r.start();
+  CHECK_EQ(r.fails("a", task_status::timeout, ""), (lines{"record a timeout timeout", "finish failed timeout"}));
+}
+
+TROUPE_TEST("with on_failure: continue a failed task counts as done, with null as output") {
+  run r(workflow({with(task("a"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("b", {}, "<{{ tasks.a.output }}>")}));
+  r.start();
+  CHECK_EQ(r.ends("a", {task_status::quality_failed, "contract", "no", "half an answer", false}),
+           (lines{"record a quality_failed contract", "record b started#1", "start b#1"}));
+  CHECK_EQ(r.instruction("b"), "<>");
+  CHECK_EQ(r.succeeds("b").back(), "finish completed");
+  CHECK_EQ(r.graph.completed_tasks(), 1);
+}
+
+TROUPE_TEST("late, repeated and unknown outcomes are ignored") {
+  run r(workflow({with(task("a"), [](task_spec& t) { t.attempts = 2; }), each("b", "{{ input.l }}")}));
+  r.start({{"l", {1}}});
+  r.fails("a");
+  CHECK(r.graph.task_ended("a", 1, {}).empty()); // of the first attempt
+  r.succeeds("a");
+  for (const char* path : {"a", "b", "b[1]", "b[99999999999999999999]", "b[", "b[]", "b[-1]", "[0]", "nobody", ""})
+    CHECK(r.graph.task_ended(path, 2, {}).empty());
+}
+
+TROUPE_TEST("several agents for one task are told to be impossible, clearly") {
+  run r(workflow({with(task("a"), [](task_spec& t) { t.agent.clear(); t.agents = {"x", "y"}; })}));
+  CHECK_EQ(r.start(), (lines{"record a error unsupported", "finish failed unsupported"}));
+}
+
+// --- sub-workflows --------------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("a sub-workflow gets its input from `with`, whose strings are templates at any depth") {
+  auto t = task("archive", {"a"});
+  t.agent.clear();
+  t.workflow = "store";
+  t.with = {{"text", "{{ tasks.a.output }}"}, {"more", json{{"n", 3}, {"l", {"<{{ input.x }}>", nullptr}}}}};
+  run r(workflow({task("a"), t}));
+  r.start({{"x", "X"}});
+  CHECK_EQ(r.succeeds("a", json{{"k", 1}}).back(), "sub archive#1 store {\"more\":{\"l\":[\"<X>\",null],\"n\":3},\"text\":{\"k\":1}}");
+  CHECK_EQ(r.succeeds("archive", "stored").back(), "finish completed \"stored\"");
+}
+
+TROUPE_TEST("a sub-workflow's paths have its prefix, and outcomes without it are not its own") {
+  run r(workflow({task("publish")}), "archive/");
+  CHECK_EQ(r.start(), (lines{"record archive/publish started#1", "start archive/publish#1"}));
+  CHECK(r.graph.task_ended("publish", 1, {}).empty());
+  CHECK_EQ(r.succeeds("archive/publish").back(), "finish completed");
+}
+
+// --- aborts ---------------------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("a table of aborts: running tasks are cancelled, and the run and they have the abort's reason") {
+  struct row {
+    abort_reason reason;
+    const char* cancel;
+    const char* record;
+    const char* finish;
+  };
+  const row rows[] = {
+    {abort_reason::budget_exceeded, "cancel a in 5000", "record a budget_exceeded budget_exceeded", "finish aborted budget_exceeded"},
+    {abort_reason::timeout, "cancel a", "record a timeout timeout", "finish aborted timeout"},
+    {abort_reason::cancelled, "cancel a", "record a cancelled cancelled", "finish aborted cancelled"},
+  };
+  for (const auto& w : rows) {
+    run r(workflow({with(task("a"), [](task_spec& t) { t.attempts = 3; }), task("b", {"a"})}));
+    r.start();
+    CHECK_EQ(r.take(r.graph.abort(w.reason)), (lines{w.cancel}));
+    CHECK_EQ(r.fails("a", task_status::cancelled, ""), (lines{w.record, w.finish}));
+  }
+}
+
+TROUPE_TEST("what a call in flight reaches within the grace counts, and nothing starts after it") {
+  run r(workflow({task("a"), task("b", {"a"})}));
+  r.start();
+  r.graph.abort(abort_reason::budget_exceeded);
+  CHECK_EQ(r.succeeds("a", 1), (lines{"record a success", "finish aborted budget_exceeded"}));
+  CHECK_EQ(r.graph.completed_tasks(), 1);
+}
+
+TROUPE_TEST("an aborted for_each starts no further item and keeps what it has") {
+  run r(workflow({each("b", "{{ input.l }}", 1)}));
+  r.start({{"l", {1, 2, 3}}});
+  r.succeeds("b[0]", 10);
+  CHECK_EQ(r.take(r.graph.abort(abort_reason::budget_exceeded)), (lines{"cancel b[1] in 5000"}));
+  CHECK_EQ(r.succeeds("b[1]", 11), (lines{"record b[1] success", "record b budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
+  for (const auto& c : r.last)
+    if (const auto* e = std::get_if<record_event>(&c); e && e->path == "b")
+      CHECK_EQ(std::get<task_finished>(e->body).output, json({10, 11, nullptr}));
+}
+
+TROUPE_TEST("the time that runs out during the grace ends the grace, and the first reason stands") {
+  run r(workflow({task("a")}));
+  r.start();
+  r.graph.abort(abort_reason::budget_exceeded);
+  CHECK_EQ(r.take(r.graph.abort(abort_reason::timeout)), (lines{"cancel a"}));
+  CHECK(r.graph.abort(abort_reason::budget_exceeded).empty());
+  CHECK_EQ(r.take(r.graph.give_up()), (lines{"record a budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
+}
+
+TROUPE_TEST("an abort with nothing running, or before the start, ends the run at once; after its end it has no effect") {
+  run r(workflow({task("a")}));
+  CHECK_EQ(r.take(r.graph.abort(abort_reason::cancelled)), (lines{"finish aborted cancelled"}));
+  CHECK(r.start().empty());
+  CHECK(r.graph.abort(abort_reason::timeout).empty());
+  CHECK(r.graph.give_up().empty());
+}
+
+TROUPE_TEST("giving up takes what still runs for cancelled, also when the run failed") {
+  run r(workflow({task("a"), task("b"), task("c")}));
+  r.start();
+  CHECK(r.graph.give_up().empty()); // nothing is being stopped
+  r.fails("a");
+  CHECK_EQ(r.take(r.graph.give_up()), (lines{"record b cancelled cancelled", "record c cancelled cancelled", "finish failed broken"}));
+}
+
+// --- resume ---------------------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("finished tasks are not started again, unfinished ones go on with the same attempt") {
+  const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.attempts = 3; }), task("c", {}, "{{ tasks.a.output }}")});
+  run first(w);
+  first.start();
+  first.succeeds("a", "A");
+  first.fails("b");
+  run second(w);
+  CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start b#2 resumed", "start c#1 resumed"}));
+  CHECK_EQ(second.instruction("c"), "A");
+  second.succeeds("b");
+  CHECK_EQ(second.succeeds("c", "C").back(), "finish completed \"C\"");
+}
+
+TROUPE_TEST("a retry that was decided but not started begins as a new attempt") {
+  auto w = workflow({with(task("a"), [](task_spec& t) { t.attempts = 3; })});
+  run first(w);
+  first.start();
+  first.note("a", task_retried{2, "why"});
+  run second(w);
+  CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"record a started#2", "start a#2"}));
+}
+
+TROUPE_TEST("a failure that was recorded fails the run that is taken up, as it would have") {
+  auto w = workflow({task("a"), task("b")});
+  run first(w);
+  first.start();
+  first.fails("b"); // a is cancelled
+  first.fails("a", task_status::cancelled, "");
+  for (std::size_t killed_after : {3u, 4u}) {
+    run second(w);
+    const std::vector<event_ptr> kept(first.journal.begin(), first.journal.begin() + killed_after);
+    CHECK_EQ(second.start({}, fold_tasks(kept)), (lines{"finish failed broken"}));
+    CHECK_EQ(second.graph.completed_tasks(), 0);
+  }
+}
+
+TROUPE_TEST("a for_each that is taken up runs its unfinished items only, within `parallel`") {
+  auto w = workflow({each("b", "{{ input.l }}", 2)});
+  const json input{{"l", {1, 2, 3, 4, 5}}};
+  run first(w);
+  first.start(input);
+  first.succeeds("b[1]", 11); // b[0] and b[2] run
+  run second(w);
+  CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start b[0]#1 resumed", "start b[2]#1 resumed"}));
+  CHECK_EQ(second.succeeds("b[0]", 10), (lines{"record b[0] success", "record b[3] started#1", "start b[3]#1"}));
+  second.succeeds("b[2]", 12);
+  second.succeeds("b[3]", 13);
+  CHECK_EQ(second.succeeds("b[4]", 14).back(), "finish completed [10,11,12,13,14]");
+}
+
+TROUPE_TEST("a for_each whose items had all ended, but not itself, ends when it is taken up") {
+  auto w = workflow({each("b", "{{ input.l }}")});
+  const json input{{"l", {1}}};
+  run first(w);
+  first.start(input);
+  first.succeeds("b[0]", 10);
+  first.journal.resize(3); // b opened, b[0] started, b[0] finished
+  run second(w);
+  CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"record b success", "finish completed [10]"}));
+}
+
+TROUPE_TEST("a for_each with another number of elements than before is an error, not a mixture") {
+  auto w = workflow({each("b", "{{ input.l }}")});
+  run first(w);
+  first.start({{"l", {1, 2}}});
+  run second(w);
+  CHECK_EQ(second.start({{"l", {1}}}, fold_tasks(first.journal)).back(), "finish failed for_each");
+}
+
+TROUPE_TEST("what an abort ended goes on when the run is resumed with more money, what had ended by itself does not") {
+  auto w = workflow({with(task("own"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("a"), each("b", "{{ input.l }}", 1)});
+  const json input{{"l", {1, 2}}};
+  run first(w);
+  first.start(input);
+  first.fails("own", task_status::budget_exceeded, "budget_exceeded"); // its own limit
+  first.succeeds("b[0]", 10);                                          // b[1] starts
+  first.graph.abort(abort_reason::budget_exceeded);
+  first.fails("a", task_status::cancelled, "");
+  CHECK_EQ(first.fails("b[1]", task_status::cancelled, "").back(), "finish aborted budget_exceeded");
+  run second(w);
+  CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b[1]#1 resumed"}));
+  second.succeeds("a");
+  CHECK_EQ(second.succeeds("b[1]", 11).back(), "finish completed [10,11]");
+}
+
+TROUPE_TEST("an item that failed by itself does not hide that an abort cut its siblings short") {
+  auto w = workflow({with(each("b", "{{ input.l }}", 1), [](task_spec& t) { t.on_failure = on_failure_type::resume; })});
+  const json input{{"l", {1, 2, 3}}};
+  run first(w);
+  first.start(input);
+  first.fails("b[0]");
+  first.graph.abort(abort_reason::timeout);
+  CHECK_EQ(first.fails("b[1]", task_status::cancelled, ""),
+           (lines{"record b[1] timeout timeout", "record b timeout timeout", "finish aborted timeout"}));
+  run second(w);
+  CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start b[1]#1 resumed"}));
+}
+
+TROUPE_TEST("a sub-workflow's new attempt starts all of its tasks anew") {
+  run r(workflow({task("x")}));
+  r.note("archive", task_started{1, {}, {}});
+  r.note("archive/publish", task_started{1, {}, {}});
+  r.note("archive/publish", task_finished{1, task_status::error, {}, {}, {}});
+  r.note("archive", task_retried{2, {}});
+  const auto state = fold_tasks(r.journal);
+  CHECK_EQ(state.size(), 1u);
+  CHECK_EQ(state.at("archive").attempt, 2);
+  CHECK(!state.at("archive").started);
+}
