@@ -500,7 +500,7 @@ TROUPE_TEST_WITH(llm_call_fixture, "call ids of an answer are made unique agains
   CHECK(!recorded.tool_calls[1].id.empty());
 }
 
-TROUPE_TEST_WITH(llm_call_fixture, "links are shared by provider and model, retry budgets by provider") {
+TROUPE_TEST("links are shared by provider and model, retry budgets by provider") {
   link_states states;
   const chain_link a{"p", "m", {}, 0}, b{"p", "n", {}, 0}, c{"q", "m", {}, 0};
   CHECK(states.of(a, {}) == states.of(a, {}));

@@ -376,8 +376,8 @@ TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded"
   CHECK(has(arguments_not_json_text("grep", "unexpected end", false), "not a JSON object: unexpected end"));
   CHECK(has(arguments_not_json_text("grep", "unexpected end", true), "cut off"));
   CHECK(has(arguments_invalid_text("grep", {"/path: is required"}), "\n- /path: is required"));
-  const std::string huge(1'000'000, 'x');
-  const std::vector<std::string> many(10'000, huge);
+  const std::string huge(20'000, 'x');
+  const std::vector<std::string> many(1'000, huge);
   CHECK(unknown_tool_text(huge, huge, many).size() < 10'000);
   CHECK(arguments_not_json_text(huge, huge, false).size() < 10'000);
   CHECK(arguments_invalid_text(huge, many).size() < 10'000);
