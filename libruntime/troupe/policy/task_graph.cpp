@@ -154,7 +154,7 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
     const auto& f = *old->finished;
     return conclude(n, {f.status, f.reason, f.error, f.output, false}, false, f.attempt, out);
   }
-  if (p.when && !p.when->is_valid(scope["tasks"][t.when->task]["output"]))
+  if (p.when && !p.when->is_valid(plan.output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
   if (!t.agents.empty())
     return conclude(n, {task_status::error, "unsupported", "task \"" + t.id + "\" gives one task to several `agents`, which is not run yet; name one `agent`", {}, true},
@@ -303,9 +303,9 @@ void task_graph::impl::conclude(std::size_t n, task_outcome outcome, bool record
   ++done;
   const bool bad = failed(outcome.status);
   completed += bad ? 0 : 1;
-  if (bad && !items(n))
-    outcome.output = nullptr;
-  scope["tasks"][t.id] = {{"output", std::move(outcome.output)}, {"status", name_of(outcome.status)}};
+  auto& visible = scope["tasks"][t.id] = {{"status", name_of(outcome.status)}};
+  if (outcome.status == task_status::success || (bad && items(n)))
+    visible["output"] = std::move(outcome.output);
   node.items = nullptr;
   if (bad && t.on_failure == on_failure_type::fail && !stopping()) {
     failing = true;

@@ -5,7 +5,7 @@
 // Rules
 //   needs        a task starts once all that it needs have ended: `needs`, what its templates read, and its `when`. A cycle is refused by `create`.
 //   when         the output of `when.task` must satisfy the schema; else the task is `skipped`.
-//   skipped      counts as done, with null as output: who needs it runs. (A chain that should be skipped as a whole says `when` in each.)
+//   skipped      counts as done, without output (templates: absent; conditions: null): who needs it runs. (A chain that should be skipped as a whole says `when` in each.)
 //   for_each     the template must yield an array of at most 10,000 elements, else the task ends as `error`. One task an element, "id[0]" …, in order, at
 //                most `parallel` at once. Its output is the array of their outputs, null for what failed. No element: success with [].
 //   item fails   on_failure fail: no further item starts, those that run go on, then the task ends with the first failed item's status and reason.
@@ -13,7 +13,7 @@
 //   attempts     a failed task starts anew, up to `attempts` in all, with "Previous attempt failed. Try a different approach." appended to its
 //                instruction; never after a fatal error (`task_outcome::fatal`), budget_exceeded, rejected, loop or cancelled. Items have their own attempts.
 //   on_failure   fail (default): no new task starts, those that run are cancelled, the run is `failed` with this task's reason.
-//                continue: it counts as done, with null as output (a for_each keeps its array).
+//                continue: it counts as done, without output (a for_each keeps its array).
 //   result       the result template; without one the output of the last task in the file. Null unless the run completed.
 //   abort        budget_exceeded, timeout, cancelled: no new task or attempt starts; running ones are cancelled, for budget_exceeded after a grace of 5 s in
 //                which calls in flight may finish; once all have answered (or `give_up`) the run is `aborted`. A running task that was cancelled by this ends

@@ -46,6 +46,8 @@ struct graph_plan {
   static expected<graph_plan> make(workflow_spec workflow);
   /// The run's result: `scope` has all outputs.
   json result_of(const json& scope) const;
+  /// Null where the task has none.
+  static const json& output_of(const json& scope, const std::string& task);
 };
 
 } // namespace troupe::policy

@@ -91,7 +91,7 @@ TROUPE_TEST("templates read the run's input") {
   CHECK_EQ(r.instruction("a"), "Collect rain.");
 }
 
-TROUPE_TEST("a condition that does not hold skips the task, and who needs it runs with null") {
+TROUPE_TEST("a condition that does not hold skips the task, and who needs it runs without its output") {
   const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.when = when_spec{"a", json{{"required", {"facts"}}}}; }),
                            task("c", {}, "[{{ tasks.b.output }}]")});
   run skipped(w);
@@ -240,7 +240,7 @@ TROUPE_TEST("a failure without a reason has its status as reason") {
   CHECK_EQ(r.fails("a", task_status::timeout, ""), (lines{"record a timeout timeout", "finish failed timeout"}));
 }
 
-TROUPE_TEST("with on_failure: continue a failed task counts as done, with null as output") {
+TROUPE_TEST("with on_failure: continue a failed task counts as done, without output") {
   run r(workflow({with(task("a"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("b", {}, "<{{ tasks.a.output }}>")}));
   r.start();
   CHECK_EQ(r.ends("a", {task_status::quality_failed, "contract", "no", "half an answer", false}),
