@@ -38,7 +38,7 @@ struct graph_plan {
   };
 
   workflow_spec workflow;
-  std::vector<task> tasks;             // as in `workflow.tasks`
+  std::vector<task> tasks; // as in `workflow.tasks`
   std::unordered_map<std::string, std::size_t> ids;
   text_template result;
 
