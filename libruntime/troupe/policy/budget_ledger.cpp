@@ -46,7 +46,8 @@ std::int64_t us_of(milliseconds ms) {
 
 } // namespace
 
-// --- scopes -----------------------------------------------------------------------------------------------------------------------------
+// --- scopes
+// -----------------------------------------------------------------------------------------------------------------------------
 
 std::optional<budget_ledger::scope_index> budget_ledger::find(const std::string& scope) const {
   auto it = names_.find(scope);
@@ -126,10 +127,11 @@ ledger_changes budget_ledger::limits_changed(scope_state& s) {
   return changes;
 }
 
-// --- reserving --------------------------------------------------------------------------------------------------------------------------
+// --- reserving
+// --------------------------------------------------------------------------------------------------------------------------
 
-reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least,
-                                      time_point now) {
+reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst,
+                                      std::optional<spend> least, time_point now) {
   if (auto it = entries_.find(id); it != entries_.end())
     return it->second.seq == 0 ? reserve_answer(budget_granted{it->second.amount}) : reserve_answer(budget_waiting{});
   entry e;
@@ -180,13 +182,14 @@ std::optional<budget_refusal> budget_ledger::impossible(const entry& e) const {
     const spend left = room_if_settled(s);
     if (e.least.steps > left.steps)
       return budget_refusal{s.name, limit_kind::steps,
-                            left.steps == 0 ? "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") is used up"
-                                            : "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") has "
-                                                + std::to_string(left.steps) + " left and " + std::to_string(e.least.steps) + " are needed"};
+                            left.steps == 0
+                                ? "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") is used up"
+                                : "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") has "
+                                      + std::to_string(left.steps) + " left and " + std::to_string(e.least.steps) + " are needed"};
     if (e.least.money > left.money)
       return budget_refusal{s.name, limit_kind::money,
                             "the budget of " + to_string(limit_of(s.limit).money) + " (" + s.name + ") has " + to_string(left.money)
-                              + " left and the next step could cost " + to_string(e.least.money)};
+                                + " left and the next step could cost " + to_string(e.least.money)};
   }
   return std::nullopt;
 }
@@ -211,7 +214,8 @@ void budget_ledger::unhold(entry& e, spend less) {
   e.amount = e.amount - less;
 }
 
-// --- the line ---------------------------------------------------------------------------------------------------------------------------
+// --- the line
+// ---------------------------------------------------------------------------------------------------------------------------
 
 void budget_ledger::count_claims(const entry& e, bool add) {
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
@@ -276,8 +280,8 @@ void budget_ledger::refuse_impossible(const scope_set& scopes, ledger_changes& c
   }
 }
 
-/// Grants what fits, in the order of the line. Only the heads of lines with different scopes have to be looked at: who needs the same scopes as an
-/// earlier one waits behind it.
+/// Grants what fits, in the order of the line. Only the heads of lines with different scopes have to be looked at: who needs the
+/// same scopes as an earlier one waits behind it.
 void budget_ledger::advance(ledger_changes& changes) {
   if (waiting_ == 0)
     return;
@@ -314,7 +318,8 @@ void budget_ledger::advance(ledger_changes& changes) {
   }
 }
 
-// --- settling ---------------------------------------------------------------------------------------------------------------------------
+// --- settling
+// ---------------------------------------------------------------------------------------------------------------------------
 
 ledger_changes budget_ledger::settle(const std::string& id, spend actual) {
   return finish(id, actual);
@@ -420,7 +425,8 @@ ledger_changes budget_ledger::charge(const std::vector<std::string>& scopes, spe
   return changes;
 }
 
-// --- time -------------------------------------------------------------------------------------------------------------------------------
+// --- time
+// -------------------------------------------------------------------------------------------------------------------------------
 
 microseconds budget_ledger::used(const scope_state& s, time_point now) {
   auto running = microseconds{0};
@@ -486,7 +492,8 @@ std::optional<milliseconds> budget_ledger::next_time_warning(time_point now) con
   return next;
 }
 
-// --- looking ----------------------------------------------------------------------------------------------------------------------------
+// --- looking
+// ----------------------------------------------------------------------------------------------------------------------------
 
 spend budget_ledger::left_now(const std::vector<std::string>& scopes) const {
   spend left{{huge}, huge};

@@ -5,22 +5,23 @@
 //      │  └───► waiting ──► granted | refused, told by whatever later call made it so | cancel_waiting
 //      └──────► refused
 //
-// Invariant at every instant, in every scope: committed + reserved <= limit. (Only `charge`, which tells of money that is gone already,
-// can lift committed above a limit.)
+// Invariant at every instant, in every scope: committed + reserved <= limit. (Only `charge`, which tells of money that is gone
+// already, can lift committed above a limit.)
 //
-// Chain. A guard reserves in its own ledger first; once that grants, it asks its parent for the granted amount, and so on upward; a refusal
-// above is answered by `release` below, a smaller grant above by `reduce` below: in the whole chain or nowhere. A guard holds its own
-// part while it waits for its parent. Everybody asks in the same order, upward, and what is held at the top is a call in flight that
-// ends, so that no circle of waiting can arise.
+// Chain. A guard reserves in its own ledger first; once that grants, it asks its parent for the granted amount, and so on upward;
+// a refusal above is answered by `release` below, a smaller grant above by `reduce` below: in the whole chain or nowhere. A guard
+// holds its own part while it waits for its parent. Everybody asks in the same order, upward, and what is held at the top is a
+// call in flight that ends, so that no circle of waiting can arise.
 //
-// Waiting. What does not fit now, but could once others settle, waits in line. Nobody overtakes in a scope for which an earlier one waits: once a
-// scope has been too full for a waiter, that waiter keeps its claim on the scope until it leaves the line, and later ones that need this scope queue
-// behind it. So the big one is not starved by small ones, and who shares no contended scope with a waiter is not delayed by it.
-// What could not fit even if all that is held were released unspent is refused at once, also while it waits.
+// Waiting. What does not fit now, but could once others settle, waits in line. Nobody overtakes in a scope for which an earlier
+// one waits: once a scope has been too full for a waiter, that waiter keeps its claim on the scope until it leaves the line, and
+// later ones that need this scope queue behind it. So the big one is not starved by small ones, and who shares no contended scope
+// with a waiter is not delayed by it. What could not fit even if all that is held were released unspent is refused at once, also
+// while it waits.
 //
-// Less than asked. `least` is the smallest useful amount (the request with max_tokens lowered to 256). Waiting comes before lowering: only when the
-// worst case can never fit again, and `least` still can, the ledger grants what is left, once nobody else holds anything in the
-// scopes that are too small. The gateway then lowers max_tokens to the granted amount.
+// Less than asked. `least` is the smallest useful amount (the request with max_tokens lowered to 256). Waiting comes before
+// lowering: only when the worst case can never fit again, and `least` still can, the ledger grants what is left, once nobody else
+// holds anything in the scopes that are too small. The gateway then lowers max_tokens to the granted amount.
 //
 // Cost: O(scopes of the reservation) for each call, plus O(log waiting + distinct scope sets that wait) where somebody waits.
 
@@ -53,7 +54,7 @@ struct budget_refusal {
 };
 
 struct budget_granted {
-  spend amount;                ///< the worst case, or less where `least` allowed it
+  spend amount; ///< the worst case, or less where `least` allowed it
   friend bool operator==(const budget_granted&, const budget_granted&) = default;
 };
 struct budget_waiting {
@@ -63,8 +64,8 @@ using reserve_answer = std::variant<budget_granted, budget_waiting, budget_refus
 
 /// What a call changed for others. The guard tells those who waited, and records the warnings.
 struct ledger_changes {
-  bool known = true;           ///< false: no such reservation (it settled before, or never was): nothing changed
-  bool clamped = false;        ///< `actual` was more than was held, or negative: the worst case was committed
+  bool known = true;    ///< false: no such reservation (it settled before, or never was): nothing changed
+  bool clamped = false; ///< `actual` was more than was held, or negative: the worst case was committed
   std::vector<std::pair<std::string, budget_granted>> granted; ///< waiters, in the order of their line
   std::vector<std::pair<std::string, budget_refusal>> refused; ///< waiters that can never fit any more
   std::vector<budget_warned> warnings;                         ///< 50, 80, 95 % of a limit: each once a scope and kind
@@ -84,17 +85,19 @@ public:
   /// `max_waiting`: a longer line is refused instead of growing without bound.
   explicit budget_ledger(std::size_t max_waiting = 100'000) : max_waiting_(max_waiting) {}
 
-  /// Adds a scope ("run", "task research", "agent writer", "tenant acme", "process") or replaces the limits of one that is there, e.g.
-  /// for a tenant's next period (see `start_period`). Negative limits count as zero. A scope that was never defined is unlimited.
+  /// Adds a scope ("run", "task research", "agent writer", "tenant acme", "process") or replaces the limits of one that is there,
+  /// e.g. for a tenant's next period (see `start_period`). Negative limits count as zero. A scope that was never defined is
+  /// unlimited.
   ledger_changes define(const std::string& scope, const limits& limit);
 
-  /// Sets the worst case of one request aside in all `scopes`, or in none. `id` names it in all later calls; asking again with an id that is
-  /// held or waits changes nothing and answers how it stands. At most 32 scopes. Negative amounts count as zero. `least`: see above; absent: the worst case.
-  /// Refuses at once when the time of one of the scopes has run out.
-  reserve_answer reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least, time_point now);
+  /// Sets the worst case of one request aside in all `scopes`, or in none. `id` names it in all later calls; asking again with an
+  /// id that is held or waits changes nothing and answers how it stands. At most 32 scopes. Negative amounts count as zero.
+  /// `least`: see above; absent: the worst case. Refuses at once when the time of one of the scopes has run out.
+  reserve_answer reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least,
+                         time_point now);
 
-  /// The response came: commits what was really spent and frees the rest. More than was held cannot be spent without overshooting: then the
-  /// amount that was held is committed, and `clamped` says so.
+  /// The response came: commits what was really spent and frees the rest. More than was held cannot be spent without overshooting:
+  /// then the amount that was held is committed, and `clamped` says so.
   ledger_changes settle(const std::string& id, spend actual);
   /// Nobody knows the outcome (crash, kill, time-out after sending): commits all that was held.
   ledger_changes settle_worst_case(const std::string& id);
@@ -112,7 +115,8 @@ public:
   /// A tenant's next period: forgets what was committed; what is held stays held.
   ledger_changes start_period(const std::string& scope);
 
-  /// The time limit of a scope runs from here, with `used_before` by earlier owners (monotonic time, summed over owners). Again: no effect while it runs.
+  /// The time limit of a scope runs from here, with `used_before` by earlier owners (monotonic time, summed over owners). Again:
+  /// no effect while it runs.
   void start_clock(const std::string& scope, time_point now, milliseconds used_before = milliseconds{0});
   /// Stops it (`pause_clock: true` of a checkpoint); `start_clock` goes on.
   void pause_clock(const std::string& scope, time_point now);
@@ -144,10 +148,10 @@ private:
     limits limit;
     spend committed;
     spend reserved;
-    spend forced;                              // by how much committed + reserved stand above the limit: only `charge` and lower limits do that
-    std::uint8_t warned[3] = {0, 0, 0};        // by kind: how many of the thresholds were told
-    std::uint32_t claims = 0;                  // heads of lines that claim this scope
-    std::optional<time_point> clock_started;   // running since
+    spend forced;                       // by how much committed + reserved stand above the limit: only `charge` and lower limits do that
+    std::uint8_t warned[3] = {0, 0, 0}; // by kind: how many of the thresholds were told
+    std::uint32_t claims = 0;           // heads of lines that claim this scope
+    std::optional<time_point> clock_started; // running since
     microseconds clock_used{0};
     std::set<std::pair<std::int64_t, sequence>> waiting_money; // least money of those who wait here
     std::set<std::pair<std::int64_t, sequence>> waiting_steps;
@@ -156,9 +160,9 @@ private:
     scope_set scopes;
     spend worst;
     spend least;
-    spend amount;                              // held; nothing while it waits
-    sequence seq = 0;                          // 0: not waiting
-    std::uint32_t claims = 0;                  // bit i: it has been too long for scopes[i]
+    spend amount;             // held; nothing while it waits
+    sequence seq = 0;         // 0: not waiting
+    std::uint32_t claims = 0; // bit i: it has been too long for scopes[i]
   };
   using entries = std::unordered_map<std::string, entry>;
   struct line {

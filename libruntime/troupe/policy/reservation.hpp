@@ -22,7 +22,7 @@ public:
   /// Holds nothing.
   reservation() = default;
   reservation(std::string id, spend amount, give_back_function give_back)
-    : id_(std::move(id)), amount_(amount), give_back_(std::move(give_back)) {}
+      : id_(std::move(id)), amount_(amount), give_back_(std::move(give_back)) {}
 
   reservation(reservation&& other) noexcept { swap(other); }
   reservation& operator=(reservation&& other) noexcept {

@@ -14,7 +14,8 @@ class restart_window {
 public:
   restart_window(std::int64_t max_restarts, microseconds within) : max_restarts_(max_restarts), within_(within) {}
 
-  /// Counts one restart. False: with it there were more than `max_restarts` within `within`; one whose age is exactly `within` still counts.
+  /// Counts one restart. False: with it there were more than `max_restarts` within `within`; one whose age is exactly `within`
+  /// still counts.
   bool add(time_point now) {
     forget(now);
     times_.push_back(now);

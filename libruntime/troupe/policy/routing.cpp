@@ -92,8 +92,8 @@ void routing::lose_tasks(members::value_type& member, bool crashed, time_point n
     t.crashes += crashed ? 1 : 0;
     if (t.crashes > options_.max_crashes) {
       changes.poison = true;
-      changes.failed.push_back({*it, "poison",
-                                "this task has killed its agent " + std::to_string(t.crashes) + " times; it is not tried again", t.crashes});
+      changes.failed.push_back(
+          {*it, "poison", "this task has killed its agent " + std::to_string(t.crashes) + " times; it is not tried again", t.crashes});
       tasks_.erase(*it);
       continue;
     }
@@ -103,7 +103,8 @@ void routing::lose_tasks(members::value_type& member, bool crashed, time_point n
   }
 }
 
-// --- members ------------------------------------------------------------------------------------------------------------------------------
+// --- members
+// ------------------------------------------------------------------------------------------------------------------------------
 
 void routing::expect(const std::string& member) {
   if (auto [it, added] = members_.try_emplace(member); added)
@@ -170,7 +171,8 @@ routing_changes routing::not_coming(const std::string& member, time_point now) {
   return changes;
 }
 
-// --- tasks --------------------------------------------------------------------------------------------------------------------------------
+// --- tasks
+// --------------------------------------------------------------------------------------------------------------------------------
 
 submit_answer routing::submit(const std::string& task, time_point now, std::int64_t crashes) {
   submit_answer answer;

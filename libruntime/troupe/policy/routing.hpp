@@ -1,13 +1,14 @@
 #pragma once
-// ROUTING: the decisions of an agent pool (SEMANTICS 9, "Agent pool"). Tasks go to the least loaded member, then to the one that has been idle longest;
-// what finds no free member waits in line, first in first out; a longer line than `max_queue` is refused with a hint when to come again.
+// ROUTING: the decisions of an agent pool (SEMANTICS 9, "Agent pool"). Tasks go to the least loaded member, then to the one that
+// has been idle longest; what finds no free member waits in line, first in first out; a longer line than `max_queue` is refused
+// with a hint when to come again.
 //
 //   submit ──► assigned ──► finished
 //     │  └───► queued ────► assigned, told by whatever later call made room
 //     └──────► refused (line too long), failed (no member is left or coming)
 //
-// A member that dies gives its tasks back: they go to the head of the line with the next attempt number, so that a late answer of the
-// old attempt is recognised and ignored. A task that killed its member more than `max_crashes` times is poison and fails.
+// A member that dies gives its tasks back: they go to the head of the line with the next attempt number, so that a late answer of
+// the old attempt is recognised and ignored. A task that killed its member more than `max_crashes` times is poison and fails.
 // All calls are O(log members) for each task that they move.
 
 #include <cstdint>
@@ -25,7 +26,7 @@ namespace troupe::policy {
 
 struct routing_options {
   std::size_t max_queue = 10'000;
-  std::int64_t max_crashes = 3;        ///< deaths of its member that one task may cause; one more and it is poison
+  std::int64_t max_crashes = 3; ///< deaths of its member that one task may cause; one more and it is poison
 };
 
 /// Give this task to this member. `attempt` counts assignments of the task from 1.
@@ -40,17 +41,17 @@ struct assignment {
 struct routing_failure {
   std::string task;
   std::string reason;
-  std::string error;                   ///< for people
-  std::int64_t crashes = 0;            ///< of its members so far
+  std::string error;        ///< for people
+  std::int64_t crashes = 0; ///< of its members so far
   friend bool operator==(const routing_failure&, const routing_failure&) = default;
 };
 
 /// What a call set in motion.
 struct routing_changes {
   std::vector<assignment> assigned;
-  std::vector<std::string> requeued;   ///< lost their member and wait at the head of the line again
+  std::vector<std::string> requeued; ///< lost their member and wait at the head of the line again
   std::vector<routing_failure> failed;
-  bool poison = false;                 ///< of `member_down`: its death was a poison task's fault and does not count towards restart intensity
+  bool poison = false; ///< of `member_down`: its death was a poison task's fault and does not count towards restart intensity
 };
 
 enum class submit_status { assigned, queued, refused, failed };
@@ -58,14 +59,14 @@ enum class submit_status { assigned, queued, refused, failed };
 struct submit_answer {
   submit_status status = submit_status::queued;
   std::optional<assignment> assigned;
-  milliseconds retry_after{0};         ///< of a refusal
-  std::string error;                   ///< of a refusal or failure, for people
+  milliseconds retry_after{0}; ///< of a refusal
+  std::string error;           ///< of a refusal or failure, for people
 };
 
 struct pool_stats {
-  std::int64_t pool_size = 0;          ///< members that are up
+  std::int64_t pool_size = 0; ///< members that are up
   std::int64_t queued_tasks = 0;
-  std::int64_t active_workers = 0;     ///< members with a task
+  std::int64_t active_workers = 0; ///< members with a task
   std::int64_t idle_workers = 0;
   friend bool operator==(const pool_stats&, const pool_stats&) = default;
 };
@@ -76,19 +77,21 @@ public:
 
   /// A member will come (it starts, or its supervisor restarts it): tasks wait for it. No effect on one that is up.
   void expect(const std::string& member);
-  /// A member is up and takes up to `capacity` tasks at once. Joining again under the same name replaces the old incarnation as if it had gone without a
-  /// crash.
+  /// A member is up and takes up to `capacity` tasks at once. Joining again under the same name replaces the old incarnation as if
+  /// it had gone without a crash.
   routing_changes join(const std::string& member, time_point now, std::int64_t capacity = 1);
   /// Tasks that a member has from elsewhere (its node's own line): they count as its load.
   routing_changes report_load(const std::string& member, std::int64_t others, time_point now);
   /// It takes no new task; those it has go on. It is gone after the last one.
   routing_changes leave(const std::string& member, time_point now);
-  /// A member is gone. `crashed`: it died of itself, which counts against its tasks (a lost node does not). `coming`: its supervisor restarts it.
+  /// A member is gone. `crashed`: it died of itself, which counts against its tasks (a lost node does not). `coming`: its
+  /// supervisor restarts it.
   routing_changes member_down(const std::string& member, bool crashed, bool coming, time_point now);
   /// A member that was expected does not come.
   routing_changes not_coming(const std::string& member, time_point now);
 
-  /// `crashes`: deaths that the task has caused before (from the journal). A task that is here already is not taken twice: answers how it stands.
+  /// `crashes`: deaths that the task has caused before (from the journal). A task that is here already is not taken twice: answers
+  /// how it stands.
   submit_answer submit(const std::string& task, time_point now, std::int64_t crashes = 0);
   /// A member answered. False: a late answer of an old attempt, or an unknown task: ignore it.
   bool finished(const std::string& task, std::int64_t attempt, time_point now, routing_changes& changes);
@@ -103,19 +106,19 @@ public:
 
 private:
   struct member_state {
-    bool up = false;                   // false: expected
+    bool up = false; // false: expected
     bool leaving = false;
     std::int64_t capacity = 1;
     std::int64_t others = 0;
     time_point idle_since{};
-    std::uint64_t joined = 0;          // order of joining: the last tie-breaker
-    std::set<std::string> tasks;       // those it has
+    std::uint64_t joined = 0;    // order of joining: the last tie-breaker
+    std::set<std::string> tasks; // those it has
   };
   struct task_state {
-    std::string member;                // empty: waits
+    std::string member; // empty: waits
     std::int64_t attempt = 0;
     std::int64_t crashes = 0;
-    std::int64_t place = 0;            // in line
+    std::int64_t place = 0; // in line
     time_point started{};
   };
   using rank = std::tuple<std::int64_t, time_point, std::uint64_t>; // load, idle since, order of joining
@@ -137,13 +140,13 @@ private:
   std::string pool_;
   routing_options options_;
   members members_;
-  std::map<rank, std::string> free_;   // those that take a task now
+  std::map<rank, std::string> free_; // those that take a task now
   std::unordered_map<std::string, task_state> tasks_;
   std::map<std::int64_t, std::string> line_;
-  std::int64_t head_ = 0, tail_ = 0;   // places: requeued ones go before head_
+  std::int64_t head_ = 0, tail_ = 0; // places: requeued ones go before head_
   std::uint64_t joins_ = 0;
   std::int64_t up_ = 0, taking_ = 0, busy_ = 0, coming_ = 0, slots_ = 0; // slots: tasks that can run at once
-  double average_us_ = 1e6;            // of a task, exponentially weighted
+  double average_us_ = 1e6;                                              // of a task, exponentially weighted
 };
 
 } // namespace troupe::policy

@@ -77,7 +77,8 @@ supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_
     TROUPE_ASSERT(append(c.id, std::make_shared<const child_spec>(c)));
 }
 
-// --- children -----------------------------------------------------------------------------------------------------------------------------
+// --- children
+// -----------------------------------------------------------------------------------------------------------------------------
 
 /// False: one of the names is taken.
 bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec) {
@@ -153,7 +154,8 @@ microseconds supervision::back_off(child& c, bool ran, const moment& m) const {
   return microseconds(static_cast<std::int64_t>(static_cast<double>(upper.count()) * m.random));
 }
 
-// --- inputs -------------------------------------------------------------------------------------------------------------------------------
+// --- inputs
+// -------------------------------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::start(const moment&) {
   supervision_commands out;
@@ -190,7 +192,8 @@ supervision_commands supervision::child_started(const std::string& id, std::int6
   return out;
 }
 
-supervision_commands supervision::child_start_failed(const std::string& id, std::int64_t incarnation, const std::string& reason, const moment& m) {
+supervision_commands supervision::child_start_failed(const std::string& id, std::int64_t incarnation, const std::string& reason,
+                                                     const moment& m) {
   supervision_commands out;
   position at = 0;
   auto* c = find(id, incarnation, &at);
@@ -263,7 +266,8 @@ supervision_commands supervision::timer_fired(std::uint64_t timer, const moment&
   return out;
 }
 
-// --- decisions ----------------------------------------------------------------------------------------------------------------------------
+// --- decisions
+// ----------------------------------------------------------------------------------------------------------------------------
 
 /// Whether several children are being started or stopped, which exits of others must not disturb.
 bool supervision::disturbs() const {
@@ -331,8 +335,8 @@ void supervision::restart(position at, const std::string& reason, bool counts, b
     out.push_back(supervisor_report{supervisor_report::intensity_reached, c.id, reason});
     return begin_end(end_reason::escalation,
                      "supervisor \"" + spec_.name + "\" gave up: child \"" + c.id + "\" would be restart number "
-                       + std::to_string(spec_.max_restarts + 1) + " within " + std::to_string(spec_.within.count())
-                       + " ms (max_restarts: " + std::to_string(spec_.max_restarts) + "); its last reason: " + reason,
+                         + std::to_string(spec_.max_restarts + 1) + " within " + std::to_string(spec_.within.count())
+                         + " ms (max_restarts: " + std::to_string(spec_.max_restarts) + "); its last reason: " + reason,
                      out);
   }
   ++restarts_;
@@ -392,15 +396,19 @@ bool supervision::stop_step(supervision_commands& out) {
       return true;
     op_.cursor = at;
     switch (c.state) {
-      case child_state::running:
-      case child_state::starting: ask_to_stop(at, c, out); return false;
-      case child_state::stopping: return false;
-      case child_state::restarting:
-        c.state = child_state::stopped;
-        c.timer = 0;
-        c.dead = false;
-        break;
-      case child_state::stopped: break;
+    case child_state::running:
+    case child_state::starting:
+      ask_to_stop(at, c, out);
+      return false;
+    case child_state::stopping:
+      return false;
+    case child_state::restarting:
+      c.state = child_state::stopped;
+      c.timer = 0;
+      c.dead = false;
+      break;
+    case child_state::stopped:
+      break;
     }
     if (c.spec->restart == restart_type::temporary && !c.adding) { // its exit was deferred
       const auto next = std::next(it);
@@ -466,7 +474,8 @@ void supervision::go_on(supervision_commands& out) {
   }
 }
 
-// --- requests -----------------------------------------------------------------------------------------------------------------------------
+// --- requests
+// -----------------------------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::request(request_input r, const moment&) {
   supervision_commands out;

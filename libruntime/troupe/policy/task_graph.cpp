@@ -21,22 +21,25 @@ bool failed(task_status s) {
 
 bool may_try_again(const task_outcome& outcome) {
   switch (outcome.status) {
-    case task_status::error:
-    case task_status::timeout:
-    case task_status::max_retries:
-    case task_status::quality_failed:
-    case task_status::conflict:
-      return !outcome.fatal;
-    default:
-      return false;
+  case task_status::error:
+  case task_status::timeout:
+  case task_status::max_retries:
+  case task_status::quality_failed:
+  case task_status::conflict:
+    return !outcome.fatal;
+  default:
+    return false;
   }
 }
 
 task_status status_of(abort_reason reason) {
   switch (reason) {
-    case abort_reason::budget_exceeded: return task_status::budget_exceeded;
-    case abort_reason::timeout: return task_status::timeout;
-    default: return task_status::cancelled;
+  case abort_reason::budget_exceeded:
+    return task_status::budget_exceeded;
+  case abort_reason::timeout:
+    return task_status::timeout;
+  default:
+    return task_status::cancelled;
   }
 }
 
@@ -53,12 +56,12 @@ struct task_graph::impl {
     enum { waiting, open, done } state = waiting;
     std::size_t waits_for = 0;
     std::vector<unit> units;
-    std::size_t next = 0;              // the first item that was not looked at
+    std::size_t next = 0; // the first item that was not looked at
     std::size_t busy = 0;
-    bool halted = false;               // no further item starts
-    bool cut = false;                  // an abort ended one of its items
-    std::optional<std::size_t> worst;  // the first failed item, by index
-    task_outcome failure;              // its outcome, without output
+    bool halted = false;              // no further item starts
+    bool cut = false;                 // an abort ended one of its items
+    std::optional<std::size_t> worst; // the first failed item, by index
+    task_outcome failure;             // its outcome, without output
     json items, outputs;
   };
   struct place {
@@ -69,13 +72,13 @@ struct task_graph::impl {
   graph_plan plan;
   std::string prefix;
   restored_state restored;
-  json scope;                          // what templates read
+  json scope; // what templates read
   std::vector<task_state> nodes;
   std::deque<std::size_t> ready;
   std::size_t open = 0, done = 0, completed = 0, busy = 0;
   bool started = false, ended = false, failing = false;
   std::optional<abort_reason> aborting;
-  std::string reason, error;           // of a failing run
+  std::string reason, error; // of a failing run
 
   const task_spec& spec(std::size_t n) const { return plan.workflow.tasks[n]; }
   bool items(std::size_t n) const { return !spec(n).for_each.empty(); }
@@ -120,7 +123,8 @@ std::optional<task_graph::impl::place> task_graph::impl::find(const std::string&
   return place{it->second, index};
 }
 
-/// A run that was killed while it failed goes on failing, for the same reason: what was cancelled on its account comes later in the journal.
+/// A run that was killed while it failed goes on failing, for the same reason: what was cancelled on its account comes later in
+/// the journal.
 bool task_graph::impl::fail_as_before() {
   const restored_task* first = nullptr;
   for (std::size_t n = 0; n < nodes.size(); ++n) {
@@ -154,10 +158,15 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
     const auto& f = *old->finished;
     return conclude(n, {f.status, f.reason, f.error, f.output, false}, false, f.attempt, out);
   }
-  if (p.when && !p.when->is_valid(scope["tasks"][t.when->task]["output"]))
+  if (p.when && !p.when->is_valid(plan.output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
   if (!t.agents.empty())
-    return conclude(n, {task_status::error, "unsupported", "task \"" + t.id + "\" gives one task to several `agents`, which is not run yet; name one `agent`", {}, true},
+    return conclude(n,
+                    {task_status::error,
+                     "unsupported",
+                     "task \"" + t.id + "\" gives one task to several `agents`, which is not run yet; name one `agent`",
+                     {},
+                     true},
                     true, 1, out);
   if (items(n))
     return open_items(n, out);
@@ -174,7 +183,8 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
     conclude(n, {task_status::error, "for_each", "task \"" + t.id + "\": for_each " + std::move(why), {}, true}, true, 1, out);
   };
   if (!node.items.is_array())
-    return refuse("needs an array, but " + t.for_each + " is " + (node.items.is_null() ? "absent" : std::string("of type ") + node.items.type_name()));
+    return refuse("needs an array, but " + t.for_each + " is "
+                  + (node.items.is_null() ? "absent" : std::string("of type ") + node.items.type_name()));
   const auto count = static_cast<std::int64_t>(node.items.size());
   if (count > max_for_each_items)
     return refuse("has " + std::to_string(count) + " elements; at most " + std::to_string(max_for_each_items) + " are run");
@@ -303,9 +313,9 @@ void task_graph::impl::conclude(std::size_t n, task_outcome outcome, bool record
   ++done;
   const bool bad = failed(outcome.status);
   completed += bad ? 0 : 1;
-  if (bad && !items(n))
-    outcome.output = nullptr;
-  scope["tasks"][t.id] = {{"output", std::move(outcome.output)}, {"status", name_of(outcome.status)}};
+  auto& visible = scope["tasks"][t.id] = {{"status", name_of(outcome.status)}};
+  if (outcome.status == task_status::success || (bad && items(n)))
+    visible["output"] = std::move(outcome.output);
   node.items = nullptr;
   if (bad && t.on_failure == on_failure_type::fail && !stopping()) {
     failing = true;
@@ -348,7 +358,8 @@ void task_graph::impl::go_on(graph_commands& out) {
     out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
 }
 
-// --- the machine's surface -------------------------------------------------------------------------------------------------------------
+// --- the machine's surface
+// -------------------------------------------------------------------------------------------------------------
 
 task_graph::task_graph(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 task_graph::task_graph(task_graph&&) noexcept = default;
@@ -467,7 +478,8 @@ const workflow_spec& task_graph::workflow() const {
   return impl_->plan.workflow;
 }
 
-// --- what was before -------------------------------------------------------------------------------------------------------------------
+// --- what was before
+// -------------------------------------------------------------------------------------------------------------------
 
 restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;

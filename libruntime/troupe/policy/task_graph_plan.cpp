@@ -196,7 +196,13 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
 json graph_plan::result_of(const json& scope) const {
   if (!workflow.result.empty())
     return result.evaluate(scope);
-  return workflow.tasks.empty() ? json() : scope.at("tasks").at(workflow.tasks.back().id).at("output");
+  return workflow.tasks.empty() ? json() : output_of(scope, workflow.tasks.back().id);
+}
+
+const json& graph_plan::output_of(const json& scope, const std::string& task) {
+  static const json none;
+  const auto* output = value_at(scope, {"tasks", task, "output"});
+  return output ? *output : none;
 }
 
 } // namespace troupe::policy

@@ -38,7 +38,7 @@ struct graph_plan {
   };
 
   workflow_spec workflow;
-  std::vector<task> tasks;             // as in `workflow.tasks`
+  std::vector<task> tasks; // as in `workflow.tasks`
   std::unordered_map<std::string, std::size_t> ids;
   text_template result;
 
@@ -46,6 +46,8 @@ struct graph_plan {
   static expected<graph_plan> make(workflow_spec workflow);
   /// The run's result: `scope` has all outputs.
   json result_of(const json& scope) const;
+  /// Null where the task has none.
+  static const json& output_of(const json& scope, const std::string& task);
 };
 
 } // namespace troupe::policy

@@ -70,18 +70,18 @@ TROUPE_TEST("a table of first answers: what fits is granted, what others still h
     int expected; // 0 granted, 1 waiting, 2 refused
   };
   const row rows[] = {
-    {"an empty ledger grants up to the limit exactly", 100, 0, 0, 100, {}, 0},
-    {"one micro-dollar more than the limit is refused", 100, 0, 0, 101, {}, 2},
-    {"what is left beside a hold is granted exactly", 100, 0, 60, 40, {}, 0},
-    {"one micro-dollar more than is left beside a hold waits", 100, 0, 60, 41, {}, 1},
-    {"what fits only without the hold waits", 100, 30, 60, 70, {}, 1},
-    {"what does not fit beside what is committed is refused, hold or not", 100, 30, 60, 71, {}, 2},
-    {"where the worst case can never fit but less is useful, and others hold, waiting comes before lowering", 100, 30, 10, 71, 20, 1},
-    {"where the worst case can never fit but less is useful, what is left is granted", 100, 30, 0, 71, 20, 0},
-    {"where not even the least fits, it is refused", 100, 90, 0, 71, 20, 2},
-    {"a free call is granted in an exhausted budget", 100, 100, 0, 0, {}, 0},
-    {"negative amounts count as zero", 100, 100, 0, -5, {}, 0},
-    {"the largest number overflows nothing", 100, 50, 50, std::numeric_limits<std::int64_t>::max(), {}, 2},
+      {"an empty ledger grants up to the limit exactly", 100, 0, 0, 100, {}, 0},
+      {"one micro-dollar more than the limit is refused", 100, 0, 0, 101, {}, 2},
+      {"what is left beside a hold is granted exactly", 100, 0, 60, 40, {}, 0},
+      {"one micro-dollar more than is left beside a hold waits", 100, 0, 60, 41, {}, 1},
+      {"what fits only without the hold waits", 100, 30, 60, 70, {}, 1},
+      {"what does not fit beside what is committed is refused, hold or not", 100, 30, 60, 71, {}, 2},
+      {"where the worst case can never fit but less is useful, and others hold, waiting comes before lowering", 100, 30, 10, 71, 20, 1},
+      {"where the worst case can never fit but less is useful, what is left is granted", 100, 30, 0, 71, 20, 0},
+      {"where not even the least fits, it is refused", 100, 90, 0, 71, 20, 2},
+      {"a free call is granted in an exhausted budget", 100, 100, 0, 0, {}, 0},
+      {"negative amounts count as zero", 100, 100, 0, -5, {}, 0},
+      {"the largest number overflows nothing", 100, 50, 50, std::numeric_limits<std::int64_t>::max(), {}, 2},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -167,8 +167,20 @@ TROUPE_TEST("a small one does not overtake a big one that waits for the same sco
   CHECK(granted(f.ask("a", 50)));
   CHECK(granted(f.ask("b", 40)));
   CHECK(waits(f.ask("big", 60)));
-  CHECK(waits(f.ask("small", 5))); // would fit
+  CHECK(waits(f.ask("small", 5)));        // would fit
   CHECK(f.ids(f.settle("b", 0)).empty()); // 50 are free: big still waits, and small behind it
+  CHECK_EQ(f.ids(f.settle("a", 0)), (names{"big", "small"}));
+}
+
+TROUPE_TEST("nor does one with other scopes besides, as long as they share the one that is waited for") {
+  fixture f;
+  f.ledger.define("run", dollars(100));
+  f.ledger.define("task x", dollars(100));
+  CHECK(granted(f.ask("a", 50)));
+  CHECK(granted(f.ask("b", 40)));
+  CHECK(waits(f.ask("big", 60)));
+  CHECK(waits(f.ask("small", 5, {"run", "task x"})));
+  CHECK(f.ids(f.settle("b", 0)).empty());
   CHECK_EQ(f.ids(f.settle("a", 0)), (names{"big", "small"}));
 }
 
@@ -401,7 +413,8 @@ TROUPE_TEST("time warns at 50, 80 and 95 percent once each, and says when to loo
   CHECK(!f.ledger.next_time_warning(at(5000)).has_value());
 }
 
-// --- properties -----------------------------------------------------------------------------------------------------------------------------
+// --- properties
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("random work in random scopes never overshoots, leaves no reservation and drains the line") {
   for (unsigned seed = 0; seed < 60; ++seed) {
@@ -547,7 +560,8 @@ TROUPE_TEST("a chain of guards holds in the whole chain or nowhere, and no inter
         on_refused(g, id);
     };
     ask = [&](const std::string& guard, const std::string& id) {
-      const auto answer = guards[guard].reserve(id, {guard}, money(20 + static_cast<std::int64_t>(std::hash<std::string>{}(id) % 30)), {}, at(0));
+      const auto answer =
+          guards[guard].reserve(id, {guard}, money(20 + static_cast<std::int64_t>(std::hash<std::string>{}(id) % 30)), {}, at(0));
       guards[guard].check();
       if (granted(answer))
         on_granted(guard, id);
@@ -592,16 +606,38 @@ TROUPE_TEST("a chain of guards holds in the whole chain or nowhere, and no inter
   }
 }
 
-// --- the value ------------------------------------------------------------------------------------------------------------------------------
+// --- the value
+// ------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a reservation gives itself back exactly once, whatever becomes of it") {
   std::vector<std::int64_t> given;
   auto make = [&] { return reservation("id", money(50), [&](const std::string&, spend actual) { given.push_back(actual.money.micro); }); };
   { auto unsent = make(); }
-  { auto unknown = make(); unknown.sent(); }
-  { auto settled = make(); settled.sent(); settled.settle(money(7)); settled.settle(money(8)); }
-  { auto released = make(); released.release(); }
-  { auto moved = make(); auto target = std::move(moved); target.settle(money(9)); CHECK(!moved); }
-  { auto first = make(); first.sent(); first = make(); first.settle(money(10)); }
+  {
+    auto unknown = make();
+    unknown.sent();
+  }
+  {
+    auto settled = make();
+    settled.sent();
+    settled.settle(money(7));
+    settled.settle(money(8));
+  }
+  {
+    auto released = make();
+    released.release();
+  }
+  {
+    auto moved = make();
+    auto target = std::move(moved);
+    target.settle(money(9));
+    CHECK(!moved);
+  }
+  {
+    auto first = make();
+    first.sent();
+    first = make();
+    first.settle(money(10));
+  }
   CHECK_EQ(given, (std::vector<std::int64_t>{0, 50, 7, 0, 9, 50, 10}));
 }

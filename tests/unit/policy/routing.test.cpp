@@ -38,7 +38,9 @@ struct pool {
     return out;
   }
   std::string join(const std::string& m, std::int64_t capacity = 1) { return show(r.join(m, at(now), capacity)); }
-  std::string down(const std::string& m, bool crashed = true, bool coming = true) { return show(r.member_down(m, crashed, coming, at(now))); }
+  std::string down(const std::string& m, bool crashed = true, bool coming = true) {
+    return show(r.member_down(m, crashed, coming, at(now)));
+  }
   std::string done(const std::string& task, std::int64_t attempt = 1) {
     routing_changes c;
     return r.finished(task, attempt, at(now), c) ? "ok; " + show(c) : "ignored";
@@ -257,36 +259,45 @@ TROUPE_TEST("in any order of joins, deaths and answers no task is lost, doubled,
     for (int n = 0; n < 400; ++n) {
       const auto member = "m" + std::to_string(below(5));
       switch (below(10)) {
-        case 0:
-        case 1: capacity[member] = static_cast<std::int64_t>(1 + below(3)); take(r.join(member, at(n), capacity[member])); break;
-        case 2: take(r.member_down(member, below(2) == 0, below(3) != 0, at(n))); break;
-        case 3: below(2) == 0 ? take(r.leave(member, at(n))) : take(r.not_coming(member, at(n))); break;
-        case 4: take(r.report_load(member, static_cast<std::int64_t>(below(5)), at(n))); break;
-        case 5:
-        case 6: {
-          if (runs.empty())
-            break;
-          auto it = runs.begin();
-          std::advance(it, below(runs.size()));
-          routing_changes changes;
-          const auto a = it->second;
-          CHECK(!r.finished(a.task, a.attempt - 1, at(n), changes));
-          runs.erase(it);
-          CHECK(r.finished(a.task, a.attempt, at(n), changes));
-          take(changes);
-          ++ended;
+      case 0:
+      case 1:
+        capacity[member] = static_cast<std::int64_t>(1 + below(3));
+        take(r.join(member, at(n), capacity[member]));
+        break;
+      case 2:
+        take(r.member_down(member, below(2) == 0, below(3) != 0, at(n)));
+        break;
+      case 3:
+        below(2) == 0 ? take(r.leave(member, at(n))) : take(r.not_coming(member, at(n)));
+        break;
+      case 4:
+        take(r.report_load(member, static_cast<std::int64_t>(below(5)), at(n)));
+        break;
+      case 5:
+      case 6: {
+        if (runs.empty())
           break;
-        }
-        default: {
-          const auto task = std::to_string(submitted++);
-          const auto answer = r.submit(task, at(n));
-          if (answer.status == submit_status::assigned)
-            runs.emplace(task, *answer.assigned);
-          else if (answer.status == submit_status::queued)
-            waits.insert(task);
-          else
-            ++ended;
-        }
+        auto it = runs.begin();
+        std::advance(it, below(runs.size()));
+        routing_changes changes;
+        const auto a = it->second;
+        CHECK(!r.finished(a.task, a.attempt - 1, at(n), changes));
+        runs.erase(it);
+        CHECK(r.finished(a.task, a.attempt, at(n), changes));
+        take(changes);
+        ++ended;
+        break;
+      }
+      default: {
+        const auto task = std::to_string(submitted++);
+        const auto answer = r.submit(task, at(n));
+        if (answer.status == submit_status::assigned)
+          runs.emplace(task, *answer.assigned);
+        else if (answer.status == submit_status::queued)
+          waits.insert(task);
+        else
+          ++ended;
+      }
       }
       CHECK_EQ(static_cast<std::size_t>(submitted), runs.size() + waits.size() + static_cast<std::size_t>(ended));
       const auto s = r.stats();

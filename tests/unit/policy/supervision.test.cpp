@@ -29,7 +29,8 @@ child_spec significant(std::string id, restart_type restart = transient) {
 
 } // namespace
 
-// --- validation -----------------------------------------------------------------------------------------------------------------------------
+// --- validation
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of trees that are refused before anything starts") {
   struct row {
@@ -38,31 +39,54 @@ TROUPE_TEST("a table of trees that are refused before anything starts") {
     const char* message;
   };
   const row rows[] = {
-    {"duplicate ids", [](supervisor_spec& s) { s.children = {child("a"), child("a")}; }, "two children have the name \"a\""},
-    {"a pool's member named like a sibling", [](supervisor_spec& s) {
-       s.children = {child("a/2"), child("a")};
-       s.children[1].kind = child_kind::pool;
-       s.children[1].size = 2;
-     }, "two children have the name \"a/2\""},
-    {"a child without a name", [](supervisor_spec& s) { s.children = {child("")}; }, "a child without a name"},
-    {"negative max_restarts", [](supervisor_spec& s) { s.max_restarts = -1; }, "max_restarts is -1; it must not be negative"},
-    {"no time at all", [](supervisor_spec& s) { s.within = milliseconds{0}; }, "within is 0 ms; it must be more than nothing"},
-    {"a negative shutdown", [](supervisor_spec& s) { s.children = {child("a")}; s.children[0].shutdown.time = milliseconds{-1}; },
-     "shutdown is -1 ms; it must not be negative"},
-    {"an empty pool", [](supervisor_spec& s) { s.children = {child("a")}; s.children[0].size = 0; }, "size is 0; it must be from 1 to 100000"},
-    {"significant without auto_shutdown", [](supervisor_spec& s) { s.children = {significant("a")}; },
-     "a significant child needs auto_shutdown: any_significant or all_significant"},
-    {"a permanent significant child", [](supervisor_spec& s) {
-       s.auto_shutdown = auto_shutdown_type::any_significant;
-       s.children = {significant("a", permanent)};
-     }, "a significant child cannot be permanent: it would always be restarted; make it transient or temporary"},
-    {"a supervisor without its description", [](supervisor_spec& s) { s.children = {child("a")}; s.children[0].kind = child_kind::supervisor; },
-     "a child that is a supervisor has exactly one description of it, any other has none"},
-    {"an error in an inner supervisor", [](supervisor_spec& s) {
-       s.children = {child("inner")};
-       s.children[0].kind = child_kind::supervisor;
-       s.children[0].supervisor = {supervisor(alone, {child("x"), child("x")})};
-     }, "two children have the name \"x\""},
+      {"duplicate ids",
+       [](supervisor_spec& s) {
+         s.children = {child("a"), child("a")};
+       },
+       "two children have the name \"a\""},
+      {"a pool's member named like a sibling",
+       [](supervisor_spec& s) {
+         s.children = {child("a/2"), child("a")};
+         s.children[1].kind = child_kind::pool;
+         s.children[1].size = 2;
+       },
+       "two children have the name \"a/2\""},
+      {"a child without a name", [](supervisor_spec& s) { s.children = {child("")}; }, "a child without a name"},
+      {"negative max_restarts", [](supervisor_spec& s) { s.max_restarts = -1; }, "max_restarts is -1; it must not be negative"},
+      {"no time at all", [](supervisor_spec& s) { s.within = milliseconds{0}; }, "within is 0 ms; it must be more than nothing"},
+      {"a negative shutdown",
+       [](supervisor_spec& s) {
+         s.children = {child("a")};
+         s.children[0].shutdown.time = milliseconds{-1};
+       },
+       "shutdown is -1 ms; it must not be negative"},
+      {"an empty pool",
+       [](supervisor_spec& s) {
+         s.children = {child("a")};
+         s.children[0].size = 0;
+       },
+       "size is 0; it must be from 1 to 100000"},
+      {"significant without auto_shutdown", [](supervisor_spec& s) { s.children = {significant("a")}; },
+       "a significant child needs auto_shutdown: any_significant or all_significant"},
+      {"a permanent significant child",
+       [](supervisor_spec& s) {
+         s.auto_shutdown = auto_shutdown_type::any_significant;
+         s.children = {significant("a", permanent)};
+       },
+       "a significant child cannot be permanent: it would always be restarted; make it transient or temporary"},
+      {"a supervisor without its description",
+       [](supervisor_spec& s) {
+         s.children = {child("a")};
+         s.children[0].kind = child_kind::supervisor;
+       },
+       "a child that is a supervisor has exactly one description of it, any other has none"},
+      {"an error in an inner supervisor",
+       [](supervisor_spec& s) {
+         s.children = {child("inner")};
+         s.children[0].kind = child_kind::supervisor;
+         s.children[0].supervisor = {supervisor(alone, {child("x"), child("x")})};
+       },
+       "two children have the name \"x\""},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -89,7 +113,8 @@ TROUPE_TEST("all errors of a tree come at once, and endless nesting is bounded")
   CHECK_EQ(validate(nested).size(), 1u);
 }
 
-// --- boot and stop --------------------------------------------------------------------------------------------------------------------------
+// --- boot and stop
+// --------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("children start left to right, each after the one before it is up, and stop right to left") {
   tree t(abc(alone));
@@ -190,7 +215,8 @@ TROUPE_TEST("a child that crashes while it is asked to stop is reported, not res
   CHECK_EQ(t.crashes("c"), (said{"report shutdown_error c: boom", "stop b#1", "timer 5000"}));
 }
 
-// --- restart types --------------------------------------------------------------------------------------------------------------------------
+// --- restart types
+// --------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of exits: which are restarted, which are reported, which are forgotten") {
   struct row {
@@ -199,11 +225,11 @@ TROUPE_TEST("a table of exits: which are restarted, which are reported, which ar
     bool restarted, reported, kept;
   };
   const row rows[] = {
-    {permanent, exit_kind::normal, true, true, true},    {permanent, exit_kind::shutdown, true, true, true},
-    {permanent, exit_kind::crash, true, true, true},     {transient, exit_kind::normal, false, false, true},
-    {transient, exit_kind::shutdown, false, false, true}, {transient, exit_kind::crash, true, true, true},
-    {temporary, exit_kind::normal, false, false, false}, {temporary, exit_kind::shutdown, false, false, false},
-    {temporary, exit_kind::crash, false, true, false},
+      {permanent, exit_kind::normal, true, true, true},     {permanent, exit_kind::shutdown, true, true, true},
+      {permanent, exit_kind::crash, true, true, true},      {transient, exit_kind::normal, false, false, true},
+      {transient, exit_kind::shutdown, false, false, true}, {transient, exit_kind::crash, true, true, true},
+      {temporary, exit_kind::normal, false, false, false},  {temporary, exit_kind::shutdown, false, false, false},
+      {temporary, exit_kind::crash, false, true, false},
   };
   for (const auto& r : rows) {
     IN_ROW(name_of(r.type));
@@ -220,7 +246,8 @@ TROUPE_TEST("a table of exits: which are restarted, which are reported, which ar
   }
 }
 
-// --- strategies -----------------------------------------------------------------------------------------------------------------------------
+// --- strategies
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("one_for_one restarts the one that crashed and touches no other") {
   tree t(abc(alone));
@@ -328,7 +355,8 @@ TROUPE_TEST("a crash that was noted is forgotten when its child was started anew
   CHECK_EQ(t.machine.describe().restarts, 2);
 }
 
-// --- failing while being restarted ----------------------------------------------------------------------------------------------------------
+// --- failing while being restarted
+// ----------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that fails while being restarted is tried again, each attempt counted, until it escalates") {
   tree t(supervisor(alone, {child("a"), child("b")}));
@@ -341,7 +369,8 @@ TROUPE_TEST("a child that fails while being restarted is tried again, each attem
   t.fires();
   CHECK_EQ(t.not_up("b"), (said{"report start_error b: why", "report intensity b: why", "stop a#1", "timer 5000"}));
   CHECK_EQ(t.stops("a"), (said{"end escalation"}));
-  CHECK_EQ(t.end_text, "supervisor \"root\" gave up: child \"b\" would be restart number 4 within 5000 ms (max_restarts: 3); its last reason: why");
+  CHECK_EQ(t.end_text,
+           "supervisor \"root\" gave up: child \"b\" would be restart number 4 within 5000 ms (max_restarts: 3); its last reason: why");
 }
 
 TROUPE_TEST("a child that fails while one_for_all restarts stops those that are up, and all are tried again") {
@@ -370,7 +399,8 @@ TROUPE_TEST("a child that fails while rest_for_one restarts is tried again witho
   CHECK_EQ(t.incarnation["a"], 2);
 }
 
-// --- intensity ------------------------------------------------------------------------------------------------------------------------------
+// --- intensity
+// ------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   struct row {
@@ -379,9 +409,9 @@ TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a 
     bool escalates;
   };
   const row rows[] = {
-    {"the fourth within the time", 4'000'000, true},
-    {"the fourth when the first is exactly as old", 5'000'000, true},
-    {"the fourth a microsecond later", 5'000'001, false},
+      {"the fourth within the time", 4'000'000, true},
+      {"the fourth when the first is exactly as old", 5'000'000, true},
+      {"the fourth a microsecond later", 5'000'001, false},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -450,7 +480,8 @@ TROUPE_TEST("children that were waiting for their restart when it escalates are 
   CHECK(t.take(t.machine.timer_fired(timer.timer, t.now)).empty());
 }
 
-// --- back-off -------------------------------------------------------------------------------------------------------------------------------
+// --- back-off
+// -------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("the wait before a restart is drawn from a range that doubles from 100 ms up to within / (2 · max_restarts)") {
   auto s = supervisor(alone, {child("a")});
@@ -516,7 +547,8 @@ TROUPE_TEST("it stops while it waits for a restart, and answers") {
   CHECK_EQ(t.stops("a"), (said{"end shutdown"}));
 }
 
-// --- significant children -------------------------------------------------------------------------------------------------------------------
+// --- significant children
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("any_significant ends the supervisor when one of its significant children ends by itself") {
   auto s = supervisor(alone, {child("a"), significant("b"), significant("c")});
@@ -550,7 +582,8 @@ TROUPE_TEST("a significant child that is restarted, or stopped by its supervisor
   CHECK(t.machine.phase() == supervisor_phase::running);
 }
 
-// --- children at run time -------------------------------------------------------------------------------------------------------------------
+// --- children at run time
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that is added starts, is supervised, and is not kept when it does not start") {
   tree t(abc(alone));

@@ -66,7 +66,9 @@ struct tree {
   said start() { return take(machine.start(now)); }
   said stop() { return take(machine.stop(now)); }
   said up(const std::string& id) { return take(machine.child_started(id, incarnation[id], now)); }
-  said not_up(const std::string& id, const std::string& why = "why") { return take(machine.child_start_failed(id, incarnation[id], why, now)); }
+  said not_up(const std::string& id, const std::string& why = "why") {
+    return take(machine.child_start_failed(id, incarnation[id], why, now));
+  }
   said exits(const std::string& id, policy::exit_kind kind, const std::string& why = "why", bool counts = true) {
     return take(machine.child_exited(id, incarnation[id], kind, why, now, counts));
   }

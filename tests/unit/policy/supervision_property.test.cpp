@@ -40,7 +40,7 @@ struct world {
       REQUIRE(!ended);
       if (const auto* s = std::get_if<start_child>(&c)) {
         auto& [state, n] = lives[s->id];
-        REQUIRE(state == dead); // never two at once
+        REQUIRE(state == dead);                                  // never two at once
         REQUIRE(s->incarnation == n + 1 || s->incarnation == 1); // 1: removed and added again
         state = starting;
         n = s->incarnation;
@@ -71,9 +71,15 @@ struct world {
         take(machine.child_exited(id, n, kind, "r", tick(), below(10) != 0));
       };
       if (l.first == starting) {
-        can.push_back([this, id = id, n] { lives[id].first = alive; take(machine.child_started(id, n, tick())); });
+        can.push_back([this, id = id, n] {
+          lives[id].first = alive;
+          take(machine.child_started(id, n, tick()));
+        });
         if (below(4) == 0)
-          can.push_back([this, id = id, n] { lives[id].first = dead; take(machine.child_start_failed(id, n, "r", tick())); });
+          can.push_back([this, id = id, n] {
+            lives[id].first = dead;
+            take(machine.child_start_failed(id, n, "r", tick()));
+          });
       } else if (l.first == alive && below(6) == 0) {
         can.push_back([exits, this] { exits(static_cast<exit_kind>(below(3))); });
       } else if (l.first == dying || l.first == doomed) {
@@ -116,11 +122,20 @@ TROUPE_TEST("in any interleaving no child lives twice, nobody outlives the super
     w.take(w.machine.start(w.tick()));
     for (int n = 0; n < 300 && !w.ended; ++n) {
       switch (w.below(40)) {
-        case 0: w.take(w.machine.terminate_child("c" + std::to_string(w.below(6)), w.tick())); break;
-        case 1: w.take(w.machine.restart_child("c" + std::to_string(w.below(6)), w.tick())); break;
-        case 2: w.take(w.machine.remove_child("c" + std::to_string(w.below(6)), w.tick())); break;
-        case 3: w.take(w.machine.add_child(child("c" + std::to_string(w.below(6))), w.tick())); break;
-        default: w.step();
+      case 0:
+        w.take(w.machine.terminate_child("c" + std::to_string(w.below(6)), w.tick()));
+        break;
+      case 1:
+        w.take(w.machine.restart_child("c" + std::to_string(w.below(6)), w.tick()));
+        break;
+      case 2:
+        w.take(w.machine.remove_child("c" + std::to_string(w.below(6)), w.tick()));
+        break;
+      case 3:
+        w.take(w.machine.add_child(child("c" + std::to_string(w.below(6))), w.tick()));
+        break;
+      default:
+        w.step();
       }
       (void) w.machine.describe(); // answers at any time
       for (const auto& c : w.machine.describe().children) {

@@ -31,18 +31,19 @@ TROUPE_TEST("a workflow that cannot run is refused, and the error says why and w
     const char* message;
   };
   const row rows[] = {
-    {"a need that is no task", workflow({task("a", {"b"})}), "w/a", "it needs \"b\", but there is no task of that name"},
-    {"a template that reads no task", workflow({task("a", {}, "{{ tasks.zz.output }}")}), "w/a", "it needs \"zz\", but there is no task of that name"},
-    {"needing oneself", workflow({task("a", {}, "{{ tasks.a.output }}")}), "w", "tasks need each other in a cycle: a -> a"},
-    {"a cycle, one half of it implied by a template", workflow({task("x"), task("a", {"b"}), task("b", {}, "{{ tasks.a.output }}")}), "w",
-     "tasks need each other in a cycle: b -> a -> b"},
-    {"two tasks of one id", workflow({task("a"), task("a")}), "w/a", "two tasks have the id \"a\""},
-    {"a task without an id", workflow({task("")}), "w", "task 1 has no id"},
-    {"a task that names no agent", workflow({with(task("a"), [](task_spec& t) { t.agent.clear(); })}), "w/a",
-     "a task names exactly one of `agent`, `agents`, `workflow`"},
-    {"a task that names agent and workflow", workflow({with(task("a"), [](task_spec& t) { t.workflow = "v"; })}), "w/a",
-     "a task names exactly one of `agent`, `agents`, `workflow`"},
-    {"a result that reads no task", workflow({task("a")}, "{{ tasks.b.output }}"), "w", "result: there is no task \"b\""},
+      {"a need that is no task", workflow({task("a", {"b"})}), "w/a", "it needs \"b\", but there is no task of that name"},
+      {"a template that reads no task", workflow({task("a", {}, "{{ tasks.zz.output }}")}), "w/a",
+       "it needs \"zz\", but there is no task of that name"},
+      {"needing oneself", workflow({task("a", {}, "{{ tasks.a.output }}")}), "w", "tasks need each other in a cycle: a -> a"},
+      {"a cycle, one half of it implied by a template", workflow({task("x"), task("a", {"b"}), task("b", {}, "{{ tasks.a.output }}")}), "w",
+       "tasks need each other in a cycle: b -> a -> b"},
+      {"two tasks of one id", workflow({task("a"), task("a")}), "w/a", "two tasks have the id \"a\""},
+      {"a task without an id", workflow({task("")}), "w", "task 1 has no id"},
+      {"a task that names no agent", workflow({with(task("a"), [](task_spec& t) { t.agent.clear(); })}), "w/a",
+       "a task names exactly one of `agent`, `agents`, `workflow`"},
+      {"a task that names agent and workflow", workflow({with(task("a"), [](task_spec& t) { t.workflow = "v"; })}), "w/a",
+       "a task names exactly one of `agent`, `agents`, `workflow`"},
+      {"a result that reads no task", workflow({task("a")}, "{{ tasks.b.output }}"), "w", "result: there is no task \"b\""},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -91,8 +92,12 @@ TROUPE_TEST("templates read the run's input") {
   CHECK_EQ(r.instruction("a"), "Collect rain.");
 }
 
-TROUPE_TEST("a condition that does not hold skips the task, and who needs it runs with null") {
-  const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.when = when_spec{"a", json{{"required", {"facts"}}}}; }),
+TROUPE_TEST("a condition that does not hold skips the task, and who needs it runs without its output") {
+  const auto w = workflow({task("a"),
+                           with(task("b"),
+                                [](task_spec& t) {
+                                  t.when = when_spec{"a", json{{"required", {"facts"}}}};
+                                }),
                            task("c", {}, "[{{ tasks.b.output }}]")});
   run skipped(w);
   CHECK_EQ(skipped.start(), (lines{"record a started#1", "start a#1"}));
@@ -117,7 +122,8 @@ TROUPE_TEST("a long chain of skipped tasks ends at once and needs no stack") {
   CHECK_EQ(r.succeeds("t0").back(), "finish completed");
 }
 
-// --- for_each -----------------------------------------------------------------------------------------------------------------------------
+// --- for_each
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a for_each starts at most `parallel` items, in order, and its output is theirs in order") {
   run r(workflow({task("a"), each("b", "{{ tasks.a.output }}", 2)}));
@@ -139,11 +145,11 @@ TROUPE_TEST("a table of arrays: what is no array is an error, an empty one a suc
     std::string status;
   };
   const row rows[] = {
-    {"absent", json::object(), "finish failed for_each", "record b error for_each"},
-    {"a string", {{"list", "abc"}}, "finish failed for_each", "record b error for_each"},
-    {"an object", {{"list", json::object()}}, "finish failed for_each", "record b error for_each"},
-    {"an empty array", {{"list", json::array()}}, "finish completed []", "record b success"},
-    {"10,001 elements", {{"list", json(std::vector<int>(10'001))}}, "finish failed for_each", "record b error for_each"},
+      {"absent", json::object(), "finish failed for_each", "record b error for_each"},
+      {"a string", {{"list", "abc"}}, "finish failed for_each", "record b error for_each"},
+      {"an object", {{"list", json::object()}}, "finish failed for_each", "record b error for_each"},
+      {"an empty array", {{"list", json::array()}}, "finish completed []", "record b success"},
+      {"10,001 elements", {{"list", json(std::vector<int>(10'001))}}, "finish failed for_each", "record b error for_each"},
   };
   for (const auto& w : rows) {
     IN_ROW(w.name);
@@ -183,7 +189,8 @@ TROUPE_TEST("items have their own attempts") {
   CHECK_EQ(r.fails("b[1]"), (lines{"record b[1] retried#2", "record b[1] started#2", "start b[1]#2"}));
 }
 
-// --- attempts and failures ------------------------------------------------------------------------------------------------------------------
+// --- attempts and failures
+// ------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of failures: which are tried again") {
   struct row {
@@ -193,16 +200,16 @@ TROUPE_TEST("a table of failures: which are tried again") {
     bool again;
   };
   const row rows[] = {
-    {"an error is tried again", task_status::error, false, true},
-    {"an LLM error that is fatal for the task is not", task_status::error, true, false},
-    {"a time-out is tried again", task_status::timeout, false, true},
-    {"used-up tool retries are tried again", task_status::max_retries, false, true},
-    {"an output that broke its contract is tried again", task_status::quality_failed, false, true},
-    {"a conflict is tried again", task_status::conflict, false, true},
-    {"a used-up budget is not", task_status::budget_exceeded, false, false},
-    {"a rejection is not", task_status::rejected, false, false},
-    {"a loop is not", task_status::loop, false, false},
-    {"a cancelled task is not", task_status::cancelled, false, false},
+      {"an error is tried again", task_status::error, false, true},
+      {"an LLM error that is fatal for the task is not", task_status::error, true, false},
+      {"a time-out is tried again", task_status::timeout, false, true},
+      {"used-up tool retries are tried again", task_status::max_retries, false, true},
+      {"an output that broke its contract is tried again", task_status::quality_failed, false, true},
+      {"a conflict is tried again", task_status::conflict, false, true},
+      {"a used-up budget is not", task_status::budget_exceeded, false, false},
+      {"a rejection is not", task_status::rejected, false, false},
+      {"a loop is not", task_status::loop, false, false},
+      {"a cancelled task is not", task_status::cancelled, false, false},
   };
   for (const auto& w : rows) {
     IN_ROW(w.name);
@@ -223,7 +230,8 @@ TROUPE_TEST("a failed task cancels those that run, nothing new starts, and the r
   run r(workflow({task("a"), task("b"), task("c", {"b"})}));
   r.start();
   CHECK_EQ(r.fails("a", task_status::error, "llm_rate_limited"), (lines{"record a error llm_rate_limited", "cancel b"}));
-  CHECK_EQ(r.ends("b", {task_status::error, "other", "late", nullptr, false}), (lines{"record b error other", "finish failed llm_rate_limited"}));
+  CHECK_EQ(r.ends("b", {task_status::error, "other", "late", nullptr, false}),
+           (lines{"record b error other", "finish failed llm_rate_limited"}));
   CHECK(std::get<finish_run>(r.last.back()).error == "it broke");
 }
 
@@ -240,7 +248,7 @@ TROUPE_TEST("a failure without a reason has its status as reason") {
   CHECK_EQ(r.fails("a", task_status::timeout, ""), (lines{"record a timeout timeout", "finish failed timeout"}));
 }
 
-TROUPE_TEST("with on_failure: continue a failed task counts as done, with null as output") {
+TROUPE_TEST("with on_failure: continue a failed task counts as done, without output") {
   run r(workflow({with(task("a"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("b", {}, "<{{ tasks.a.output }}>")}));
   r.start();
   CHECK_EQ(r.ends("a", {task_status::quality_failed, "contract", "no", "half an answer", false}),
@@ -261,11 +269,15 @@ TROUPE_TEST("late, repeated and unknown outcomes are ignored") {
 }
 
 TROUPE_TEST("several agents for one task are told to be impossible, clearly") {
-  run r(workflow({with(task("a"), [](task_spec& t) { t.agent.clear(); t.agents = {"x", "y"}; })}));
+  run r(workflow({with(task("a"), [](task_spec& t) {
+    t.agent.clear();
+    t.agents = {"x", "y"};
+  })}));
   CHECK_EQ(r.start(), (lines{"record a error unsupported", "finish failed unsupported"}));
 }
 
-// --- sub-workflows --------------------------------------------------------------------------------------------------------------------------
+// --- sub-workflows
+// --------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a sub-workflow gets its input from `with`, whose strings are templates at any depth") {
   auto t = task("archive", {"a"});
@@ -285,7 +297,8 @@ TROUPE_TEST("a sub-workflow's paths have its prefix, and outcomes without it are
   CHECK_EQ(r.succeeds("archive/publish").back(), "finish completed");
 }
 
-// --- aborts ---------------------------------------------------------------------------------------------------------------------------------
+// --- aborts
+// ---------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of aborts: running tasks are cancelled, and the run and they have the abort's reason") {
   struct row {
@@ -295,9 +308,9 @@ TROUPE_TEST("a table of aborts: running tasks are cancelled, and the run and the
     const char* finish;
   };
   const row rows[] = {
-    {abort_reason::budget_exceeded, "cancel a in 5000", "record a budget_exceeded budget_exceeded", "finish aborted budget_exceeded"},
-    {abort_reason::timeout, "cancel a", "record a timeout timeout", "finish aborted timeout"},
-    {abort_reason::cancelled, "cancel a", "record a cancelled cancelled", "finish aborted cancelled"},
+      {abort_reason::budget_exceeded, "cancel a in 5000", "record a budget_exceeded budget_exceeded", "finish aborted budget_exceeded"},
+      {abort_reason::timeout, "cancel a", "record a timeout timeout", "finish aborted timeout"},
+      {abort_reason::cancelled, "cancel a", "record a cancelled cancelled", "finish aborted cancelled"},
   };
   for (const auto& w : rows) {
     run r(workflow({with(task("a"), [](task_spec& t) { t.attempts = 3; }), task("b", {"a"})}));
@@ -320,7 +333,8 @@ TROUPE_TEST("an aborted for_each starts no further item and keeps what it has") 
   r.start({{"l", {1, 2, 3}}});
   r.succeeds("b[0]", 10);
   CHECK_EQ(r.take(r.graph.abort(abort_reason::budget_exceeded)), (lines{"cancel b[1] in 5000"}));
-  CHECK_EQ(r.succeeds("b[1]", 11), (lines{"record b[1] success", "record b budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
+  CHECK_EQ(r.succeeds("b[1]", 11),
+           (lines{"record b[1] success", "record b budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
   for (const auto& c : r.last)
     if (const auto* e = std::get_if<record_event>(&c); e && e->path == "b")
       CHECK_EQ(std::get<task_finished>(e->body).output, json({10, 11, nullptr}));
@@ -351,7 +365,8 @@ TROUPE_TEST("giving up takes what still runs for cancelled, also when the run fa
   CHECK_EQ(r.take(r.graph.give_up()), (lines{"record b cancelled cancelled", "record c cancelled cancelled", "finish failed broken"}));
 }
 
-// --- resume ---------------------------------------------------------------------------------------------------------------------------------
+// --- resume
+// ---------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("finished tasks are not started again, unfinished ones go on with the same attempt") {
   const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.attempts = 3; }), task("c", {}, "{{ tasks.a.output }}")});
@@ -423,7 +438,8 @@ TROUPE_TEST("a for_each with another number of elements than before is an error,
 }
 
 TROUPE_TEST("what an abort ended goes on when the run is resumed with more money, what had ended by itself does not") {
-  auto w = workflow({with(task("own"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("a"), each("b", "{{ input.l }}", 1)});
+  auto w =
+      workflow({with(task("own"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("a"), each("b", "{{ input.l }}", 1)});
   const json input{{"l", {1, 2}}};
   run first(w);
   first.start(input);

@@ -26,13 +26,18 @@ inline std::string line_of(const policy::graph_command& command) {
       const auto& f = std::get<task_finished>(r.body);
       return "record " + r.path + " " + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason);
     }
-    std::string operator()(const start_task& s) const { return "start " + s.path + "#" + std::to_string(s.attempt) + (s.resumed ? " resumed" : ""); }
+    std::string operator()(const start_task& s) const {
+      return "start " + s.path + "#" + std::to_string(s.attempt) + (s.resumed ? " resumed" : "");
+    }
     std::string operator()(const start_subworkflow& s) const {
       return "sub " + s.path + "#" + std::to_string(s.attempt) + " " + s.workflow + " " + s.input.dump() + (s.resumed ? " resumed" : "");
     }
-    std::string operator()(const cancel_task& c) const { return "cancel " + c.path + (c.grace.count() > 0 ? " in " + std::to_string(c.grace.count()) : ""); }
+    std::string operator()(const cancel_task& c) const {
+      return "cancel " + c.path + (c.grace.count() > 0 ? " in " + std::to_string(c.grace.count()) : "");
+    }
     std::string operator()(const finish_run& f) const {
-      return std::string("finish ") + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason) + (f.result.is_null() ? "" : " " + f.result.dump());
+      return std::string("finish ") + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason)
+             + (f.result.is_null() ? "" : " " + f.result.dump());
     }
   };
   return std::visit(writer{}, command);
@@ -45,7 +50,8 @@ struct run {
   policy::graph_commands last;
   std::map<std::string, std::int64_t> attempts; ///< of what runs
 
-  explicit run(workflow_spec w, std::string prefix = {}) : graph(std::move(policy::task_graph::create(std::move(w), std::move(prefix)).value())) {}
+  explicit run(workflow_spec w, std::string prefix = {})
+      : graph(std::move(policy::task_graph::create(std::move(w), std::move(prefix)).value())) {}
 
   lines take(policy::graph_commands commands) {
     lines out;
@@ -64,11 +70,18 @@ struct run {
     return out;
   }
   void note(const std::string& path, event_body body) {
-    journal.push_back(std::make_shared<const event>(event{static_cast<std::int64_t>(journal.size()) + 1, 0, "r", path, {}, std::move(body)}));
+    journal.push_back(
+        std::make_shared<const event>(event{static_cast<std::int64_t>(journal.size()) + 1, 0, "r", path, {}, std::move(body)}));
   }
-  lines start(json input = json::object(), policy::restored_state restored = {}) { return take(graph.start(std::move(input), std::move(restored))); }
-  lines ends(const std::string& path, policy::task_outcome outcome) { return take(graph.task_ended(path, attempts[path], std::move(outcome))); }
-  lines succeeds(const std::string& path, json output = nullptr) { return ends(path, {task_status::success, {}, {}, std::move(output), false}); }
+  lines start(json input = json::object(), policy::restored_state restored = {}) {
+    return take(graph.start(std::move(input), std::move(restored)));
+  }
+  lines ends(const std::string& path, policy::task_outcome outcome) {
+    return take(graph.task_ended(path, attempts[path], std::move(outcome)));
+  }
+  lines succeeds(const std::string& path, json output = nullptr) {
+    return ends(path, {task_status::success, {}, {}, std::move(output), false});
+  }
   lines fails(const std::string& path, task_status status = task_status::error, std::string reason = "broken", bool fatal = false) {
     return ends(path, {status, std::move(reason), "it broke", nullptr, fatal});
   }

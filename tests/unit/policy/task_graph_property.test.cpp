@@ -88,8 +88,8 @@ struct watcher {
 task_outcome random_outcome(random_source& random) {
   if (!random.one_in(3))
     return {task_status::success, {}, {}, random.one_in(2) ? json(7) : json("seven"), false};
-  static const task_status statuses[] = {task_status::error, task_status::timeout, task_status::quality_failed, task_status::loop,
-                                         task_status::rejected, task_status::budget_exceeded};
+  static const task_status statuses[] = {task_status::error, task_status::timeout,  task_status::quality_failed,
+                                         task_status::loop,  task_status::rejected, task_status::budget_exceeded};
   return {statuses[random.below(6)], "why", "it broke", nullptr, random.one_in(4)};
 }
 
