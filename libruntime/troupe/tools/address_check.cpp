@@ -22,12 +22,14 @@ struct block {
   int bits;
 };
 
-constexpr std::uint32_t v4(unsigned a, unsigned b, unsigned c, unsigned d) { return a << 24 | b << 16 | c << 8 | d; }
+constexpr std::uint32_t v4(unsigned a, unsigned b, unsigned c, unsigned d) {
+  return a << 24 | b << 16 | c << 8 | d;
+}
 
 constexpr block not_public[] = {
-  {v4(0, 0, 0, 0), 8},        {v4(10, 0, 0, 0), 8},     {v4(100, 64, 0, 0), 10},  {v4(127, 0, 0, 0), 8},    {v4(169, 254, 0, 0), 16},
-  {v4(172, 16, 0, 0), 12},    {v4(192, 0, 0, 0), 24},   {v4(192, 0, 2, 0), 24},   {v4(192, 88, 99, 0), 24}, {v4(192, 168, 0, 0), 16},
-  {v4(198, 18, 0, 0), 15},    {v4(198, 51, 100, 0), 24}, {v4(203, 0, 113, 0), 24}, {v4(224, 0, 0, 0), 4},    {v4(240, 0, 0, 0), 4},
+    {v4(0, 0, 0, 0), 8},     {v4(10, 0, 0, 0), 8},      {v4(100, 64, 0, 0), 10},  {v4(127, 0, 0, 0), 8},    {v4(169, 254, 0, 0), 16},
+    {v4(172, 16, 0, 0), 12}, {v4(192, 0, 0, 0), 24},    {v4(192, 0, 2, 0), 24},   {v4(192, 88, 99, 0), 24}, {v4(192, 168, 0, 0), 16},
+    {v4(198, 18, 0, 0), 15}, {v4(198, 51, 100, 0), 24}, {v4(203, 0, 113, 0), 24}, {v4(224, 0, 0, 0), 4},    {v4(240, 0, 0, 0), 4},
 };
 
 bool is_public_v4(std::uint32_t address) {
@@ -35,7 +37,9 @@ bool is_public_v4(std::uint32_t address) {
                       [address](const block& each) { return (address >> (32 - each.bits)) == (each.network >> (32 - each.bits)); });
 }
 
-std::uint32_t v4_at(const std::uint8_t* bytes) { return v4(bytes[0], bytes[1], bytes[2], bytes[3]); }
+std::uint32_t v4_at(const std::uint8_t* bytes) {
+  return v4(bytes[0], bytes[1], bytes[2], bytes[3]);
+}
 
 bool is_public_v6(const std::uint8_t* a) {
   static constexpr std::array<std::uint8_t, 12> nat64{0x00, 0x64, 0xff, 0x9b};
@@ -67,7 +71,8 @@ std::optional<std::string> part_of(CURLU* url, CURLUPart part, unsigned flags) {
 
 /// Lower case, no brackets, no zone, no trailing dot; an address in the form that inet_ntop gives it.
 std::string normal_host(std::string host) {
-  std::transform(host.begin(), host.end(), host.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   if (host.size() > 2 && host.front() == '[' && host.back() == ']')
     host = host.substr(1, host.size() - 2);
   if (!host.empty() && host.back() == '.')
@@ -98,7 +103,9 @@ expected<allowed_host> parse_entry(const std::string& entry) {
   allowed_host out;
   auto host = entry;
   const auto wrong = [&entry] {
-    return fail(error_code::invalid_argument, "`allow_hosts` has \"" + entry + "\", which is no host; write example.com, *.example.com, example.com:8443 or 127.0.0.1:8080");
+    return fail(error_code::invalid_argument,
+                "`allow_hosts` has \"" + entry
+                    + "\", which is no host; write example.com, *.example.com, example.com:8443 or 127.0.0.1:8080");
   };
   const auto bracket = host.rfind(']'), colon = host.rfind(':');
   const bool bare_v6 = bracket == std::string::npos && colon != host.find(':');

@@ -62,7 +62,11 @@ public:
     workers_.submit([shared = shared_, id, token, call = std::move(call), done = std::move(done)] {
       auto outcome = token->should_end() ? tool_outcome{} : shared->function(call.arguments, *token);
       if (token->should_end() && !token->cancelled())
-        outcome = {tool_status::timed_out, {}, "tool \"" + shared->tool + "\" took longer than its timeout of " + std::to_string(call.timeout.count()) + " ms", 0, false};
+        outcome = {tool_status::timed_out,
+                   {},
+                   "tool \"" + shared->tool + "\" took longer than its timeout of " + std::to_string(call.timeout.count()) + " ms",
+                   0,
+                   false};
       {
         const std::lock_guard lock(shared->mutex);
         shared->running.erase(id);
@@ -98,7 +102,9 @@ private:
 
 call_token::call_token(std::chrono::milliseconds timeout) : deadline_(monotonic_now() + timeout) {}
 
-bool call_token::should_end() const { return cancelled() || monotonic_now() >= deadline_; }
+bool call_token::should_end() const {
+  return cancelled() || monotonic_now() >= deadline_;
+}
 
 std::unique_ptr<runner> answering_runner(std::function<tool_outcome(const json&)> function) {
   return std::make_unique<immediate_runner>(std::move(function));

@@ -7,15 +7,17 @@ namespace troupe::tools {
 namespace {
 
 tool_declaration declare() {
-  return {"calculator",
-          "The value of an arithmetic expression: + - * / % ^ ( ), decimals, pi, e, sqrt cbrt abs round floor ceil trunc exp ln log log2 log10 "
-          "sin cos tan asin acos atan (radians), min max pow mod. Numbers without thousands separators.",
-          {{"type", "object"},
-           {"required", {"expression"}},
-           {"properties", {{"expression", {{"type", "string"}, {"description", "for example (2.5 + 4) * 3^2"}, {"maxLength", expression_bytes_max}}}}},
-           {"additionalProperties", false}},
-          effect::none,
-          risk::low};
+  return {
+      "calculator",
+      "The value of an arithmetic expression: + - * / % ^ ( ), decimals, pi, e, sqrt cbrt abs round floor ceil trunc exp ln log log2 log10 "
+      "sin cos tan asin acos atan (radians), min max pow mod. Numbers without thousands separators.",
+      {{"type", "object"},
+       {"required", {"expression"}},
+       {"properties",
+        {{"expression", {{"type", "string"}, {"description", "for example (2.5 + 4) * 3^2"}, {"maxLength", expression_bytes_max}}}}},
+       {"additionalProperties", false}},
+      effect::none,
+      risk::low};
 }
 
 expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment&) {

@@ -7,8 +7,11 @@ namespace troupe::tools {
 namespace {
 
 tool_declaration declare() {
-  return {"clock", "The current date and time in UTC, as ISO 8601.",
-          {{"type", "object"}, {"properties", json::object()}, {"additionalProperties", false}}, effect::none, risk::low};
+  return {"clock",
+          "The current date and time in UTC, as ISO 8601.",
+          {{"type", "object"}, {"properties", json::object()}, {"additionalProperties", false}},
+          effect::none,
+          risk::low};
 }
 
 expected<std::unique_ptr<runner>> make(const tool_spec&, environment&) {

@@ -60,7 +60,8 @@ tool_outcome outcome_of(const tool_spec& spec, llm::http_result result, std::chr
   const auto name = "tool \"" + spec.name + "\": ";
   switch (result.error) {
   case http_error::none:
-  case http_error::too_large: break;
+  case http_error::too_large:
+    break;
   case http_error::timed_out:
     out.status = tool_status::timed_out;
     out.error = name + "no whole answer within its timeout of " + std::to_string(timeout.count()) + " ms";
@@ -92,7 +93,8 @@ tool_outcome outcome_of(const tool_spec& spec, llm::http_result result, std::chr
 class fetch_runner : public runner {
 public:
   fetch_runner(const tool_spec& spec, llm::http_client& http, std::vector<allowed_host> allowed)
-      : spec_(std::make_shared<const tool_spec>(spec)), http_(http), allowed_(std::make_shared<const std::vector<allowed_host>>(std::move(allowed))) {}
+      : spec_(std::make_shared<const tool_spec>(spec)), http_(http),
+        allowed_(std::make_shared<const std::vector<allowed_host>>(std::move(allowed))) {}
 
   running_id start(invocation call, on_outcome done) override {
     const auto url = text_argument(call.arguments, "url");

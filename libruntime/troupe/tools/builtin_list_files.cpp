@@ -18,8 +18,8 @@ namespace troupe::tools {
 
 namespace {
 
-constexpr std::size_t entries_max = 1'000;       // shown
-constexpr std::size_t visited_max = 100'000;     // looked at
+constexpr std::size_t entries_max = 1'000;   // shown
+constexpr std::size_t visited_max = 100'000; // looked at
 constexpr std::size_t depth_max = 32;
 
 tool_declaration declare() {

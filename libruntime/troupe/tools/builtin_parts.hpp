@@ -41,8 +41,8 @@ using builtin_function = std::function<tool_outcome(const json& arguments, const
 /// Answers within `start`: for what takes microseconds.
 std::unique_ptr<runner> answering_runner(std::function<tool_outcome(const json& arguments)> function);
 
-/// Runs on the worker pool; a call that was cancelled or whose time is up is answered so, whatever the function returns. What was cancelled while it
-/// waited in line does not run.
+/// Runs on the worker pool; a call that was cancelled or whose time is up is answered so, whatever the function returns. What was cancelled
+/// while it waited in line does not run.
 std::unique_ptr<runner> worker_runner(worker_pool& workers, std::string tool, builtin_function function);
 
 /// A failed outcome: "tool "read_file": …".

@@ -32,8 +32,8 @@ tool_declaration declare() {
 struct excerpt {
   std::string text;
   std::int64_t first_line = 1;
-  std::int64_t lines = 0;       ///< line ends in `text`
-  bool more = false;            ///< the file goes on, and the caller did not ask to stop here
+  std::int64_t lines = 0; ///< line ends in `text`
+  bool more = false;      ///< the file goes on, and the caller did not ask to stop here
 };
 
 /// Reads lines [offset, offset + limit) of `fd`. Memory is bounded by the text's limit, whatever the file's size.
@@ -87,7 +87,8 @@ tool_outcome read_file(const tool_spec& spec, const std::vector<std::string>& hi
   if (!read_lines(fd->get(), integer_argument(arguments, "offset", 1), integer_argument(arguments, "limit", INT64_MAX), token, found))
     return builtin_failure(spec.name, "\"" + *path + "\" cannot be read: " + std::strerror(errno));
   if (found.text.find('\0') != std::string::npos)
-    return builtin_failure(spec.name, "\"" + *path + "\" is binary (" + std::to_string(info.st_size) + " bytes), and read_file reads text only");
+    return builtin_failure(spec.name,
+                           "\"" + *path + "\" is binary (" + std::to_string(info.st_size) + " bytes), and read_file reads text only");
   tool_outcome out;
   out.truncated = found.more;
   if (found.more) {

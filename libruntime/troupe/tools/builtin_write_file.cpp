@@ -21,7 +21,8 @@ tool_declaration declare() {
           {{"type", "object"},
            {"required", {"path", "content"}},
            {"properties",
-            {{"path", {{"type", "string"}, {"minLength", 1}, {"description", "relative to the tool's folder"}}}, {"content", {{"type", "string"}}}}},
+            {{"path", {{"type", "string"}, {"minLength", 1}, {"description", "relative to the tool's folder"}}},
+             {"content", {{"type", "string"}}}}},
            {"additionalProperties", false}},
           effect::idempotent, // the same content once more changes nothing more
           risk::low};
@@ -61,8 +62,8 @@ bool replace(int folder, const std::string& name, std::string_view content, mode
 tool_outcome write_file(const tool_spec& spec, const std::vector<std::string>& hidden, const json& arguments) {
   const auto content = text_argument(arguments, "content");
   if (content.size() > builtin_text_bytes_max)
-    return builtin_failure(spec.name, "the content has " + std::to_string(content.size()) + " bytes, and at most " + std::to_string(builtin_text_bytes_max)
-                                        + " can be written at once");
+    return builtin_failure(spec.name, "the content has " + std::to_string(content.size()) + " bytes, and at most "
+                                          + std::to_string(builtin_text_bytes_max) + " can be written at once");
   const auto given = text_argument(arguments, "path");
   const auto path = relative_path(spec.root, given);
   if (!path)
@@ -83,7 +84,8 @@ tool_outcome write_file(const tool_spec& spec, const std::vector<std::string>& h
   mode_t mode = 0;
   if (::fstatat(parent->get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0) {
     if (!S_ISREG(there.st_mode))
-      return builtin_failure(spec.name, "\"" + *path + "\" is " + (S_ISDIR(there.st_mode) ? "a folder" : "no regular file") + ", and is left as it is");
+      return builtin_failure(spec.name, "\"" + *path + "\" is " + (S_ISDIR(there.st_mode) ? "a folder" : "no regular file")
+                                            + ", and is left as it is");
     mode = there.st_mode & 0777;
   }
   if (!replace(parent->get(), name, content, mode))

@@ -33,15 +33,15 @@ struct named_function {
 };
 
 const named_function functions[] = {
-  {"sqrt", [](long double x) { return std::sqrt(x); }},   {"cbrt", [](long double x) { return std::cbrt(x); }},
-  {"abs", [](long double x) { return std::fabs(x); }},    {"floor", [](long double x) { return std::floor(x); }},
-  {"ceil", [](long double x) { return std::ceil(x); }},   {"round", [](long double x) { return std::round(x); }},
-  {"trunc", [](long double x) { return std::trunc(x); }}, {"exp", [](long double x) { return std::exp(x); }},
-  {"ln", [](long double x) { return std::log(x); }},      {"log", [](long double x) { return std::log10(x); }},
-  {"log10", [](long double x) { return std::log10(x); }}, {"log2", [](long double x) { return std::log2(x); }},
-  {"sin", [](long double x) { return std::sin(x); }},     {"cos", [](long double x) { return std::cos(x); }},
-  {"tan", [](long double x) { return std::tan(x); }},     {"asin", [](long double x) { return std::asin(x); }},
-  {"acos", [](long double x) { return std::acos(x); }},   {"atan", [](long double x) { return std::atan(x); }},
+    {"sqrt", [](long double x) { return std::sqrt(x); }},   {"cbrt", [](long double x) { return std::cbrt(x); }},
+    {"abs", [](long double x) { return std::fabs(x); }},    {"floor", [](long double x) { return std::floor(x); }},
+    {"ceil", [](long double x) { return std::ceil(x); }},   {"round", [](long double x) { return std::round(x); }},
+    {"trunc", [](long double x) { return std::trunc(x); }}, {"exp", [](long double x) { return std::exp(x); }},
+    {"ln", [](long double x) { return std::log(x); }},      {"log", [](long double x) { return std::log10(x); }},
+    {"log10", [](long double x) { return std::log10(x); }}, {"log2", [](long double x) { return std::log2(x); }},
+    {"sin", [](long double x) { return std::sin(x); }},     {"cos", [](long double x) { return std::cos(x); }},
+    {"tan", [](long double x) { return std::tan(x); }},     {"asin", [](long double x) { return std::asin(x); }},
+    {"acos", [](long double x) { return std::acos(x); }},   {"atan", [](long double x) { return std::atan(x); }},
 };
 
 std::vector<std::string> known_names() {
@@ -68,7 +68,8 @@ public:
   expected<number> read() {
     auto value = sum();
     if (!problem_ && at_ < text_.size())
-      complain(text_[at_] == ',' ? "a comma does not belong here; write numbers without thousands separators" : "expected an operator or the end, found " + found());
+      complain(text_[at_] == ',' ? "a comma does not belong here; write numbers without thousands separators"
+                                 : "expected an operator or the end, found " + found());
     if (problem_)
       return fail(error_code::invalid_argument, *problem_);
     return value;
@@ -118,10 +119,12 @@ private:
       std::int64_t exact = 0;
       if (accept("+")) {
         const auto right = product();
-        left = left.whole && right.whole && !__builtin_add_overflow(left.integer, right.integer, &exact) ? number::of(exact) : add(left.real, right.real);
+        left = left.whole && right.whole && !__builtin_add_overflow(left.integer, right.integer, &exact) ? number::of(exact)
+                                                                                                         : add(left.real, right.real);
       } else if (accept("-")) {
         const auto right = product();
-        left = left.whole && right.whole && !__builtin_sub_overflow(left.integer, right.integer, &exact) ? number::of(exact) : add(left.real, -right.real);
+        left = left.whole && right.whole && !__builtin_sub_overflow(left.integer, right.integer, &exact) ? number::of(exact)
+                                                                                                         : add(left.real, -right.real);
       } else {
         break;
       }
@@ -320,7 +323,8 @@ std::string show(const number& value) {
 
 expected<std::string> calculate(std::string_view expression) {
   if (expression.size() > expression_bytes_max)
-    return fail(error_code::invalid_argument, "the expression has more than " + std::to_string(expression_bytes_max) + " characters; calculate it in parts");
+    return fail(error_code::invalid_argument,
+                "the expression has more than " + std::to_string(expression_bytes_max) + " characters; calculate it in parts");
   auto value = reader(expression).read();
   if (!value)
     return tl::unexpected(value.error());

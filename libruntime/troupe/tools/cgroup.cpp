@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <mutex>

@@ -23,13 +23,19 @@ tl::unexpected<error> refuse(error_code code, const std::string& path, const std
 
 tl::unexpected<error> because_of(int number, const std::string& path) {
   switch (number) {
-  case ENOENT: return refuse(error_code::not_found, path, "does not exist");
-  case EXDEV: return refuse(error_code::permission_denied, path, "leads out of the tool's folder");
-  case ELOOP: return refuse(error_code::permission_denied, path, "goes through a symbolic link that may not be followed");
-  case ENOTDIR: return refuse(error_code::invalid_argument, path, "takes a file for a folder");
+  case ENOENT:
+    return refuse(error_code::not_found, path, "does not exist");
+  case EXDEV:
+    return refuse(error_code::permission_denied, path, "leads out of the tool's folder");
+  case ELOOP:
+    return refuse(error_code::permission_denied, path, "goes through a symbolic link that may not be followed");
+  case ENOTDIR:
+    return refuse(error_code::invalid_argument, path, "takes a file for a folder");
   case EACCES:
-  case EPERM: return refuse(error_code::permission_denied, path, "is not accessible to this program");
-  default: return refuse(error_code::unavailable, path, std::string("cannot be opened: ") + std::strerror(number));
+  case EPERM:
+    return refuse(error_code::permission_denied, path, "is not accessible to this program");
+  default:
+    return refuse(error_code::unavailable, path, std::string("cannot be opened: ") + std::strerror(number));
   }
 }
 

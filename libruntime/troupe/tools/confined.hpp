@@ -1,6 +1,6 @@
 #pragma once
-// Files below one folder, and nothing else: `..`, absolute paths, symbolic links that lead out and races cannot leave it, because the kernel resolves
-// each path beneath the folder's descriptor (openat2, RESOLVE_BENEATH). Where the kernel has no openat2, each component is
+// Files below one folder, and nothing else: `..`, absolute paths, symbolic links that lead out and races cannot leave it, because the
+// kernel resolves each path beneath the folder's descriptor (openat2, RESOLVE_BENEATH). Where the kernel has no openat2, each component is
 // opened without following links. Special files are never opened for reading, so that nothing blocks.
 
 #include <string>
@@ -25,7 +25,8 @@ public:
 
   const std::string& root() const { return root_; }
 
-  /// Opens what is there, for reading. Regular files only; `info` is filled in. Errors are words for the model, with the path as it wrote it.
+  /// Opens what is there, for reading. Regular files only; `info` is filled in. Errors are words for the model, with the path as it wrote
+  /// it.
   expected<unique_fd> open_file(const std::string& relative, struct stat& info) const;
 
   /// Opens a folder, for reading its entries and for `openat`.
@@ -43,7 +44,7 @@ private:
 
   std::string root_;
   unique_fd fd_;
-  std::vector<std::string> hidden_;           ///< resolved
+  std::vector<std::string> hidden_;                   ///< resolved
   std::vector<std::pair<dev_t, ino_t>> hidden_files_; ///< of those that are there: a hard link is the same file
 };
 

@@ -66,7 +66,9 @@ bool in_set(const element& e, char c) {
   return found != e.negated;
 }
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
 
 } // namespace
 
@@ -90,15 +92,22 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
         continue;
       const auto& e = elements[i];
       switch (e.what) {
-      case kind::character: next[i + 1] = static_cast<char>(next[i + 1] | (e.character == c)); break;
-      case kind::star: next[i] = static_cast<char>(next[i] | (c != '/')); break;
+      case kind::character:
+        next[i + 1] = static_cast<char>(next[i + 1] | (e.character == c));
+        break;
+      case kind::star:
+        next[i] = static_cast<char>(next[i] | (c != '/'));
+        break;
       case kind::folders:
-      case kind::deep_star: next[i] = 1; break;
+      case kind::deep_star:
+        next[i] = 1;
+        break;
       case kind::any:
       case kind::set:
         if (c != '/' && (e.what == kind::any || in_set(e, c))) {
           // Stay here until the character's last byte.
-          const bool goes_on = at + 1 < text.size() && is_continuation(text[at + 1]) && (is_continuation(c) || (static_cast<unsigned char>(c) & 0xC0) == 0xC0);
+          const bool goes_on = at + 1 < text.size() && is_continuation(text[at + 1])
+                               && (is_continuation(c) || (static_cast<unsigned char>(c) & 0xC0) == 0xC0);
           next[goes_on ? i : i + 1] = 1;
         }
         break;

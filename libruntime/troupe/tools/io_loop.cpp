@@ -44,9 +44,13 @@ io_loop::~io_loop() {
   impl_->thread.join();
 }
 
-boost::asio::io_context& io_loop::context() { return impl_->context; }
+boost::asio::io_context& io_loop::context() {
+  return impl_->context;
+}
 
-void io_loop::post(std::function<void()> job) { boost::asio::post(impl_->context, std::move(job)); }
+void io_loop::post(std::function<void()> job) {
+  boost::asio::post(impl_->context, std::move(job));
+}
 
 std::uint64_t io_loop::enter(std::function<void()> end_now) {
   if (impl_->ending)
@@ -56,6 +60,8 @@ std::uint64_t io_loop::enter(std::function<void()> end_now) {
   return entry;
 }
 
-void io_loop::leave(std::uint64_t entry) { impl_->entries.erase(entry); }
+void io_loop::leave(std::uint64_t entry) {
+  impl_->entries.erase(entry);
+}
 
 } // namespace troupe::tools

@@ -21,7 +21,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr const char* search_path = "/usr/local/bin:/usr/bin:/bin";
-constexpr std::size_t argument_bytes_limit = 131'071;           // MAX_ARG_STRLEN of the kernel, less its NUL
+constexpr std::size_t argument_bytes_limit = 131'071;               // MAX_ARG_STRLEN of the kernel, less its NUL
 constexpr std::size_t arguments_bytes_limit = std::size_t{1} << 20; // well below ARG_MAX
 constexpr std::int64_t scratch_bytes_max = 256LL << 20;
 
@@ -54,7 +54,6 @@ std::string signal_name(int number) {
   const char* name = ::sigabbrev_np(number);
   return name ? std::string("SIG") + name : "a signal without a name";
 }
-
 
 /// What all calls of one tool share. The runner may die before its calls have ended: they hold this.
 struct process_tool {
@@ -91,8 +90,8 @@ expected<std::vector<std::string>> render_command(const std::vector<text_templat
       return fail(error_code::invalid_argument, which + " has a NUL character, which no program can be given; leave it out");
     total += argument->size();
     if (argument->size() > argument_bytes_limit || total > arguments_bytes_limit)
-      return fail(error_code::invalid_argument, which + " is too long: one may have " + std::to_string(argument_bytes_limit) + " bytes, all of them "
-                                                  + std::to_string(arguments_bytes_limit) + "; send less");
+      return fail(error_code::invalid_argument, which + " is too long: one may have " + std::to_string(argument_bytes_limit)
+                                                    + " bytes, all of them " + std::to_string(arguments_bytes_limit) + "; send less");
     out.push_back(std::move(*argument));
   }
   return out;
@@ -109,8 +108,8 @@ expected<process_job> process_tool::render(const invocation& call) const {
   plan.program = find_program(arguments->front(), folder);
   if (plan.program.empty())
     return fail(error_code::not_found, "there is no program \"" + arguments->front() + "\" in "
-                                         + (arguments->front().find('/') == std::string::npos ? search_path : "\"" + folder + "\"")
-                                         + "; install it or correct `command`");
+                                           + (arguments->front().find('/') == std::string::npos ? search_path : "\"" + folder + "\"")
+                                           + "; install it or correct `command`");
   plan.arguments = std::move(*arguments);
   plan.folder = folder;
   plan.environment = variables;
@@ -133,8 +132,9 @@ expected<process_job> process_tool::render(const invocation& call) const {
 /// Puts bubblewrap in front.
 expected<void> process_tool::wrap(launch& plan) const {
   if (bwrap.empty() || !is_program(bwrap))
-    return fail(error_code::unavailable, "bubblewrap (the program \"bwrap\") is not installed, and without it there is no sandbox; install the package "
-                                         "bubblewrap, or set `sandbox: off` for this tool where what it runs is trusted");
+    return fail(error_code::unavailable,
+                "bubblewrap (the program \"bwrap\") is not installed, and without it there is no sandbox; install the package "
+                "bubblewrap, or set `sandbox: off` for this tool where what it runs is trusted");
   const auto scratch = std::clamp<std::int64_t>(spec.limits.memory_bytes, 1 << 20, scratch_bytes_max);
   auto arguments = sandbox_arguments({bwrap, folder, spec.sandbox, hidden, scratch});
   if (!arguments)

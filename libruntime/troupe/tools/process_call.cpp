@@ -49,7 +49,9 @@ std::optional<pipe_ends> make_pipe() {
   return pipe_ends{unique_fd(ends[0]), unique_fd(ends[1])};
 }
 
-unique_fd open_pidfd(pid_t pid) { return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+unique_fd open_pidfd(pid_t pid) {
+  return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
 
 pid_t parent_of(pid_t pid) {
   char path[32], text[512];
@@ -66,9 +68,15 @@ pid_t parent_of(pid_t pid) {
   return parent;
 }
 
-void adopt(stream& into, unique_fd& fd) {
-  into.assign(fd.release());
-  into.native_non_blocking(true);
+/// False where the kernel watches no more descriptors; the stream is closed then.
+bool adopt(stream& into, unique_fd& fd) {
+  error_code failed;
+  into.assign(fd.get(), failed);
+  if (failed)
+    return false;
+  fd.release();
+  into.native_non_blocking(true, failed);
+  return !failed;
 }
 
 } // namespace
@@ -87,8 +95,8 @@ struct process_call::impl {
   std::uint64_t entry = 0;
   std::shared_ptr<process_call> self; // while it runs: the handlers need not hold one each
 
-  pid_t leader_pid = -1; // bubblewrap, or the reaper: our child
-  pid_t root_pid = -1;   // whose descendants are the tool: the init of the PID namespace, or the reaper
+  pid_t leader_pid = -1;  // bubblewrap, or the reaper: our child
+  pid_t root_pid = -1;    // whose descendants are the tool: the init of the PID namespace, or the reaper
   pid_t program_pid = -1; // below the reaper: leads the program's process group
   std::unique_ptr<cgroup> group;
   unique_fd lifeline; // of the reaper
@@ -100,11 +108,11 @@ struct process_call::impl {
   std::string status_text;
 
   process_ending ending;
-  std::optional<how> stopping;   // why we end it
-  bool kill_when_known = false;  // SIGKILL is due, but the init's pid is not known yet
+  std::optional<how> stopping;  // why we end it
+  bool kill_when_known = false; // SIGKILL is due, but the init's pid is not known yet
   bool program_ended = false;
   bool leader_ended = false;
-  bool leader_held = false;      // bubblewrap is stopped: it would go with its program, and take all others with it
+  bool leader_held = false; // bubblewrap is stopped: it would go with its program, and take all others with it
   bool init_ended = false;
   int leader_status = 0;
   bool finished = false;
@@ -141,14 +149,15 @@ void process_call::impl::refuse(std::string problem) {
 void process_call::impl::begin() {
   entry = loop.enter([this] { stop(how::cancelled, false); });
   if (entry == 0) {
-    ending.why = how::cancelled;
+    stopping = how::cancelled;
     finish();
     return;
   }
   if (!launch_it())
     return;
   auto pidfd = open_pidfd(leader_pid);
-  if (!pidfd) { // no descriptor is left: what was just started must not run unwatched
+  if (!pidfd || !adopt(leader, pidfd) || !out.is_open() || !err.is_open() || !status.is_open() || (!job.input.empty() && !in.is_open())) {
+    // No descriptor is left, or the kernel watches no more of them: what was just started must not run unwatched.
     const auto why = std::string(std::strerror(errno));
     if (job.sandboxed)
       ::kill(leader_pid, SIGKILL);
@@ -157,14 +166,13 @@ void process_call::impl::begin() {
     refuse("it cannot be watched: " + why);
     return;
   }
-  adopt(leader, pidfd);
   await_leader();
   read_status();
   read_output(out, ending.output);
   read_output(err, ending.errors);
   if (!job.input.empty())
     write_input();
-  deadline.expires_after(job.timeout);
+  deadline.expires_after(std::min(job.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)))); // later would overflow
   deadline.async_wait([this, keep = self](error_code failed) {
     if (!failed)
       stop(how::timed_out, true);
@@ -327,7 +335,10 @@ void process_call::impl::sandbox_is_up(pid_t init_pid) {
   if (!pidfd || parent_of(init_pid) != leader_pid)
     return; // it ended already, and the pid may be anybody's
   root_pid = init_pid;
-  adopt(init, pidfd);
+  if (!adopt(init, pidfd)) {
+    ::kill(leader_pid, SIGKILL); // the init goes with it, still at the gate
+    return;
+  }
   await_init();
   if (kill_when_known) {
     kill_all();
@@ -337,7 +348,8 @@ void process_call::impl::sandbox_is_up(pid_t init_pid) {
     // Counted in the sandbox's own user namespace, which plain users always get: the init is one of them. Root is not bound by it.
     const auto tasks = static_cast<rlim_t>(job.limits.processes + 1);
     const rlimit wanted{tasks, tasks};
-    const bool bound = job.counting == process_counting::automatic && ::geteuid() != 0 && ::prlimit(init_pid, RLIMIT_NPROC, &wanted, nullptr) == 0;
+    const bool bound =
+        job.counting == process_counting::automatic && ::geteuid() != 0 && ::prlimit(init_pid, RLIMIT_NPROC, &wanted, nullptr) == 0;
     if (!bound)
       count_processes();
   }
@@ -375,8 +387,9 @@ void process_call::impl::stop(how why, bool gently) {
 void process_call::impl::terminate() {
   std::size_t told = 0;
   if (lifeline) {
+    ::kill(leader_pid, SIGCONT); // the tool may have stopped its reaper
     told = ::write(lifeline.get(), "T", 1) == 1 ? 1 : 0;
-  } else if (root_pid > 0 && !leader_ended) {
+  } else if (root_pid > 0 && !leader_ended && !init_ended) {
     leader_held = ::kill(leader_pid, SIGSTOP) == 0;
     told = signal_descendants(root_pid, SIGTERM);
   }
@@ -396,6 +409,10 @@ void process_call::impl::kill_all() {
     return;
   if (!job.sandboxed) {
     lifeline.reset();
+    if (!leader_ended) { // the tool may have stopped its reaper
+      signal_descendants(leader_pid, SIGKILL);
+      ::kill(leader_pid, SIGCONT);
+    }
   } else if (init.is_open()) {
     ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0); // the whole PID namespace goes with its init
   } else {
@@ -511,7 +528,11 @@ std::shared_ptr<process_call> process_call::start(io_loop& loop, process_job job
   return call;
 }
 
-void process_call::cancel() { impl_->stop(how::cancelled, true); }
-void process_call::kill_now() { impl_->stop(how::cancelled, false); }
+void process_call::cancel() {
+  impl_->stop(how::cancelled, true);
+}
+void process_call::kill_now() {
+  impl_->stop(how::cancelled, false);
+}
 
 } // namespace troupe::tools

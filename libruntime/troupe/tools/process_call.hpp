@@ -18,9 +18,9 @@ class io_loop;
 
 /// What is to run, with every template rendered.
 struct process_job {
-  launch plan;               ///< without descriptors and control group: the call sets those
-  bool sandboxed = true;     ///< the plan starts bubblewrap (sandbox.hpp); else a reaper starts the program
-  std::string input;         ///< standard input; empty: /dev/null
+  launch plan;           ///< without descriptors and control group: the call sets those
+  bool sandboxed = true; ///< the plan starts bubblewrap (sandbox.hpp); else a reaper starts the program
+  std::string input;     ///< standard input; empty: /dev/null
   tool_limits limits;
   std::chrono::milliseconds timeout{30'000};
   std::chrono::milliseconds grace{2'000};
@@ -33,8 +33,8 @@ struct process_ending {
     not_started, ///< `problem` says why; nothing ran
     timed_out,
     cancelled,
-    too_many,    ///< killed for having more than `limits.processes`
-    lost,        ///< ended without saying how: `problem`
+    too_many, ///< killed for having more than `limits.processes`
+    lost,     ///< ended without saying how: `problem`
   };
   how why = how::exited;
   int status = 0;

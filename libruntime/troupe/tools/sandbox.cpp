@@ -57,8 +57,8 @@ void add_system_folder(argument_list& out, const std::string& path) {
 void add_system(argument_list& out, bool network) {
   for (const char* folder : {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"})
     add_system_folder(out, folder);
-  for (const char* file : {"/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
-                           "/etc/ssl/openssl.cnf"})
+  for (const char* file :
+       {"/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/ssl/openssl.cnf"})
     out.add("--ro-bind-try", file, file);
   out.add("--ro-bind-data", std::to_string(sandbox_passwd_fd), "/etc/passwd");
   if (network)
@@ -74,7 +74,8 @@ struct binding {
 };
 
 tl::unexpected<error> missing(const char* key, const std::string& path) {
-  return fail(error_code::not_found, std::string("the sandbox's ") + key + " names \"" + path + "\", which does not exist; create it or take it out");
+  return fail(error_code::not_found,
+              std::string("the sandbox's ") + key + " names \"" + path + "\", which does not exist; create it or take it out");
 }
 
 /// Folder first, so that what is listed explicitly decides over it.
@@ -150,7 +151,8 @@ expected<std::vector<std::string>> sandbox_arguments(const sandbox_plan& plan) {
   for (const auto& each : *bindings) {
     // In front of /proc, /dev and /tmp a whole-system view would be shadowed by its own parts; and it is never what was meant.
     if (each.target == "/" || each.source == "/")
-      return fail(error_code::invalid_argument, "the sandbox would show the whole file system (\"/\"); name the folders that the tool needs");
+      return fail(error_code::invalid_argument,
+                  "the sandbox would show the whole file system (\"/\"); name the folders that the tool needs");
     out.add(each.writable ? "--bind" : "--ro-bind", each.source, each.target);
   }
   // The system's own folders may hold the journal too (a configuration below /usr/local).
@@ -161,7 +163,8 @@ expected<std::vector<std::string>> sandbox_arguments(const sandbox_plan& plan) {
   for (const auto& path : outermost(plan.hidden))
     if (auto hidden = hide(out, path, visible); !hidden)
       return tl::unexpected(hidden.error());
-  out.add("--chdir", plan.folder, "--json-status-fd", std::to_string(sandbox_status_fd), "--block-fd", std::to_string(sandbox_gate_fd), "--");
+  out.add("--chdir", plan.folder, "--json-status-fd", std::to_string(sandbox_status_fd), "--block-fd", std::to_string(sandbox_gate_fd),
+          "--");
   return out.take();
 }
 

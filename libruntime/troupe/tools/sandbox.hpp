@@ -16,8 +16,8 @@ constexpr int sandbox_gate_fd = 4;   ///< it waits there before it starts the pr
 constexpr int sandbox_passwd_fd = 5; ///< /etc/passwd as the program sees it
 
 struct sandbox_plan {
-  std::string bwrap;               ///< absolute path
-  std::string folder;              ///< absolute: read-only unless below something of `access.write`
+  std::string bwrap;  ///< absolute path
+  std::string folder; ///< absolute: read-only unless below something of `access.write`
   sandbox_spec access;
   std::vector<std::string> hidden; ///< absolute: nothing is there for the program, under whatever name it would reach it
   std::int64_t scratch_bytes = 0;  ///< size of /tmp and /dev/shm, which is memory

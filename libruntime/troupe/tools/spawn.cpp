@@ -213,14 +213,21 @@ void report_to(int fd, const reaper_report& report) {
 std::string describe(const launch_failure& failure) {
   const auto why = std::string(": ") + std::strerror(failure.number);
   switch (failure.at) {
-  case launch_failure::step::none: return "it runs";
-  case launch_failure::step::fork: return "the system starts no more processes" + why;
-  case launch_failure::step::descriptors: return "its pipes cannot be set up" + why;
-  case launch_failure::step::cgroup: return "its control group cannot be joined" + why;
-  case launch_failure::step::folder: return "its working folder cannot be entered" + why;
-  case launch_failure::step::limits: return "its limits cannot be set" + why;
+  case launch_failure::step::none:
+    return "it runs";
+  case launch_failure::step::fork:
+    return "the system starts no more processes" + why;
+  case launch_failure::step::descriptors:
+    return "its pipes cannot be set up" + why;
+  case launch_failure::step::cgroup:
+    return "its control group cannot be joined" + why;
+  case launch_failure::step::folder:
+    return "its working folder cannot be entered" + why;
+  case launch_failure::step::limits:
+    return "its limits cannot be set" + why;
   case launch_failure::step::exec:
-    return failure.number == ENOEXEC ? "it is neither a program for this machine nor a script with a #! line" : "it cannot be executed" + why;
+    return failure.number == ENOEXEC ? "it is neither a program for this machine nor a script with a #! line"
+                                     : "it cannot be executed" + why;
   }
   return "?";
 }

@@ -15,7 +15,8 @@ using make_function = expected<std::unique_ptr<runner>> (*)(const tool_spec& spe
 
 expected<std::unique_ptr<runner>> refuse_kind(const tool_spec& spec, environment&) {
   return fail(error_code::invalid_argument,
-              std::string("this build does not run tools of kind `") + name_of(spec.kind) + "` yet; take it out, or use a `process` tool in its place",
+              std::string("this build does not run tools of kind `") + name_of(spec.kind)
+                  + "` yet; take it out, or use a `process` tool in its place",
               "tool \"" + spec.name + "\"");
 }
 
@@ -26,10 +27,10 @@ struct kind_row {
 
 /// What makes the runners of each kind.
 constexpr kind_row kinds[] = {
-  {tool_kind::builtin, &make_builtin_runner},
-  {tool_kind::process, &make_process_runner},
-  {tool_kind::http, &refuse_kind},
-  {tool_kind::mcp, &refuse_kind},
+    {tool_kind::builtin, &make_builtin_runner},
+    {tool_kind::process, &make_process_runner},
+    {tool_kind::http, &refuse_kind},
+    {tool_kind::mcp, &refuse_kind},
 };
 
 const json any_object = {{"type", "object"}};
@@ -59,7 +60,8 @@ bool too_deep(std::string_view text) {
 std::string syntax_problem(std::string_view text, const json::exception& problem) {
   const auto* syntax = dynamic_cast<const json::parse_error*>(&problem);
   if (syntax && syntax->byte > text.size())
-    return "the JSON ends too early, after " + std::to_string(text.size()) + " bytes: it was cut off; send the whole call again, shorter if need be";
+    return "the JSON ends too early, after " + std::to_string(text.size())
+           + " bytes: it was cut off; send the whole call again, shorter if need be";
   std::string words = problem.what();
   if (const auto name_end = words.find("] "); name_end != std::string::npos)
     words.erase(0, name_end + 2); // the library's number for it
@@ -125,7 +127,8 @@ expected<prepared_tool> prepare(const tool_spec& spec, environment& shared) {
 
 expected<json> check_arguments(const schema::compiled_schema& arguments, std::string_view tool, std::string_view text) {
   if (text.size() > argument_bytes_max)
-    return wrong(tool, "the arguments have " + std::to_string(text.size()) + " bytes, and at most " + std::to_string(argument_bytes_max) + " are taken");
+    return wrong(tool, "the arguments have " + std::to_string(text.size()) + " bytes, and at most " + std::to_string(argument_bytes_max)
+                           + " are taken");
   if (!is_valid_utf8(text))
     return wrong(tool, "the arguments are not valid UTF-8");
   json value = json::object();
@@ -145,6 +148,8 @@ expected<json> check_arguments(const schema::compiled_schema& arguments, std::st
   return value;
 }
 
-expected<json> check_arguments(const prepared_tool& tool, std::string_view text) { return check_arguments(tool.arguments, tool.spec.name, text); }
+expected<json> check_arguments(const prepared_tool& tool, std::string_view text) {
+  return check_arguments(tool.arguments, tool.spec.name, text);
+}
 
 } // namespace troupe::tools

@@ -28,7 +28,8 @@ void await_file(const std::string& path) {
 
 TROUPE_TEST_WITH(tool_fixture, "an argument is exactly one element of argv, whatever it contains, and no shell reads it") {
   for (const bool sandbox : both) {
-    const auto spec = process_spec({"python3", "-c", "import sys, json; print(json.dumps(sys.argv[1:]))", "{{ a }}", "x{{ b }}y", "{{ gone }}", "{{ n }}"}, sandbox);
+    const auto spec = process_spec(
+        {"python3", "-c", "import sys, json; print(json.dumps(sys.argv[1:]))", "{{ a }}", "x{{ b }}y", "{{ gone }}", "{{ n }}"}, sandbox);
     const auto hostile = std::string("$(touch pwned) `id` ; rm -rf * | \"'\n\t\\ \xF0\x9F\x98\x80 --flag");
     const auto outcome = run(spec, {{"a", hostile}, {"b", "{{ a }}"}, {"n", {{"k", 1}}}});
     CHECK_EQ(outcome.error, "");
@@ -83,7 +84,8 @@ TROUPE_TEST_WITH(tool_fixture, "the environment is PATH, LANG, HOME, TMPDIR, the
       seen.push_back(outcome.output.substr(at, end - at));
     std::erase_if(seen, [](const std::string& each) { return each.rfind("PWD=", 0) == 0; }); // bubblewrap sets it
     std::sort(seen.begin(), seen.end());
-    CHECK_EQ(json(seen), json({"HOME=/tmp", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=/tmp", "TROUPE_IDEMPOTENCY_KEY=key-1", "TROUPE_TEST_SECRET=s3cret"}));
+    CHECK_EQ(json(seen), json({"HOME=/tmp", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=/tmp",
+                               "TROUPE_IDEMPOTENCY_KEY=key-1", "TROUPE_TEST_SECRET=s3cret"}));
   }
 }
 
@@ -101,7 +103,8 @@ TROUPE_TEST_WITH(tool_fixture, "a program inherits no descriptor, no blocked sig
     const auto outcome = run(python("import os, signal\n"
                                     "print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:-1])\n"
                                     "s = dict(l.split(':', 1) for l in open('/proc/self/status') if ':' in l)\n"
-                                    "print(int(s['SigBlk'], 16), os.getpgid(0) == os.getpid() or os.getpgid(0) == 0 or os.getsid(0))", sandbox));
+                                    "print(int(s['SigBlk'], 16), os.getpgid(0) == os.getpid() or os.getpgid(0) == 0 or os.getsid(0))",
+                                    sandbox));
     CHECK(outcome.output.rfind("[0, 1, 2]\n0 ", 0) == 0);
     CHECK_EQ(outcome.error, "");
   }
@@ -215,7 +218,8 @@ TROUPE_TEST_WITH(tool_fixture, "a program that floods for ever ends at its timeo
 
 TROUPE_TEST_WITH(tool_fixture, "output that is no UTF-8 is mended, and stays within its limit") {
   for (const bool sandbox : both) {
-    CHECK_EQ(run(shell("printf 'a\\377b\\303'", sandbox)).output, "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+    CHECK_EQ(run(shell("printf 'a\\377b\\303'", sandbox)).output, "a\xEF\xBF\xBD"
+                                                                  "b\xEF\xBF\xBD");
     auto spec = shell("head -c 100000 /dev/zero | tr '\\0' '\\377'", sandbox);
     spec.limits.output_bytes = 100'000;
     CHECK(run(spec).output.size() <= 100'000 + 100);
@@ -273,7 +277,8 @@ TROUPE_TEST_WITH(tool_fixture, "daemons in sessions of their own are killed with
   for (const bool sandbox : both) {
     for (const bool ends : both) {
       const auto mark = marker();
-      const auto outcome = run(process_spec({"python3", "-c", daemon + (ends ? "" : "time.sleep(1000)"), mark}, sandbox), {}, ends ? 30s : 300ms);
+      const auto outcome =
+          run(process_spec({"python3", "-c", daemon + (ends ? "" : "time.sleep(1000)"), mark}, sandbox), {}, ends ? 30s : 300ms);
       CHECK(outcome.status == (ends ? tool_status::ok : tool_status::timed_out));
       CHECK_EQ(processes_with(mark), 0u);
     }

@@ -81,7 +81,8 @@ TROUPE_TEST_WITH(tool_fixture, "memory beyond the limit is not given") {
 }
 
 TROUPE_TEST_WITH(tool_fixture, "the sandbox's /tmp is the call's own, and bounded, since it is memory") {
-  auto spec = shell("ls /tmp | wc -l; head -c 20000000 /dev/zero > /tmp/a && echo whole; ls -l /tmp/a > /tmp/b; head -c 20000000 /dev/zero > /dev/shm/a && echo whole");
+  auto spec = shell("ls /tmp | wc -l; head -c 20000000 /dev/zero > /tmp/a && echo whole; ls -l /tmp/a > /tmp/b; head -c 20000000 /dev/zero "
+                    "> /dev/shm/a && echo whole");
   spec.limits.memory_bytes = 16 << 20;
   folder.write("x", "");
   const auto outcome = run(spec);
@@ -137,7 +138,10 @@ TROUPE_TEST_WITH(tool_fixture, "the sandbox shows the configuration's folder rea
   folder.write("data.txt", "hello");
   temporary_folder other;
   other.write("secret", "s");
-  CHECK_EQ(run(shell("cat data.txt; echo > data.txt; echo > new; ls " + other.path + " /root /home /var /etc/shadow /sys /run; touch /usr/x; exit 0")).output, "hello");
+  CHECK_EQ(run(shell("cat data.txt; echo > data.txt; echo > new; ls " + other.path
+                     + " /root /home /var /etc/shadow /sys /run; touch /usr/x; exit 0"))
+               .output,
+           "hello");
   CHECK_EQ(folder.read("data.txt"), "hello");
   CHECK(!folder.has("new"));
 }
@@ -171,8 +175,10 @@ TROUPE_TEST_WITH(tool_fixture, "the journal is hidden, under every name that lea
   folder.write("flat.db", "JOURNAL");
   folder.write("flat.db-wal", "JOURNAL");
   fs::create_directory_symlink(folder.path, folder.path + "-link");
-  shared.hidden = {folder.path + "/.troupe", folder.path + "/flat.db", folder.path + "/flat.db-wal", folder.path + "/flat.db-shm", folder.path + "/.troupe/journal.db"};
-  auto spec = shell("cat .troupe/* flat.db flat.db-wal {{ link }}/.troupe/* {{ link }}/flat.db; echo gone > flat.db; rm -rf .troupe flat.db; mv .troupe t; find .troupe t -mindepth 1; exit 0");
+  shared.hidden = {folder.path + "/.troupe", folder.path + "/flat.db", folder.path + "/flat.db-wal", folder.path + "/flat.db-shm",
+                   folder.path + "/.troupe/journal.db"};
+  auto spec = shell("cat .troupe/* flat.db flat.db-wal {{ link }}/.troupe/* {{ link }}/flat.db; echo gone > flat.db; rm -rf .troupe "
+                    "flat.db; mv .troupe t; find .troupe t -mindepth 1; exit 0");
   spec.sandbox.read = {folder.path + "-link"};
   spec.sandbox.write = {folder.path};
   const auto outcome = run(spec, {{"link", folder.path + "-link"}});
@@ -194,11 +200,18 @@ TROUPE_TEST_WITH(tool_fixture, "a sandbox that would show the journal's inside o
 
 TROUPE_TEST_WITH(tool_fixture, "a sandboxed program has no capability and gains none") {
   const auto outcome = run(shell("grep -E 'Cap(Prm|Eff|Inh|Amb)|NoNewPrivs' /proc/self/status | tr -s '\\t ' ' '"));
-  CHECK_EQ(outcome.output, "CapInh: 0000000000000000\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\nCapAmb: 0000000000000000\nNoNewPrivs: 1\n");
+  CHECK_EQ(outcome.output,
+           "CapInh: 0000000000000000\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\nCapAmb: 0000000000000000\nNoNewPrivs: 1\n");
 }
 
 TROUPE_TEST_WITH(tool_fixture, "without a sandbox a tool that kills its reaper still is answered") {
   const auto outcome = run(shell("kill -9 $PPID; sleep 1000", false), {}, 20s);
   CHECK(outcome.status == tool_status::failed);
   CHECK(outcome.error.find("killed") != std::string::npos);
+}
+
+TROUPE_TEST_WITH(tool_fixture, "without a sandbox a tool that stops its reaper ends at its timeout all the same") {
+  const auto mark = "89" + std::to_string(::getpid());
+  CHECK(run(shell("kill -STOP $PPID; sleep " + mark, false), {}, 200ms).status == tool_status::timed_out);
+  CHECK_EQ(processes_with(mark), 0u);
 }
