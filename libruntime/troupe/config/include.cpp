@@ -121,10 +121,12 @@ private:
     merged_.files.push_back(path);
     auto document = read_text(*bytes, path, problems_, format_of(path));
     if (!document.value.is_object()) {
-      if (first)
+      if (first) {
         merged_.value = std::move(document.value);
-      else if (!document.value.is_null())
+        merged_.root = std::move(document.root);
+      } else if (!document.value.is_null()) {
         problems_.add({path, 1, 1, "", "an included file is a mapping of sections"});
+      }
       return;
     }
     set_file(document.root, number);

@@ -1,8 +1,9 @@
 #pragma once
 // What the checks find: a pointer and words. Places in files are added by whoever knows the files.
 
-#include <cstddef>
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
@@ -32,7 +33,9 @@ public:
   void warning(issue found) { keep(warnings_, std::move(found)); }
   /// From now on what has an error takes no further one.
   void schema_done() { schema_done_ = true; }
-  bool full() const { return errors_.size() > problem_list::most; }
+  bool has_error_below(std::string_view pointer) const {
+    return std::any_of(errors_.begin(), errors_.end(), [&](const issue& each) { return each.pointer.compare(0, pointer.size(), pointer) == 0; });
+  }
 
   const std::vector<issue>& errors() const { return errors_; }
   const std::vector<issue>& warnings() const { return warnings_; }

@@ -107,6 +107,8 @@ void resolver::doors() {
   };
   const auto node = root_["node"];
   node["name"].read(out_.node.name);
+  if (out_.node.name.size() > 64 || out_.node.name.find_first_of(" /:\t\r\n\"'") != std::string::npos)
+    node["name"].wrong(node["name"].shown() + " is no name; names are of letters, digits, _ - and ., at most 64");
   listens(node["listen"], out_.node.listen);
   node["join"].read(out_.node.join);
   node["join"].each_element([&](std::size_t, const view& each) {

@@ -21,7 +21,7 @@ void read_price(const view& from, token_price& into) {
   const auto per_mtok = [](const view& part, std::int64_t fallback) {
     usd amount{fallback};
     part.read(amount);
-    if (amount.micro > 1'000'000LL * 1'000'000)
+    if (part.present() && amount.micro > 1'000'000LL * 1'000'000)
       part.wrong("more than a million dollars for a million tokens");
     return amount.micro;
   };

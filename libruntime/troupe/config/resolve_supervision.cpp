@@ -24,9 +24,10 @@ void read_shutdown(const view& from, shutdown_spec& into) {
 
 void resolver::supervision() {
   const auto from = root_["supervision"];
-  tree_given_ = from.present();
-  if (tree_given_) {
+  if (from.present()) {
     supervisor(from, out_.supervision);
+    // In a tree with mistakes an agent may only seem to be missing.
+    tree_is_good_ = !in_.issues.has_error_below("/supervision");
     return;
   }
   for (const auto& [name, agent] : out_.agents) {

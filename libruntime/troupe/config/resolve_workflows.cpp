@@ -57,11 +57,11 @@ void resolver::workflow(const view& from, workflow_spec& into) {
     }
     scope.in_for_each = !spec.for_each.empty();
     task_templates(at, spec, scope);
-    spec.needs.erase(std::remove_if(spec.needs.begin(), spec.needs.end(),
-                                    [&, kept = std::set<std::string>()](const std::string& each) mutable {
-                                      return ids.count(each) == 0 || !kept.insert(each).second;
-                                    }),
-                     spec.needs.end());
+    std::vector<std::string> needs;
+    for (std::set<std::string> seen; auto& each : spec.needs)
+      if (ids.count(each) > 0 && seen.insert(each).second)
+        needs.push_back(std::move(each));
+    spec.needs = std::move(needs);
   }
   scope.in_for_each = false;
   check_template(from["result"], scope, nullptr);
@@ -105,10 +105,10 @@ void resolver::task_agent(const view& name) {
     return;
   if (out_.agents.count(*name.text()) == 0)
     unknown(name, "agent", names_of(out_.agents));
-  else if (tree_given_ && placed_.count(*name.text()) == 0)
+  else if (tree_is_good_ && placed_.count(*name.text()) == 0)
     name.wrong("agent " + in_quotes(*name.text()) + " has no place in the supervision tree; add { agent: " + *name.text() + " } or { pool: " + *name.text()
                + " } to supervision/children");
-  else if (const auto& agent = out_.agents.at(*name.text()); tree_given_ && agent.output && !agent.output->reviewer.empty()
+  else if (const auto& agent = out_.agents.at(*name.text()); tree_is_good_ && agent.output && !agent.output->reviewer.empty()
                                                              && out_.agents.count(agent.output->reviewer) > 0 && placed_.count(agent.output->reviewer) == 0)
     root_["agents"][agent.name]["output"]["reviewer"].wrong("agent " + in_quotes(agent.output->reviewer)
                                                             + " has no place in the supervision tree; add it to supervision/children");

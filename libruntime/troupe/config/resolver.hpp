@@ -71,7 +71,7 @@ private:
   configuration& out_;
   std::map<std::string, std::string> tree_ids_; ///< id of a child -> pointer of its first place
   std::set<std::string> placed_;                ///< agents in the tree
-  bool tree_given_ = false;
+  bool tree_is_good_ = false; ///< given, and without mistakes
 };
 
 /// Whether an address (host:port) is on this machine only; nullopt: it is no address.

@@ -55,10 +55,10 @@ std::string words_for_pattern(const json& value, const std::string& message) {
       return read.error().message + (!word ? "" : about("^p95$|^[0-9]+(ms|s|m|h|d)$") ? ", or p95" : ", or brutal_kill, or infinity");
   }
   if (about("^[A-Za-z_][A-Za-z0-9_]*$"))
-    return in_quotes(text) + " is no name of an environment variable; write the name, never the secret itself";
+    return "this is no name of an environment variable; write the name, never the secret itself"; // it may be the secret: not shown
   if (about("^[A-Za-z0-9_-]{1,64}$"))
     return in_quotes(text) + " is no name; names are of letters, digits, _ and -, at most 64";
-  if (about("^[A-Za-z0-9_.-]{1,64}$"))
+  if (about("^[A-Za-z0-9_.-]{1,64}$") || about("^[A-Za-z0-9_.-]{1,64}$|\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}"))
     return in_quotes(text) + " is no name; names are of letters, digits, _ - and ., at most 64";
   if (about("^[0-9]{1,10}(\\.[0-9]{1,6})?$"))
     return in_quotes(text) + " is no amount of US dollars; write a decimal number of at most six decimals, as in 5.00";
@@ -69,14 +69,22 @@ std::string words_for_pattern(const json& value, const std::string& message) {
   return message;
 }
 
-/// The name in `property "NAME" is not allowed …`; empty where it was cut.
-std::string named_property(const std::string& message) {
+/// The member of `object` that `property "NAME" is not allowed …` names; a long name is cut there. Empty where none is found.
+std::string named_property(const std::string& message, const json& object) {
   const auto start = message.find('"');
   const auto end = message.find("\" is not allowed", start == std::string::npos ? message.size() : start + 1);
-  if (end == std::string::npos)
+  if (end == std::string::npos || !object.is_object())
     return {};
-  const auto name = json::parse(message.begin() + static_cast<std::ptrdiff_t>(start), message.begin() + static_cast<std::ptrdiff_t>(end) + 1, nullptr, false);
-  return name.is_string() ? name.get<std::string>() : std::string();
+  const auto parsed = json::parse(message.begin() + static_cast<std::ptrdiff_t>(start), message.begin() + static_cast<std::ptrdiff_t>(end) + 1, nullptr, false);
+  auto name = parsed.is_string() ? parsed.get<std::string>() : message.substr(start + 1, end - start - 1);
+  if (object.contains(name))
+    return name;
+  if (const auto cut = name.find("…"); cut != std::string::npos)
+    name.resize(cut);
+  for (const auto& [key, value] : object.items())
+    if (key.compare(0, name.size(), name) == 0)
+      return key;
+  return {};
 }
 
 /// What decides which keys an object has.
@@ -98,8 +106,8 @@ issue issue_of(const json& document, schema::violation found) {
   const auto& rule = found.rule;
   if (rule == "additionalProperties" || rule == "propertyNames") {
     out.at_key = true;
-    const auto name = named_property(out.message);
-    if (value != nullptr && value->is_object() && value->contains(name))
+    const auto name = value == nullptr ? std::string() : named_property(out.message, *value);
+    if (!name.empty())
       out.pointer = child_of(found.pointer, name);
     if (rule == "additionalProperties") {
       replace("property ", "unknown key ");
@@ -158,7 +166,12 @@ bool is_consequence(const schema::violation& each, const std::vector<schema::vio
   if (each.rule != "oneOf" && each.rule != "required")
     return false;
   for (const auto& other : all) {
-    if (other.rule != "additionalProperties" || other.pointer != each.pointer)
+    if (other.pointer != each.pointer)
+      continue;
+    // The nearest alternative of a task or a child, where none holds.
+    if (other.rule == "oneOf" && each.rule == "required" && (each.message.find("\"agent\"") != std::string::npos || each.message.find("\"agents\"") != std::string::npos))
+      return true;
+    if (other.rule != "additionalProperties")
       continue;
     const auto meant = other.message.find("did you mean ");
     if (meant == std::string::npos)

@@ -251,11 +251,22 @@ bool tab_indents(std::string_view text, std::size_t offset) {
   return false;
 }
 
+/// A quoted text that is not closed and ends in a line break passes for closed; a comment behind it does not let it.
+std::string with_end(std::string_view text) {
+  const auto last = text.find_last_not_of(" \t");
+  if (last == std::string_view::npos || text[last] != '\n')
+    return std::string(text);
+  std::string out;
+  out.reserve(last + 2);
+  return out.append(text, 0, last + 1).append("#");
+}
+
 } // namespace
 
 void read_yaml(std::string_view text, tree_builder& into) {
   text_cursor cursor(text);
-  guarded_text source(text, into, cursor);
+  const auto closed = with_end(text);
+  guarded_text source(closed, into, cursor);
   yaml_events events(text, into, cursor, source);
   std::istream stream(&source);
   try {

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "troupe/config/load.hpp"
+#include "troupe/model/described.hpp"
 
 TROUPE_SUITE(config_load)
 
@@ -82,11 +83,11 @@ agents:
 )");
   CHECK_EQ(
       text,
-      R"(/c/f.yaml:2:35: /providers/p/api_key_env: "sk-secret value" is no name of an environment variable; write the name, never the secret itself
+      R"(/c/f.yaml:2:35: /providers/p/api_key_env: this is no name of an environment variable; write the name, never the secret itself
 /c/f.yaml:2:54: /providers/p/timout: unknown key "timout"; did you mean "timeout"?
 /c/f.yaml:4:29: /models/m/chain/0/provider: no provider named "q"; there is only "p"
 /c/f.yaml:4:65: /models/m/retry/attempts: 0 is less than the minimum 1
-/c/f.yaml:6:15: /agents/a/model: no model named "n"; did you mean "m"?
+/c/f.yaml:6:15: /agents/a/model: no model named "n"; there is only "m"
 /c/f.yaml:6:30: /agents/a/max_tokens: 0 is less than the minimum 1
 /c/f.yaml:6:41: /agents/a/tools/0: no tool named "t"; none is defined
 /c/f.yaml:6:54: /agents/a/timeout: 5 is an integer, but must be a text
@@ -203,7 +204,7 @@ TROUPE_TEST("a JSON file is a configuration too, with places") {
   "agents": { "a": { "model": "n" } }
 })"}},
                    {}};
-  CHECK_EQ(here.load("/c/f.json").text(), "/c/f.json:4:31: /agents/a/model: no model named \"n\"; did you mean \"m\"?\n");
+  CHECK_EQ(here.load("/c/f.json").text(), "/c/f.json:4:31: /agents/a/model: no model named \"n\"; there is only \"m\"\n");
 }
 
 TROUPE_TEST("a stored source resolves to the same configuration") {
