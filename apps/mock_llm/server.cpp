@@ -55,14 +55,22 @@ void raise_descriptor_limit() {
 
 } // namespace
 
-struct server::impl {
-  explicit impl(options chosen) : shared(std::move(chosen)) {
+/// The workers stand before whatever runs on their loops: a base, so that they are made first and go last.
+struct server_workers {
+  explicit server_workers(options chosen) : shared(std::move(chosen)) {
     const auto count = std::max(1u, std::min(shared.chosen.threads, 64u));
     for (unsigned i = 0; i < count; ++i)
       shared.shards.push_back(std::make_unique<stats_shard>());
     for (auto& shard : shared.shards)
       workers.emplace_back(shared, *shard);
   }
+
+  shared_state shared;
+  std::deque<worker> workers;
+};
+
+struct server::impl : server_workers {
+  explicit impl(options chosen) : server_workers(std::move(chosen)) {}
 
   /// Accepts in turn for each thread; so does one listening socket serve them all evenly.
   void accept() {
@@ -87,8 +95,6 @@ struct server::impl {
     });
   }
 
-  shared_state shared;
-  std::deque<worker> workers;
   std::size_t next_worker = 0;
   tcp::acceptor acceptor{workers.front().loop};
   boost::asio::steady_timer retry{workers.front().loop};
