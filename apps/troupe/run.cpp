@@ -13,6 +13,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
+
 #include "command.hpp"
 #include "input.hpp"
 #include "progress.hpp"
@@ -179,9 +181,9 @@ void print_outcome(const run_arguments& arguments, const run_summary& summary) {
       tell_error(task.task_id + ": " + task.error);
   if (summary.status == run_status::running)
     std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
-  else if (summary.reason == "budget_exceeded")
+  else if (summary.status == run_status::aborted && summary.reason == "budget_exceeded")
     std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-usd 1 --add-steps 50").c_str());
-  else if (summary.reason == "timeout")
+  else if (summary.status == run_status::aborted && summary.reason == "timeout")
     std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-time 5m").c_str());
   else if (summary.status == run_status::aborted)
     std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
@@ -199,6 +201,28 @@ expected<run_summary> recorded_summary(store::journal& journal, const std::strin
   return fold.summary();
 }
 
+/// A wish to cancel may come before the run has its orchestrator: it is kept for it.
+class cancel_slot {
+public:
+  void wish() {
+    std::lock_guard guard(mutex_);
+    wished_ = true;
+    if (to_)
+      caf::anon_send(to_, actors::cancel_run{"cancelled"});
+  }
+  void deliver_to(actors::orchestrator_actor orchestrator) {
+    std::lock_guard guard(mutex_);
+    to_ = std::move(orchestrator);
+    if (wished_)
+      caf::anon_send(to_, actors::cancel_run{"cancelled"});
+  }
+
+private:
+  std::mutex mutex_;
+  bool wished_ = false;
+  actors::orchestrator_actor to_;
+};
+
 using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
 
 int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal, const beginning& begin) {
@@ -213,18 +237,22 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
   auto& runtime = **started;
 
   const bool live = ::isatty(STDERR_FILENO) != 0 && !arguments.as_json;
+  if (live) // the board and the outcome tell what happened; a line amid the board would break it
+    spdlog::set_level(spdlog::level::off);
   actors::event_sink_actor shown;
+  const auto cancels = std::make_shared<cancel_slot>();
+  journal->on_cancel_request([cancels](const std::string&) { cancels->wish(); });
   {
     auto run = begin(runtime);
     if (!run)
       return tell(run.error());
     const auto orchestrator = run->orchestrator;
-    journal->on_cancel_request([orchestrator](std::string) { caf::anon_send(orchestrator, actors::cancel_run{"cancelled"}); });
     if (!arguments.as_json) {
-      shown = system.spawn(progress, live, timeline_style{wants_colour(STDERR_FILENO), terminal_width(STDERR_FILENO), {}});
+      shown = system.spawn(progress, live, timeline_style{wants_colour(STDERR_FILENO), live ? terminal_width(STDERR_FILENO) : 240, {}});
       caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
     }
     signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
+    cancels->deliver_to(orchestrator);
     actors::run_ended end;
     caf::scoped_actor self{system};
     self->request(orchestrator, caf::infinite, actors::start_run{})
@@ -263,7 +291,7 @@ int run(const run_arguments& arguments) {
   if (!journal)
     return tell(journal.error());
   return drive(arguments, config, *journal, [&](actors::runtime& runtime) {
-    return runtime.start_run({.run_id = arguments.run_id, .workflow = arguments.workflow, .tenant = arguments.tenant, .input = *input});
+    return runtime.start_run({.run_id = arguments.run_id, .workflow = arguments.workflow, .tenant = arguments.tenant, .input = *input, .approve_all = arguments.yes});
   });
 }
 
@@ -292,6 +320,7 @@ int resume(const run_arguments& arguments) {
   if (!kept)
     return tell(kept.error());
   actors::run_additions more;
+  more.approve_all = arguments.yes;
   more.money = usd::from_dollars(arguments.add_usd);
   more.steps = arguments.add_steps;
   if (!arguments.add_time.empty()) {

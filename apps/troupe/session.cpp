@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string_view>
 
 #include <sys/ioctl.h>
@@ -10,6 +11,7 @@
 #include "command.hpp"
 #include "timeline.hpp"
 #include "troupe/config/load.hpp"
+#include "troupe/llm/script_file.hpp"
 #include "troupe/store/sqlite.hpp"
 #include "troupe/util/redact.hpp"
 
@@ -38,6 +40,17 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
   for (const auto& warning : loaded.warnings)
     print_lines("warning: ", warning.text());
   if (!loaded.value)
+    return nullptr;
+  // A rehearsal's script is part of what is checked.
+  std::set<std::string> scripts;
+  bool good = true;
+  for (const auto& [name, provider] : loaded.value->providers)
+    if (provider.kind == provider_kind::scripted && scripts.insert(provider.script).second)
+      if (const auto script = llm::load_script_file(provider.script); !script) {
+        print_lines("", script.error().text());
+        good = false;
+      }
+  if (!good)
     return nullptr;
   return std::make_shared<const configuration>(std::move(*loaded.value));
 }

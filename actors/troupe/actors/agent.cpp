@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "troupe/actors/context.hpp"
+#include "troupe/model/described.hpp"
 #include "troupe/policy/contract.hpp"
 #include "troupe/policy/history.hpp"
 #include "troupe/policy/replay.hpp"
@@ -144,6 +145,11 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   if (!arguments)
     return tl::unexpected(cut_off ? policy::arguments_not_json_text(call.name, arguments.error().message, true) : arguments.error().message);
   const auto& spec = prepared->second.spec;
+  const auto& approvals = task.assignment.run->config->checkpoint.approvals;
+  const auto needed = approvals.find(name_of(spec.risk));
+  if (!task.assignment.run->approve_all && needed != approvals.end() && needed->second > 0)
+    return tl::unexpected("Rejected: tool \"" + call.name + "\" has risk " + name_of(spec.risk)
+                          + " and needs a human's approval, which nobody can give in this run. Find another way, or say what you could not do.");
   auto& calls = task.calls_of[call.name];
   if (spec.max_calls > 0 && calls >= spec.max_calls)
     return tl::unexpected(policy::max_calls_text(spec));

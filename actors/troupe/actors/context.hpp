@@ -19,7 +19,8 @@ struct run_context {
   std::string tenant;
   std::shared_ptr<const configuration> config;
   budget_guard_actor guard;
-  clock_point deadline; ///< when the run's time is up
+  clock_point deadline;     ///< when the run's time is up
+  bool approve_all = false; ///< `--yes`: every risky action is approved
 };
 
 } // namespace troupe::actors

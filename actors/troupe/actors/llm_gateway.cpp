@@ -25,7 +25,7 @@ struct gateway_call {
   std::size_t link = 0;
   std::optional<llm::transfer_id> transfer;
   bool abort = false;                 ///< cancelled before its transfer could start
-  std::string limit_scope;            ///< whose limit refused last
+  reserve_answer refused;             ///< what the guard said last, when it refused
 };
 
 struct gateway_state {
@@ -103,7 +103,7 @@ void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const po
           perform(self, id, found->second.decide->granted(now));
         } else {
           found->second.reservation.clear();
-          found->second.limit_scope = said.scope;
+          found->second.refused = said;
           perform(self, id, found->second.decide->refused({said.scope, said.kind, said.left, said.message}, now));
         }
       },
@@ -166,6 +166,8 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
     send(self, id, call, std::move(step.events), *sending);
     return;
   }
+  if (auto* end = std::get_if<policy::gave_up>(&step.next); end != nullptr && end->status == task_status::budget_exceeded)
+    step.events.emplace_back(budget_refused{call.refused.scope, call.refused.kind, call.refused.message});
   if (!step.events.empty())
     tell(self, state.journal, note{call.ask.run->run_id, call.ask.task, call.ask.agent, std::move(step.events)});
   if (auto* wanted = std::get_if<policy::reserve_for>(&step.next)) {
@@ -184,7 +186,7 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
     if (!call.reservation.empty())
       tell(self, call.ask.run->guard, release{call.reservation});
     answer(self, id, llm_answer{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
-                                .limit_scope = gave_up->status == task_status::budget_exceeded ? call.limit_scope : std::string{}});
+                                .limit_scope = gave_up->status == task_status::budget_exceeded ? call.refused.scope : std::string{}});
   } else if (auto* crash = std::get_if<policy::crash_agent>(&step.next)) {
     answer(self, id, llm_answer{.status = task_status::error, .reason = "agent_crash", .error = crash->message, .crash = true});
   }

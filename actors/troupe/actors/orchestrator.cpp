@@ -1,5 +1,7 @@
 #include "troupe/actors/orchestrator.hpp"
 
+#include "troupe/model/described.hpp"
+
 namespace troupe::actors {
 
 namespace {
@@ -29,6 +31,7 @@ struct orchestrator_state {
   bool suspended = false;
   bool timed_out = false;
   bool over = false;
+  std::optional<policy::abort_reason> early; ///< an abort that came before the start
 };
 
 using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
@@ -47,6 +50,8 @@ void abort_all(orchestrator_self self, policy::abort_reason reason) {
     return;
   if (auto top = state.graphs.find(""); top != state.graphs.end())
     perform(self, "", top->second.graph.abort(reason));
+  else
+    state.early = reason;
 }
 
 /// The run is left as it is, once nothing of it is under way: what was cut off is done again by whoever resumes it.
@@ -91,6 +96,15 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
+  if (what.spec->approval && !state.setup.run->approve_all) {
+    const auto& approvals = state.setup.run->config->checkpoint.approvals;
+    const auto needed = approvals.find(name_of(*what.spec->approval));
+    if (needed != approvals.end() && needed->second > 0) {
+      task_ended(self, prefix, what.path, what.attempt,
+                 {task_status::rejected, "approval", "it needs a human's approval, which nobody can give in this run; run with --yes to approve everything", nullptr, true});
+      return;
+    }
+  }
   const auto pool = state.setup.pools.find(what.agent);
   if (pool == state.setup.pools.end()) {
     task_ended(self, prefix, what.path, what.attempt,
@@ -225,6 +239,8 @@ caf::result<run_ended> begin(orchestrator_self self) {
   }
   auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
   perform(self, "", top.graph.start(setup.input, setup.restored));
+  if (state.early)
+    abort_all(self, *state.early);
   return promise;
 }
 

@@ -1,5 +1,6 @@
 #include "troupe/actors/runtime.hpp"
 
+#include <filesystem>
 #include <random>
 #include <set>
 
@@ -38,6 +39,7 @@ struct launch_plan {
   std::vector<note> found;
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;
+  bool approve_all = false;
 };
 
 struct runtime::clients {
@@ -95,6 +97,22 @@ std::string words_of(const std::vector<schema::violation>& broken) {
   return words;
 }
 
+/// What a configuration may say, but this version does not run: refused at the start, never ignored.
+std::vector<std::string> not_in_this_version(const configuration& config) {
+  std::vector<std::string> found;
+  for (const auto& [name, agent] : config.agents)
+    if (agent.output && (!agent.output->reviewer.empty() || agent.output->human || !agent.output->command.empty()))
+      found.push_back("agent \"" + name + "\": output.reviewer, output.human and output.command are not part of this version; leave them out");
+  for (const auto& [name, workflow] : config.workflows)
+    for (const auto& task : workflow.tasks)
+      if (!task.agents.empty())
+        found.push_back("workflow \"" + name + "\", task \"" + task.id + "\": agents with resolve is not part of this version; give it one agent");
+  for (const auto& [name, model] : config.models)
+    if (!model.hedge_after.empty())
+      found.push_back("model \"" + name + "\": hedge is not part of this version; leave it out");
+  return found;
+}
+
 limits with(const limits& base, const run_additions& more) {
   limits sum = base;
   if (sum.money)
@@ -104,6 +122,22 @@ limits with(const limits& base, const run_additions& more) {
   if (sum.time)
     *sum.time += more.time;
   return sum;
+}
+
+/// When the root ends by itself no member will come back: the pools fail what waits for one, so that every run ends and is told.
+caf::behavior watch_root(caf::event_based_actor* self, const supervisor_actor& root, std::map<std::string, agent_pool_actor> pools,
+                         std::map<std::string, std::vector<std::string>> members) {
+  install_handlers(self);
+  self->monitor(root);
+  self->set_down_handler([self, pools = std::move(pools), members = std::move(members)](const caf::down_msg& down) {
+    if (down.reason && down.reason != caf::exit_reason::user_shutdown)
+      spdlog::error("{}", text_of(down.reason));
+    for (const auto& [agent, names] : members)
+      for (const auto& name : names)
+        caf::anon_send(pools.at(agent), member_gone{name});
+    self->quit();
+  });
+  return {[](const start_tree&) {}}; // lives for the down message
 }
 
 } // namespace
@@ -128,7 +162,7 @@ expected<void> runtime::make_clients(providers& made) {
     const auto& spec = config_->providers.at(name);
     auto key = llm::read_api_key(spec);
     if (!key) {
-      add("provider \"" + name + "\": " + key.error().text());
+      add(key.error().text());
       continue;
     }
     auto provider = llm::make_provider(spec, clients_->http, *key);
@@ -139,9 +173,13 @@ expected<void> runtime::make_clients(providers& made) {
   }
   auto set = std::make_shared<toolset>();
   for (const auto& name : tools_in_use(*config_)) {
-    auto tool = tools::prepare(config_->tools.at(name), clients_->environment);
+    const auto& wanted = config_->tools.at(name);
+    // The folder that a tool may write to is made: nothing in it is needed before.
+    if (std::error_code ignored; wanted.builtin == "write_file" && !wanted.root.empty())
+      std::filesystem::create_directories(wanted.root, ignored);
+    auto tool = tools::prepare(wanted, clients_->environment);
     if (!tool) {
-      add("tool \"" + name + "\": " + tool.error().text());
+      add(tool.error().text());
       continue;
     }
     set->specs.emplace(name, tool->spec);
@@ -150,6 +188,8 @@ expected<void> runtime::make_clients(providers& made) {
   tools_ = std::move(set);
   for (const auto& problem : policy::validate(config_->supervision))
     add(problem.text());
+  for (const auto& problem : not_in_this_version(*config_))
+    add(problem);
   if (!problems.empty())
     return fail(error_code::invalid_argument, problems);
   return {};
@@ -178,6 +218,8 @@ expected<void> runtime::start_actors(providers made) {
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
     process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = "process", .limit = config_->process_budget});
+
+  system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -288,6 +330,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   context->run_id = run_id;
   context->tenant = tenant;
   context->config = config_;
+  context->approve_all = plan.approve_all;
   context->deadline = clock_point::max();
   if (plan.budget.time) {
     const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
@@ -337,6 +380,7 @@ expected<started_run> runtime::start_run(run_order order) {
   caf::anon_send(journal_, open_run{order.run_id, 0});
   launch_plan plan;
   plan.budget = workflow->second.budget;
+  plan.approve_all = order.approve_all;
   plan.opening.emplace_back(run_started{order.workflow, order.tenant, order.input, plan.budget, 0, config_->source});
   plan.input = std::move(order.input);
   return launch(order.run_id, order.tenant, order.workflow, std::move(plan));
@@ -361,6 +405,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
 
   launch_plan plan;
   plan.budget = with(history.budget, more);
+  plan.approve_all = more.approve_all;
   plan.input = history.start.input;
   plan.spent = history.spent;
   plan.spent_by_task = history.spent_by_task;

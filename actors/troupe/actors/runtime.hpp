@@ -40,6 +40,7 @@ struct run_order {
   std::string workflow;
   std::string tenant = "default";
   json input = json::object();
+  bool approve_all = false;                        ///< `--yes`
 };
 
 /// More for a run that is resumed (`--add-usd` and its like).
@@ -47,6 +48,7 @@ struct run_additions {
   usd money;
   std::int64_t steps = 0;
   milliseconds time{0};
+  bool approve_all = false;                        ///< `--yes`
 };
 
 struct started_run {

@@ -24,6 +24,7 @@ struct hosted_call {
   std::optional<std::uint64_t> ticket;     ///< of the gate
   std::optional<tools::running_id> running;
   bool abort = false;                      ///< cancelled before it could start
+  bool left_open = false;                  ///< cancelled: nothing more of it is recorded, so that a resume decides by its effect
 };
 
 struct host_state {
@@ -58,7 +59,7 @@ hosted_call* find(host_self self, std::uint64_t id) {
 }
 
 void record(host_self self, const hosted_call& call, std::vector<event_body>&& events) {
-  if (!events.empty())
+  if (!events.empty() && !call.left_open)
     tell(self, state_of(self).journal, note{call.wanted.run->run_id, call.wanted.task, call.wanted.agent, std::move(events)});
 }
 
@@ -284,8 +285,10 @@ tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, 
         if (call.wanted.run->run_id == which.run_id && (which.task.empty() || call.wanted.task == which.task))
           ids.push_back(id);
       for (const auto id : ids)
-        if (auto* call = find(self, id))
+        if (auto* call = find(self, id)) {
+          call->left_open = true;
           perform(self, id, call->decide->cancel(self->clock().now()));
+        }
     },
     [self](const tool_ended& ended) {
       auto* call = find(self, ended.call);
