@@ -141,7 +141,7 @@ def incident(night: Night, root: str, changed: datetime.datetime) -> None:
     end = START + datetime.timedelta(minutes=MINUTES)
 
     def burst(service, delay, text):
-        when = changed + datetime.timedelta(seconds=delay)
+        when = changed + datetime.timedelta(seconds=delay, milliseconds=r.randrange(1_000))
         while when < end:
             night.add(when, "ERROR", service, text())
             when += datetime.timedelta(milliseconds=r.randrange(2_500, 9_000))

@@ -63,6 +63,12 @@ class Service:
             self.until = [time for time in self.times if time[:16] <= loud[-1]][-1]
 
 
+def rate(service: Service, begin: datetime.datetime) -> float:
+    """Errors a minute in the hour from `begin` on."""
+    minutes = ((begin + n * MINUTE).isoformat(timespec="minutes") for n in range(60))
+    return sum(service.per_minute[minute] for minute in minutes) / 60
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) < 2 or arguments[0] not in ("survey", "profile", "changes"):
         print(__doc__, file=sys.stderr)
@@ -85,6 +91,8 @@ def main(arguments: list[str]) -> int:
     service = Service(path)
     if arguments[0] == "profile":
         print(f"service={name} errors={len(service.times)} minutes={len(service.per_minute)}/{service.minutes} shape={service.shape}")
+        first, last = (rate(service, parse(time)) for time in (service.begin, (parse(service.end) - 59 * MINUTE).isoformat()))
+        print(f"errors a minute: first_hour={first:.1f} last_hour={last:.1f}")
         print(f"onset={service.onset} until={service.until} logs_end={service.end}")
         tens = collections.Counter(minute[:15] for minute in service.per_minute.elements())
         for ten in sorted(tens):
