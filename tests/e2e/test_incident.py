@@ -128,6 +128,7 @@ def test_the_agent_that_crashes_is_restarted_and_its_task_goes_on(night):
     assert len(night.of("agent_crashed")) == len(night.of("agent_restarted")) == 1
     crash, restart = night.of("agent_crashed")[0], night.of("agent_restarted")[0]
     assert crash["seq"] < restart["seq"] and crash["task_id"] == restart["task_id"]
+    assert crash["task_id"] == "investigate[1]"  # the second suspect by number of errors: auth
     # It goes on from the journal: what the dead one had learnt is not asked again.
     profiles = [event for event in night.of("tool_started") if event["task_id"] == crash["task_id"] and event["tool"] == "error_profile"]
     assert len(profiles) == 1
@@ -154,6 +155,39 @@ def test_other_logs_make_another_report(tmp_path, root):
     assert "| inventory | victim |" in run.section("Timeline")
     quoted = {line[2:] for line in run.report.splitlines() if line.startswith("> ")}
     assert quoted and quoted <= run.log_lines()
+
+
+def test_the_same_logs_make_the_same_run(night):
+    again = troupe(night.folder, "run", "troupe.yaml", "incident", "--json")
+    assert again.returncode == 0, again.stderr
+    document = json.loads(again.stdout)
+    for key in ("result", "total_cost_usd", "llm_calls", "tool_calls", "tokens"):
+        assert document[key] == night.document[key], key
+
+
+def test_a_run_whose_process_is_killed_goes_on_and_reports_the_same(night):
+    """kill -9 in the middle; `resume` asks no tool again that had answered."""
+    first = subprocess.Popen([TROUPE, "run", "troupe.yaml", "incident", "--id", "killed"], cwd=night.folder, env=environment(),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        seen = ""
+        while "error_profile answered" not in seen and time.monotonic() < deadline:
+            time.sleep(0.05)
+            seen = troupe(night.folder, "show", "troupe.yaml", "killed").stdout
+    finally:
+        first.kill()
+        first.wait()
+    assert first.returncode == -9, "the run was over before it could be killed"
+    (night.folder / "out" / "report.md").unlink()
+    resumed = troupe(night.folder, "resume", "troupe.yaml", "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (night.folder / "out" / "report.md").read_text() == night.report
+    lines = troupe(night.folder, "show", "troupe.yaml", "killed", "--events").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["type"] for event in events].count("run_resumed") == 1
+    surveys = [event for event in events if event["type"] == "tool_started" and event["tool"] == "error_survey"]
+    assert len(surveys) == 1
 
 
 def test_without_a_cause_in_the_logs_no_report_is_made_up(tmp_path):
