@@ -65,10 +65,12 @@ wording read_words(const llm_failure& failure, std::string_view model) {
                                    "input token count", "too many input tokens"});
   says.auth = has_any(code, {"authentication", "invalid_api_key", "permission", "unauthorized"})
               || has_any(text, {"invalid api key", "incorrect api key", "api key not valid", "invalid x-api-key"});
-  says.model = has_any(code, {"model"}) || names(text, lowered(model))
+  // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
+  says.model = code != "no_rule"
+               && (has_any(code, {"model"}) || names(text, lowered(model))
                || (has_any(text, {"model"})
                    && has_any(text, {"not exist", "not found", "unknown model", "invalid model", "no such model", "unsupported model",
-                                     "not supported", "does not support", "not available", "deprecated", "decommissioned"}));
+                                     "not supported", "does not support", "not available", "deprecated", "decommissioned"})));
   says.rate = has_any(code, {"rate_limit", "too_many_requests"});
   says.overloaded = has_any(code, {"overloaded"});
   return says;
