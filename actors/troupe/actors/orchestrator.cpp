@@ -1,6 +1,7 @@
 #include "troupe/actors/orchestrator.hpp"
 
 #include "troupe/model/described.hpp"
+#include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
 
@@ -128,11 +129,19 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   const auto& workflows = state.setup.run->config->workflows;
   const auto found = workflows.find(what.workflow);
   const auto refuse = [&](std::string why) {
-    task_ended(self, prefix, what.path, what.attempt, {task_status::error, "invalid_workflow", std::move(why), nullptr, true});
+    task_ended(self, prefix, what.path, what.attempt, {task_status::error, "invalid_input", std::move(why), nullptr, true});
   };
   if (found == workflows.end()) {
     refuse("no workflow named \"" + what.workflow + "\"");
     return;
+  }
+  if (const auto& wanted = found->second.input_schema; !wanted.is_null()) {
+    const auto compiled = schema::compiled_schema::compile(wanted);
+    const auto broken = compiled ? compiled->validate(what.input) : std::vector<schema::violation>{};
+    if (!broken.empty()) {
+      refuse("its input does not hold: input" + broken.front().pointer + ": " + broken.front().message);
+      return;
+    }
   }
   const auto own_prefix = what.path + "/";
   auto graph = policy::task_graph::create(found->second, own_prefix);
