@@ -52,9 +52,13 @@ struct runtime::clients {
     : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers} {
     environment.http = &http;
     environment.folder = config.folder;
-    if (!config.journal.path.empty())
+    if (!config.journal.path.empty()) {
+      // Our own folder is hidden whole: as a mount point it cannot be renamed away either. Another folder may hold what tools need.
+      if (const auto parent = std::filesystem::path(config.journal.path).parent_path(); parent.filename() == ".troupe")
+        environment.hidden.push_back(parent.string());
       for (const auto* suffix : {"", "-wal", "-shm", "-lock"})
         environment.hidden.push_back(config.journal.path + suffix);
+    }
     environment.secret = [](const std::string& name) -> std::optional<std::string> {
       auto value = take_secret(name);
       return value ? std::optional(*value) : std::nullopt;
