@@ -58,8 +58,9 @@ bool equal(const A& a, const B& b) {
 #define REQUIRE(...) CAF_REQUIRE((__VA_ARGS__))
 #define CHECK_EQ(left, right)                                                                                          \
   do {                                                                                                                 \
-    const auto& left_value = (left);                                                                                   \
-    const auto& right_value = (right);                                                                                 \
+    /* copies: a part of a temporary, as in f().error().message, would dangle */                                       \
+    const auto left_value = (left);                                                                                    \
+    const auto right_value = (right);                                                                                  \
     if (!::troupe::test::equal(left_value, right_value)) {                                                             \
       CAF_TEST_PRINT_ERROR(#left " == " #right ": " << ::troupe::test::show(left_value)                                \
                                                      << " != " << ::troupe::test::show(right_value));                 \

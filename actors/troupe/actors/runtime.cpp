@@ -223,7 +223,7 @@ expected<void> runtime::start_actors(providers made) {
   if (config_->process_budget != limits{})
     process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = "process", .limit = config_->process_budget});
 
-  system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
+  root_watch_ = system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -264,6 +264,8 @@ runtime::~runtime() {
     stop(caf::actor_cast<caf::actor>(root_), caf::exit_reason::user_shutdown);
     wait(); // agents first, in order
   }
+  if (root_watch_)
+    stop(root_watch_, caf::exit_reason::user_shutdown);
   for (const auto& [name, pool] : pools_)
     stop(caf::actor_cast<caf::actor>(pool), caf::exit_reason::user_shutdown);
   if (peers_)

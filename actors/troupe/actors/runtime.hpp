@@ -99,6 +99,7 @@ private:
   metrics_collector_actor metrics_;
   llm_gateway_actor gateway_;
   supervisor_actor root_;
+  caf::actor root_watch_; ///< held: an actor that nobody holds ends
   std::map<std::string, agent_pool_actor> pools_;
   std::map<std::string, budget_guard_actor> tenant_guards_;
   std::optional<budget_guard_actor> process_guard_;

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "troupe/policy/tool_call.hpp"
+#include "troupe/util/redact.hpp"
 
 namespace troupe::actors {
 
@@ -290,13 +291,16 @@ tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, 
           perform(self, id, call->decide->cancel(self->clock().now()));
         }
     },
-    [self](const tool_ended& ended) {
+    [self](tool_ended& ended) {
       auto* call = find(self, ended.call);
       if (call == nullptr || call->attempt != ended.attempt)
         return;
       leave_gate(self, *call);
       call->running.reset();
       const auto random = std::uniform_real_distribution<double>(0, 1)(state_of(self).dice);
+      // A tool that was given a secret may print it: no event and no model sees it.
+      ended.outcome->output = redacted(std::move(ended.outcome->output));
+      ended.outcome->error = redacted(std::move(ended.outcome->error));
       perform(self, ended.call, call->decide->finished(*ended.outcome, self->clock().now(), random));
     },
     [self](const call_timer& fired) {

@@ -21,6 +21,12 @@ struct http_answer {
   bool complete = false;  ///< as long as its head said
   bool reset = false;     ///< the connection was reset
   nlohmann::json document() const { return nlohmann::json::parse(body, nullptr, false); }
+  /// A part of the document, by its pointer; null where it is not there.
+  nlohmann::json at(const char* pointer) const {
+    const auto whole = document();
+    const nlohmann::json::json_pointer where(pointer);
+    return whole.is_structured() && whole.contains(where) ? whole.at(where) : nlohmann::json();
+  }
 };
 
 class http_client {
