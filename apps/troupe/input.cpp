@@ -70,7 +70,7 @@ expected<json> read_input(const std::string& file, const std::vector<std::string
   for (const auto& pair : pairs) {
     const auto equals = pair.find('=');
     if (equals == std::string::npos || equals == 0)
-      return fail(error_code::invalid_argument, "-i takes key=value; " + troupe::quoted(pair) + " has no key and \"=\"");
+      return fail(error_code::invalid_argument, "-i takes key=value; " + in_quotes(pair) + " has no key and \"=\"");
     const auto key = pair.substr(0, equals);
     const auto value = pair.substr(equals + 1);
     if (takes_string(schema, key, value)) {
@@ -79,7 +79,7 @@ expected<json> read_input(const std::string& file, const std::vector<std::string
     }
     auto parsed = json::parse(value, nullptr, false);
     if (parsed.is_discarded())
-      return fail(error_code::invalid_argument, "-i " + key + ": the input's schema wants something else than a string, and " + troupe::quoted(value) + " is not JSON");
+      return fail(error_code::invalid_argument, "-i " + key + ": the input's schema wants something else than a string, and " + in_quotes(value) + " is not JSON");
     input[key] = std::move(parsed);
   }
   return input;

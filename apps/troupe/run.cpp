@@ -21,6 +21,7 @@
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/metrics/run_summary.hpp"
+#include "troupe/model/described.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/duration.hpp"
@@ -70,8 +71,7 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
       if (now.live)
         continue;
       const auto line = render_event(*e, now.board.started_us(), now.style);
-      if (!line.empty())
-        std::fprintf(stderr, "%s %s\n", relative_time(e->time_us - now.board.started_us()).c_str(), redacted(line).c_str());
+      std::fputs(redacted(line).c_str(), stderr);
     }
     if (now.live)
       now.view.draw(now.board.lines(utc_now_us(), 20));

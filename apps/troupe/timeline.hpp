@@ -19,8 +19,7 @@ struct timeline_style {
   std::string result_path; ///< where the result was written; empty: only its beginning is shown
 };
 
-/// One event as one line without its time ("research  researcher  answered …"), or "" for those that a timeline leaves out. `started_us` is
-/// the run's start.
+/// One event as one line (time since `started_us`, task, agent, what happened, for how much), or "" for those that a timeline leaves out.
 std::string render_event(const event& e, std::int64_t started_us, const timeline_style& style);
 
 /// Head (run, workflow, status, cost against budget, duration, calls), one line an event, foot (result).

@@ -25,7 +25,8 @@ troupe::contract made(const char* schema) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const auto any = made("true");
-  static const auto strict = made(R"({"type": "object", "required": ["a"], "properties": {"a": {"type": ["string", "array"]}}, "additionalProperties": false})");
+  static const auto strict =
+      made(R"({"type": "object", "required": ["a"], "properties": {"a": {"type": ["string", "array"]}}, "additionalProperties": false})");
   static const auto text_only = made(nullptr);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   for (const auto* rules : {&any, &strict, &text_only}) {

@@ -310,7 +310,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
 expected<started_run> runtime::start_run(run_order order) {
   const auto workflow = config_->workflows.find(order.workflow);
   if (workflow == config_->workflows.end())
-    return fail(error_code::not_found, "no workflow named " + troupe::quoted(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
+    return fail(error_code::not_found, "no workflow named " + in_quotes(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
   if (!order.input.is_object())
     return fail(error_code::invalid_argument, "the input must be an object");
   if (!workflow->second.input_schema.is_null()) {
@@ -324,7 +324,7 @@ expected<started_run> runtime::start_run(run_order order) {
     static id_maker ids;
     order.run_id = ids.next(options_.utc_now_us() / 1000);
   } else if (!is_run_id(order.run_id)) {
-    return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + troupe::quoted(order.run_id) + " is not");
+    return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + in_quotes(order.run_id) + " is not");
   }
   if (auto owned = options_.journal->own(order.run_id); !owned)
     return tl::unexpected(owned.error());
@@ -357,7 +357,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   if (!history.started || !resumable)
     return give_up(error{error_code::invalid_argument, history.started ? "run " + run_id + " has ended" : "run " + run_id + " never started", run_id});
   if (config_->workflows.count(history.start.workflow) == 0)
-    return give_up(error{error_code::not_found, "the configuration has no workflow " + troupe::quoted(history.start.workflow), run_id});
+    return give_up(error{error_code::not_found, "the configuration has no workflow " + in_quotes(history.start.workflow), run_id});
 
   launch_plan plan;
   plan.budget = with(history.budget, more);

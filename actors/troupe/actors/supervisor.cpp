@@ -221,14 +221,14 @@ caf::result<tree_answer> describe(supervisor_self self) {
     return tree_answer{node};
   auto promise = self->make_response_promise<tree_answer>();
   auto open = std::make_shared<std::size_t>(state.below.size());
-  const auto one_less = [node, open, promise]() mutable {
+  auto one_less = [node, open, promise]() mutable {
     if (--*open == 0)
       promise.deliver(tree_answer{node});
   };
   for (const auto& [id, below] : state.below)
     ask(self, below, describe_tree{})
       .then(
-        [node, id = id, one_less](const tree_answer& answer) mutable {
+        [node, id = id, one_less = one_less](const tree_answer& answer) mutable {
           for (auto& child : node->children)
             if (child.id == id) {
               const auto restarts = child.restarts;
@@ -238,7 +238,7 @@ caf::result<tree_answer> describe(supervisor_self self) {
             }
           one_less();
         },
-        [one_less](const caf::error&) mutable { one_less(); });
+        [one_less = one_less](const caf::error&) mutable { one_less(); });
   return promise;
 }
 

@@ -55,7 +55,7 @@ struct http_result {
   bool connection_made = false; ///< a connection (and TLS, where asked for) stood
   bool request_sent = false;    ///< bytes of the request may have left: the server may have acted. False means it surely has not
   bool connection_reused = false;
-  std::string final_url;        ///< where the last hop went, once a redirect was followed; else empty
+  std::string final_url; ///< where the last hop went, once a redirect was followed; else empty
 };
 
 struct http_request {
@@ -65,8 +65,8 @@ struct http_request {
   std::string body;                                         ///< sent from here, without a copy
   std::chrono::milliseconds timeout{60'000};                ///< over the whole transfer, redirects included; <= 0: already over
   std::chrono::milliseconds connect_timeout{10'000};
-  std::size_t max_response_bytes = std::size_t{64} << 20;   ///< of the body
-  std::string proxy;                                        ///< empty: none, whatever the environment says
+  std::size_t max_response_bytes = std::size_t{64} << 20; ///< of the body
+  std::string proxy;                                      ///< empty: none, whatever the environment says
 
   /// How many redirects are followed (0: a 3xx is the answer). 301, 302 and 303 turn all but GET and HEAD into a GET without body; 307
   /// and 308 repeat method and body. Authorization, Cookie, Proxy-Authorization and x-api-key stay behind when the origin changes.
@@ -110,7 +110,7 @@ public:
   /// Ends a transfer: its `on_done` is called with `cancelled`, on the client's thread. Unknown and finished ids are ignored. Any thread.
   void cancel(http_id id);
 
-  /// Transfers that were submitted and have not called `on_done` yet.
+  /// Transfers whose `on_done` has not been called yet; one that is being called does not count.
   std::size_t in_flight() const;
 
 private:

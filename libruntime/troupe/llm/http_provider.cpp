@@ -26,8 +26,9 @@ std::string header_text(std::string_view text) {
 bool is_event_stream(const http_headers& headers) {
   const auto* type = headers.find("content-type");
   constexpr std::string_view wanted = "text/event-stream";
-  return type && type->size() >= wanted.size()
-         && std::equal(wanted.begin(), wanted.end(), type->begin(), [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
+  return type && type->size() >= wanted.size() && std::equal(wanted.begin(), wanted.end(), type->begin(), [](char a, char b) {
+           return a == (b >= 'A' && b <= 'Z' ? b + 32 : b);
+         });
 }
 
 } // namespace
@@ -45,7 +46,7 @@ struct http_provider::exchange {
   answer so_far;
   sse_parser parser;
   std::unique_ptr<response_reader> reader;
-  std::string body;   // of a response that is no stream
+  std::string body; // of a response that is no stream
   bool delivered = false;
 
   void deliver(llm_outcome outcome, const http_headers& headers) {
@@ -78,7 +79,8 @@ struct http_provider::exchange {
       return !so_far.failure && !so_far.terminal;
     });
     if (parser.overflowed())
-      so_far.failure = failure_of(llm_failure_kind::malformed, head.status, "a line of the stream is longer than 1 MiB, or an event than 8 MiB");
+      so_far.failure =
+          failure_of(llm_failure_kind::malformed, head.status, "a line of the stream is longer than 1 MiB, or an event than 8 MiB");
     if (!so_far.failure && !so_far.terminal)
       return true;
     const bool broken = so_far.failure.has_value();
@@ -104,7 +106,8 @@ struct http_provider::exchange {
       if (!streamed) {
         const auto document = parse_hostile(body);
         if (!document.is_object())
-          return failure_of(llm_failure_kind::malformed, result.status, body.empty() ? "the response has no body" : "the response is not a JSON object");
+          return failure_of(llm_failure_kind::malformed, result.status,
+                            body.empty() ? "the response has no body" : "the response is not a JSON object");
         reader->whole(document, so_far);
         if (!so_far.finish) // it parsed, so nothing is missing
           so_far.finish = so_far.calls.empty() ? finish_reason::other : finish_reason::tool_calls;
@@ -116,15 +119,23 @@ struct http_provider::exchange {
     failure.http_status = result.status;
     failure.message = std::string(name_of(result.error)) + ": " + result.message;
     switch (result.error) {
-    case http_error::timed_out: failure.kind = llm_failure_kind::timeout; break;
-    case http_error::cancelled: failure.kind = llm_failure_kind::cancelled; break;
-    case http_error::too_large: failure.kind = llm_failure_kind::malformed; break;
+    case http_error::timed_out:
+      failure.kind = llm_failure_kind::timeout;
+      break;
+    case http_error::cancelled:
+      failure.kind = llm_failure_kind::cancelled;
+      break;
+    case http_error::too_large:
+      failure.kind = llm_failure_kind::malformed;
+      break;
     case http_error::broken:
       if (result.status != 0 && !success)
         return status_failure(result.status, body);
       failure.kind = result.status == 0 ? llm_failure_kind::connection : llm_failure_kind::truncated;
       break;
-    default: failure.kind = llm_failure_kind::connection; break;
+    default:
+      failure.kind = llm_failure_kind::connection;
+      break;
     }
     return failure;
   }

@@ -16,10 +16,10 @@ struct endpoint {
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers; ///< the key among them
   std::string proxy;
-  std::string secret;        ///< the key, taken out of every failure's message
+  std::string secret;           ///< the key, taken out of every failure's message
   milliseconds timeout{60'000}; ///< a request's own timeout counts where it is shorter
-  bool stream = true;        ///< false: never, whatever a request says
-  bool name_agent = false;   ///< send X-Troupe-Agent
+  bool stream = true;           ///< false: never, whatever a request says
+  bool name_agent = false;      ///< send X-Troupe-Agent
   std::int64_t tool_tokens = 0; ///< what the vendor adds to the input of a request that declares tools, at most
 };
 

@@ -104,13 +104,27 @@ private:
   void escape(unsigned char byte) {
     constexpr char hex[] = "0123456789abcdef";
     switch (byte) {
-    case '"': out_.append("\\\""); break;
-    case '\\': out_.append("\\\\"); break;
-    case '\n': out_.append("\\n"); break;
-    case '\r': out_.append("\\r"); break;
-    case '\t': out_.append("\\t"); break;
-    case '\b': out_.append("\\b"); break;
-    case '\f': out_.append("\\f"); break;
+    case '"':
+      out_.append("\\\"");
+      break;
+    case '\\':
+      out_.append("\\\\");
+      break;
+    case '\n':
+      out_.append("\\n");
+      break;
+    case '\r':
+      out_.append("\\r");
+      break;
+    case '\t':
+      out_.append("\\t");
+      break;
+    case '\b':
+      out_.append("\\b");
+      break;
+    case '\f':
+      out_.append("\\f");
+      break;
     default:
       if (byte >= 0x80) {
         out_.append("\\ufffd");

@@ -51,8 +51,12 @@ std::string write_tools(const std::vector<tool_declaration>& tools) {
 template <class Sink>
 void write_message(json_writer<Sink>& w, const chat_message& message) {
   switch (message.from) {
-  case role::system: w.raw(R"({"role":"system","content":)").string(message.text); break;
-  case role::user: w.raw(R"({"role":"user","content":)").string(message.text); break;
+  case role::system:
+    w.raw(R"({"role":"system","content":)").string(message.text);
+    break;
+  case role::user:
+    w.raw(R"({"role":"user","content":)").string(message.text);
+    break;
   case role::tool:
     w.raw(R"({"role":"tool","tool_call_id":)").string(message.tool_call_id).raw(R"(,"content":)").string(message.text);
     break;

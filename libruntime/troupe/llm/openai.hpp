@@ -15,7 +15,8 @@ namespace troupe::llm {
 
 std::unique_ptr<wire_format> make_openai_format();
 
-/// Whether the model wants `max_completion_tokens`. A vendor's prefix ("openai/") and that of a fine-tuned model ("ft:") are looked through.
+/// Whether the model wants `max_completion_tokens`. A vendor's prefix ("openai/") and that of a fine-tuned model ("ft:") are looked
+/// through.
 bool takes_completion_tokens(std::string_view model);
 /// Whether the model takes a temperature.
 bool takes_temperature(std::string_view model);

@@ -30,8 +30,8 @@ std::string host_of(const std::string& url) {
   std::string out;
   char* text = nullptr;
   const auto lowered = lower(url.substr(0, 8));
-  if (parsed && (lowered.rfind("http://", 0) == 0 || lowered == "https://") && curl_url_set(parsed, CURLUPART_URL, url.c_str(), 0) == CURLUE_OK
-      && curl_url_get(parsed, CURLUPART_HOST, &text, 0) == CURLUE_OK) {
+  if (parsed && (lowered.rfind("http://", 0) == 0 || lowered == "https://")
+      && curl_url_set(parsed, CURLUPART_URL, url.c_str(), 0) == CURLUE_OK && curl_url_get(parsed, CURLUPART_HOST, &text, 0) == CURLUE_OK) {
     out = lower(text);
     curl_free(text);
   }
@@ -62,7 +62,8 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
     base = without_end(std::move(base), "/v1"); // the path has it
   if (host_of(base).empty())
     return fail(error_code::invalid_argument,
-                "the base_url \"" + redacted(base) + "\" is not an http or https URL; write it as " + std::string(of.base_url), "provider \"" + spec.name + "\"");
+                "the base_url \"" + redacted(base) + "\" is not an http or https URL; write it as " + std::string(of.base_url),
+                "provider \"" + spec.name + "\"");
   endpoint where;
   where.url = base + of.path;
   where.proxy = spec.proxy;

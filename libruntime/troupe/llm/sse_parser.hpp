@@ -45,9 +45,9 @@ private:
   std::string partial_; // of the line that has not ended yet
   std::string data_;
   std::string type_;
-  std::size_t start_ = 0;  // bytes of the stream's start seen while looking for a BOM, up to 3
+  std::size_t start_ = 0; // bytes of the stream's start seen while looking for a BOM, up to 3
   bool has_data_ = false;
-  bool skip_lf_ = false;   // the last piece ended in CR
+  bool skip_lf_ = false; // the last piece ended in CR
   bool stopped_ = false;
   bool overflowed_ = false;
 };

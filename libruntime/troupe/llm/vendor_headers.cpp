@@ -108,7 +108,14 @@ std::optional<milliseconds> duration_of(std::string_view text) {
     while (end < text.size() && std::isalpha(static_cast<unsigned char>(text[end])))
       ++end;
     const auto unit = text.substr(number, end - number);
-    const double to_ms = unit == "ms" ? 1 : unit == "s" ? 1e3 : unit == "m" ? 60e3 : unit == "h" ? 3600e3 : unit == "d" ? 86400e3 : unit == "us" ? 1e-3 : unit == "ns" ? 1e-6 : 0;
+    const double to_ms = unit == "ms"   ? 1
+                         : unit == "s"  ? 1e3
+                         : unit == "m"  ? 60e3
+                         : unit == "h"  ? 3600e3
+                         : unit == "d"  ? 86400e3
+                         : unit == "us" ? 1e-3
+                         : unit == "ns" ? 1e-6
+                                        : 0;
     const auto part = to_ms > 0 ? scaled(text.substr(0, number), to_ms) : std::nullopt;
     if (!part || static_cast<double>((sum += *part).count()) > year_ms)
       return std::nullopt;
@@ -120,8 +127,8 @@ std::optional<milliseconds> duration_of(std::string_view text) {
 std::optional<std::int64_t> rfc3339_of(std::string_view text) {
   int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0;
   if (text.size() < 20 || !digits(text, 0, 4, year) || text[4] != '-' || !digits(text, 5, 2, month) || text[7] != '-'
-      || !digits(text, 8, 2, day) || (text[10] != 'T' && text[10] != 't' && text[10] != ' ') || !digits(text, 11, 2, hour) || text[13] != ':'
-      || !digits(text, 14, 2, minute) || text[16] != ':' || !digits(text, 17, 2, second))
+      || !digits(text, 8, 2, day) || (text[10] != 'T' && text[10] != 't' && text[10] != ' ') || !digits(text, 11, 2, hour)
+      || text[13] != ':' || !digits(text, 14, 2, minute) || text[16] != ':' || !digits(text, 17, 2, second))
     return std::nullopt;
   const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
                                          std::chrono::day(static_cast<unsigned>(day))};

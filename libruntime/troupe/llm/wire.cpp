@@ -180,7 +180,8 @@ llm_failure status_failure(int http_status, std::string_view body) {
   if (auto failure = error_object_of(parse_hostile(body), http_status))
     return *std::move(failure);
   return failure_of(llm_failure_kind::status, http_status,
-                    is_blank(body) ? "HTTP status " + std::to_string(http_status) + " without words" : bounded(std::string(body.substr(0, 2'000))));
+                    is_blank(body) ? "HTTP status " + std::to_string(http_status) + " without words"
+                                   : bounded(std::string(body.substr(0, 2'000))));
 }
 
 llm_outcome conclude(answer&& from) {
@@ -190,7 +191,8 @@ llm_outcome conclude(answer&& from) {
     return failure_of(llm_failure_kind::truncated, 200, "the response ended before the model said that it had finished");
   if (from.calls.empty() && is_blank(from.text)) {
     const std::string reason = name_of(*from.finish);
-    auto failure = failure_of(llm_failure_kind::empty, 200, "the answer has neither text nor a tool call (finish reason \"" + reason + "\")");
+    auto failure =
+        failure_of(llm_failure_kind::empty, 200, "the answer has neither text nor a tool call (finish reason \"" + reason + "\")");
     failure.code = reason;
     return failure;
   }

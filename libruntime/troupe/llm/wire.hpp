@@ -20,8 +20,8 @@ struct answer {
   std::vector<tool_call> calls;
   std::optional<finish_reason> finish; ///< absent: the model has not said that it is done
   std::optional<token_usage> usage;
-  std::optional<llm_failure> failure;  ///< a broken format, or the provider's error object; ends the response
-  bool terminal = false;               ///< the stream's last event has been read
+  std::optional<llm_failure> failure; ///< a broken format, or the provider's error object; ends the response
+  bool terminal = false;              ///< the stream's last event has been read
 };
 
 /// The most tool calls that one answer may have; more are a malformed response.
@@ -73,8 +73,8 @@ std::string string_at(const json& object, const char* key);
 /// The value at `key`, or null. `object` may be anything.
 const json& value_at(const json& object, const char* key);
 
-/// The arguments of a call in a history, as JSON text that every provider takes: an object stays as it is, nothing becomes {}, and text that is
-/// no JSON object is wrapped as {"invalid_arguments": "…"} (some servers answer 500 or 400 to every later request otherwise).
+/// The arguments of a call in a history, as JSON text that every provider takes: an object stays as it is, nothing becomes {}, and text
+/// that is no JSON object is wrapped as {"invalid_arguments": "…"} (some servers answer 500 or 400 to every later request otherwise).
 std::string sendable_arguments(const std::string& arguments);
 
 /// A tool's name in a history as providers take it ([A-Za-z0-9_-], 1 to 64): models invent names that would make every later request a 400.

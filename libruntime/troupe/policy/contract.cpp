@@ -125,7 +125,8 @@ void contract::impl::text_rules(std::string_view text, const json* value, std::v
     found.push_back({"", "matches", "does not match the pattern " + shown(matches->pattern())});
   if (re2::StringPiece hit; not_matches && not_matches->Match(piece, 0, piece.size(), RE2::UNANCHORED, &hit, 1))
     found.push_back({"", "not_matches",
-                     "matches the excluded pattern " + shown(not_matches->pattern()) + " at " + schema::excerpt(json(std::string(hit.data(), hit.size())))});
+                     "matches the excluded pattern " + shown(not_matches->pattern()) + " at "
+                         + schema::excerpt(json(std::string(hit.data(), hit.size())))});
   std::optional<std::string> said; // made once, and only for JSON whose text does not show the words
   for (const auto& [words, pattern] : mentions) {
     if (RE2::PartialMatch(piece, *pattern))

@@ -97,7 +97,7 @@ std::optional<history_problem> well_formed(const conversation& messages) {
       return history_problem{i, "there is no message"};
     const auto& message = *messages[i];
     if (message.from == role::tool)
-      return history_problem{i, "the result of call " + troupe::quoted(message.tool_call_id) + " does not stand behind its call"};
+      return history_problem{i, "the result of call " + in_quotes(message.tool_call_id) + " does not stand behind its call"};
     if (message.from != role::assistant) {
       if (!message.tool_calls.empty())
         return history_problem{i, "a message that is not from an assistant calls tools"};
@@ -107,16 +107,16 @@ std::optional<history_problem> well_formed(const conversation& messages) {
       return history_problem{i, "an assistant message has neither text nor tool call"};
     for (const auto& call : message.tool_calls) {
       if (!usable_id(call.id))
-        return history_problem{i, "the id " + troupe::quoted(call.id) + " of a tool call is missing or not usable"};
+        return history_problem{i, "the id " + in_quotes(call.id) + " of a tool call is missing or not usable"};
       if (!used.insert(call.id).second)
-        return history_problem{i, "the id " + troupe::quoted(call.id) + " of a tool call is used twice"};
+        return history_problem{i, "the id " + in_quotes(call.id) + " of a tool call is used twice"};
     }
     const auto calls = i;
     for (const auto& call : messages[calls]->tool_calls) {
       const bool answered =
           i + 1 < messages.size() && messages[i + 1] && messages[i + 1]->from == role::tool && messages[i + 1]->tool_call_id == call.id;
       if (!answered)
-        return history_problem{calls, "the tool call " + troupe::quoted(call.id) + " is not answered where its result belongs"};
+        return history_problem{calls, "the tool call " + in_quotes(call.id) + " is not answered where its result belongs"};
       ++i;
     }
   }

@@ -72,35 +72,53 @@ std::optional<std::size_t> extent(std::string_view text, std::size_t& scanned) {
   return std::nullopt;
 }
 
-/// Up to two objects or arrays in a text; more need not be told apart.
-std::vector<found_json> values_in(std::string_view text) {
-  std::vector<found_json> out;
-  constexpr std::size_t rounds = 32; // of looking at the whole text: what is nested deeper in broken brackets is not found
-  auto left = rounds * text.size() + 4'096;
-  std::size_t at = 0;
-  while (at < text.size() && out.size() < 2) {
-    at = text.find_first_of("{[", at);
-    if (at == std::string_view::npos)
-      break;
-    std::size_t scanned = 0;
-    const auto length = extent(text.substr(at), scanned);
-    if (scanned > left)
-      break;
-    left -= scanned;
-    if (length) {
-      if (auto value = parse_bounded(text.substr(at, *length))) {
-        out.push_back({std::move(*value), text.substr(at, *length)});
-        at += *length;
-        continue;
-      }
-    }
-    ++at;
-  }
-  return out;
+/// Whether what begins here is meant as JSON and not, say, a word in brackets.
+bool looks_like_json(std::string_view text) {
+  const auto next = text.find_first_not_of(white, 1);
+  if (next == std::string_view::npos)
+    return false;
+  const char c = text[next];
+  return c == '"' || (text.front() == '[' && opens(c));
 }
 
 tl::unexpected<error> several() {
   return fail(error_code::invalid_argument, "holds more than one JSON object or array; which one is the answer is unclear");
+}
+
+/// The one object or array in a text. What looks like JSON and breaks off or does not parse is not skipped: a whole part inside
+/// it is not the answer.
+expected<found_json> value_in(std::string_view text) {
+  std::optional<found_json> found;
+  constexpr std::size_t rounds = 32; // of looking at the whole text: what is nested deeper in broken brackets is not found
+  auto left = rounds * text.size() + 4'096;
+  for (std::size_t at = text.find_first_of("{["); at != std::string_view::npos; at = text.find_first_of("{[", at)) {
+    const auto rest = text.substr(at);
+    std::size_t scanned = 0;
+    const auto length = extent(rest, scanned);
+    if (scanned > left)
+      break;
+    left -= scanned;
+    const auto candidate = rest.substr(0, length.value_or(rest.size()));
+    const bool meant = looks_like_json(rest);
+    if (length || meant) {
+      auto value = parse_bounded(candidate);
+      if (value && found)
+        return several();
+      if (value) {
+        found = found_json{std::move(*value), candidate};
+        at += candidate.size();
+        continue;
+      }
+      if (meant)
+        return fail(error_code::invalid_argument,
+                    (length ? "holds JSON that is not valid: " : "holds JSON that breaks off before it is closed: ")
+                        + value.error().message);
+    }
+    ++at;
+  }
+  if (!found)
+    return fail(error_code::invalid_argument, "holds no JSON object or array");
+  return *std::move(found);
 }
 
 } // namespace
@@ -123,14 +141,7 @@ expected<found_json> json_in_text(std::string_view text) {
   }
   if (found)
     return *std::move(found);
-  auto values = values_in(text);
-  if (values.size() > 1)
-    return several();
-  // An answer that begins like JSON and breaks off is broken; a complete part of it is not the answer.
-  if (values.empty() || (!whole.empty() && opens(whole.front()) && values.front().text.data() != whole.data()))
-    return fail(error_code::invalid_argument, !whole.empty() && opens(whole.front()) ? "is not valid JSON: " + parsed.error().message
-                                                                                     : "holds no JSON object or array");
-  return std::move(values.front());
+  return value_in(text);
 }
 
 } // namespace troupe

@@ -16,8 +16,9 @@ struct found_json {
 };
 
 /// The whole answer where it is JSON; else the one object or array in its code fences; else the one object or array in its text.
-/// `invalid_argument` says why there is none (with the parser's words where the answer begins like JSON), or that there are
-/// several. Time is linear in the text: a text that nests thousands of broken brackets is given up on.
+/// `invalid_argument` says why there is none (with the parser's words where JSON was meant, so that a part of an answer that broke
+/// off is never taken for it), or that there are several. Time is linear in the text: a text that nests thousands of broken brackets is
+/// given up on.
 expected<found_json> json_in_text(std::string_view text);
 
 } // namespace troupe

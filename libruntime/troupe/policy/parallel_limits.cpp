@@ -24,9 +24,7 @@ bool parallel_limits::admit(call_id id, const std::string& agent_name, const std
   const auto waiting = lanes_.find({&agent, &tool});
   // Below the process limit nothing is ready, so that a newcomer with room at both gates overtakes nobody.
   if (waiting == lanes_.end() && running_ < process_limit_ && !agent.full() && !tool.full()) {
-    ++agent.running;
-    ++tool.running;
-    ++running_;
+    begin_at(agent, tool);
     calls_[id] = {&agent, &tool, 0};
     return true;
   }
@@ -113,6 +111,16 @@ void parallel_limits::hide_room(gate& which) {
   which.ready_as = 0;
 }
 
+/// A gate that fills up is no longer among the ready: what is parked there waits for its next end.
+void parallel_limits::begin_at(gate& agent, gate& tool) {
+  ++running_;
+  for (auto* at : {&agent, &tool}) {
+    ++at->running;
+    if (at->full())
+      hide_room(*at);
+  }
+}
+
 /// Starts a lane's oldest call and puts the lane where its next one belongs. The lane stands nowhere.
 void parallel_limits::start_oldest(lane& which, std::vector<call_id>& admitted) {
   const auto oldest = which.calls.begin();
@@ -120,9 +128,7 @@ void parallel_limits::start_oldest(lane& which, std::vector<call_id>& admitted) 
   calls_.at(oldest->second).waits_as = 0;
   which.calls.erase(oldest);
   --waiting_;
-  ++which.agent->running;
-  ++which.tool->running;
-  ++running_;
+  begin_at(*which.agent, *which.tool);
   if (!which.calls.empty()) {
     park_or_ready(which);
     return;
@@ -140,8 +146,6 @@ void parallel_limits::drain(std::vector<call_id>& admitted) {
     if (entry.of_gate != nullptr) {
       auto& at = *entry.of_gate;
       at.ready_as = 0;
-      if (at.full()) // filled since; its next end shows it again
-        continue;
       next = at.parked.begin()->second;
       at.parked.erase(at.parked.begin());
     }

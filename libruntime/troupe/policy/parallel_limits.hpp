@@ -78,6 +78,7 @@ private:
   void unpark(lane& which);
   void show_room(gate& which);
   void hide_room(gate& which);
+  void begin_at(gate& agent, gate& tool);
   void start_oldest(lane& which, std::vector<call_id>& admitted);
   void drain(std::vector<call_id>& admitted);
 

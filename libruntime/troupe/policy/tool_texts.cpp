@@ -31,7 +31,7 @@ std::string list_of(const std::vector<std::string>& names, Without without) {
       ++hidden;
       continue;
     }
-    out += (shown++ == 0 ? "" : ", ") + troupe::quoted(name);
+    out += (shown++ == 0 ? "" : ", ") + in_quotes(name);
   }
   return hidden == 0 ? out : out + " and " + std::to_string(hidden) + " more";
 }
@@ -48,21 +48,20 @@ std::string times(std::int64_t count) {
 } // namespace
 
 std::string unknown_tool_text(const std::string& name, const std::string& suggestion, const std::vector<std::string>& agent_tools) {
-  return "There is no tool named " + troupe::quoted(name)
-         + (suggestion.empty() ? "." : "; did you mean " + troupe::quoted(suggestion) + "?") + " Nothing was run. "
-         + available(agent_tools);
+  return "There is no tool named " + in_quotes(name) + (suggestion.empty() ? "." : "; did you mean " + in_quotes(suggestion) + "?")
+         + " Nothing was run. " + available(agent_tools);
 }
 
 std::string tool_not_allowed_text(const std::string& name, const std::vector<std::string>& agent_tools) {
-  return "You may not use the tool " + troupe::quoted(name) + ". Nothing was run. " + available(agent_tools);
+  return "You may not use the tool " + in_quotes(name) + ". Nothing was run. " + available(agent_tools);
 }
 
 std::string arguments_not_json_text(const std::string& tool, const std::string& problem, bool cut_off) {
   if (cut_off)
-    return "The arguments for " + troupe::quoted(tool)
+    return "The arguments for " + in_quotes(tool)
            + " were cut off because the answer reached its length limit. Nothing was run. "
              "Call it again with shorter arguments, or split the work into several calls.";
-  return "The arguments for " + troupe::quoted(tool) + " are not a JSON object: " + bounded(problem, error_bytes_max)
+  return "The arguments for " + in_quotes(tool) + " are not a JSON object: " + bounded(problem, error_bytes_max)
          + ". Nothing was run. Call it again with one JSON object that fits the tool's parameters.";
 }
 
@@ -73,22 +72,22 @@ std::string arguments_invalid_text(const std::string& tool, const std::vector<st
       break;
     list += "\n- " + violation;
   }
-  return "The arguments for " + troupe::quoted(tool) + " do not fit its parameters. Nothing was run. What is wrong:"
+  return "The arguments for " + in_quotes(tool) + " do not fit its parameters. Nothing was run. What is wrong:"
          + bounded(list, error_bytes_max) + "\nCorrect this and call it again.";
 }
 
 std::string max_calls_text(const tool_spec& tool) {
-  return "The tool " + troupe::quoted(tool.name) + " may be called " + times(tool.max_calls)
+  return "The tool " + in_quotes(tool.name) + " may be called " + times(tool.max_calls)
          + " in a task, and that is used up. Nothing was run. Go on with what you know, or with another tool.";
 }
 
 std::string tool_failure_text(const std::string& tool, tool_status status, const std::vector<tried_tool>& tried, const std::string& output,
                               const std::vector<std::string>& agent_tools) {
   if (status == tool_status::cancelled)
-    return "The call of " + troupe::quoted(tool) + " was cancelled.";
-  std::string text = "The tool " + troupe::quoted(tool) + " gave no result. What was tried:";
+    return "The call of " + in_quotes(tool) + " was cancelled.";
+  std::string text = "The tool " + in_quotes(tool) + " gave no result. What was tried:";
   for (const auto& one : tried) {
-    text += "\n- " + troupe::quoted(one.tool) + (one.tool == tool ? "" : " in its place") + ", "
+    text += "\n- " + in_quotes(one.tool) + (one.tool == tool ? "" : " in its place") + ", "
             + (one.attempts == 0 ? std::string("not run") : "run " + times(one.attempts)) + ": "
             + bounded(one.error.empty() ? "cancelled" : std::string_view(one.error), error_bytes_max);
   }
@@ -112,7 +111,7 @@ recovery recover_decision(effect what, risk how_bad) {
 }
 
 std::string outcome_unknown_text(const std::string& tool) {
-  return "The call of " + troupe::quoted(tool)
+  return "The call of " + in_quotes(tool)
          + " was interrupted after it began: it may or may not have taken effect, nobody knows, and it was not "
            "repeated because a repeat could do it twice. Find out whether it took effect before you call it again.";
 }

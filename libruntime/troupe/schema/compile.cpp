@@ -17,37 +17,93 @@ namespace {
 constexpr std::size_t max_in_place_chain = 256; // $ref to $ref to …: all on one value, so it multiplies the stack that a value needs
 
 constexpr std::array<std::pair<std::string_view, std::uint8_t>, 7> type_names = {{
-  {"null", type_null},
-  {"boolean", type_boolean},
-  {"integer", type_integer},
-  {"number", type_number | type_integer},
-  {"string", type_string},
-  {"array", type_array},
-  {"object", type_object},
+    {"null", type_null},
+    {"boolean", type_boolean},
+    {"integer", type_integer},
+    {"number", type_number | type_integer},
+    {"string", type_string},
+    {"array", type_array},
+    {"object", type_object},
 }};
 
 // Keywords of the specification that assert nothing, or stand elsewhere.
 constexpr std::array<std::string_view, 61> known_keywords = {
-  "$schema", "$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef", "$defs", "$comment", "$vocabulary", "definitions", "dependencies", "allOf", "anyOf", "oneOf",
-  "not", "if", "then", "else", "dependentSchemas", "prefixItems", "items", "contains", "properties", "patternProperties", "additionalProperties",
-  "propertyNames", "unevaluatedItems", "unevaluatedProperties", "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum", "minimum",
-  "exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties",
-  "minProperties", "required", "dependentRequired", "title", "description", "default", "deprecated", "readOnly", "writeOnly", "examples", "format",
-  "contentEncoding", "contentMediaType", "contentSchema", "example", "nullable",
+    "$schema",
+    "$id",
+    "$anchor",
+    "$dynamicAnchor",
+    "$ref",
+    "$dynamicRef",
+    "$defs",
+    "$comment",
+    "$vocabulary",
+    "definitions",
+    "dependencies",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "prefixItems",
+    "items",
+    "contains",
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxContains",
+    "minContains",
+    "maxProperties",
+    "minProperties",
+    "required",
+    "dependentRequired",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "examples",
+    "format",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "example",
+    "nullable",
 };
 
 /// Assertions of other drafts: ignoring them, as the specification has it, would pass what their author meant to refuse.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 5> old_keywords = {{
-  {"additionalItems", "items beside prefixItems"},
-  {"$recursiveRef", "$dynamicRef"},
-  {"divisibleBy", "multipleOf"},
-  {"extends", "allOf"},
-  {"disallow", "not"},
+    {"additionalItems", "items beside prefixItems"},
+    {"$recursiveRef", "$dynamicRef"},
+    {"divisibleBy", "multipleOf"},
+    {"extends", "allOf"},
+    {"disallow", "not"},
 }};
 
 class compiler {
 public:
-  compiler(const std::vector<document>& documents, compiled_schema::impl& out) : out_(out), registry_(documents, out.documents, problems_) {}
+  compiler(const std::vector<document>& documents, compiled_schema::impl& out)
+      : out_(out), registry_(documents, out.documents, problems_) {}
 
   std::vector<error> run(const json& schema) {
     if (depth_of(schema, max_schema_depth) > max_schema_depth)
@@ -86,7 +142,8 @@ private:
 
   node_id one(const json& schema, std::string_view keyword, std::uint32_t resource, trail::step place);
   std::vector<node_id> list(const json& schema, std::string_view keyword, std::uint32_t resource, trail::step place);
-  std::vector<std::pair<std::string, node_id>> named(const json& schema, std::string_view keyword, std::uint32_t resource, trail::step place);
+  std::vector<std::pair<std::string, node_id>> named(const json& schema, std::string_view keyword, std::uint32_t resource,
+                                                     trail::step place);
   std::optional<std::size_t> count(const json& schema, std::string_view keyword, trail::step place);
   const json* number(const json& schema, std::string_view keyword, trail::step place);
   std::vector<std::string> names(const json& value, std::string_view keyword, trail::step place);
@@ -175,7 +232,8 @@ std::vector<node_id> compiler::list(const json& schema, std::string_view keyword
   return out;
 }
 
-std::vector<std::pair<std::string, node_id>> compiler::named(const json& schema, std::string_view keyword, std::uint32_t resource, trail::step place) {
+std::vector<std::pair<std::string, node_id>> compiler::named(const json& schema, std::string_view keyword, std::uint32_t resource,
+                                                             trail::step place) {
   std::vector<std::pair<std::string, node_id>> out;
   const auto found = schema.find(keyword);
   if (found == schema.end())
@@ -254,8 +312,10 @@ void compiler::type_and_values(node& made, const json& schema, trail::step place
       std::array<std::string_view, type_names.size()> all{};
       std::transform(type_names.begin(), type_names.end(), all.begin(), [](const auto& row) { return row.first; });
       const auto near = name.is_string() ? nearest_name(name.get_ref<const std::string&>(), all) : std::string_view{};
-      problem(place, "type", excerpt(name) + " is no type; " + (near.empty() ? "types are null, boolean, integer, number, string, array, object"
-                                                                              : "did you mean \"" + std::string(near) + "\"?"));
+      problem(place, "type",
+              excerpt(name) + " is no type; "
+                  + (near.empty() ? "types are null, boolean, integer, number, string, array, object"
+                                  : "did you mean \"" + std::string(near) + "\"?"));
     };
     if (type->is_array() && !type->empty())
       std::for_each(type->begin(), type->end(), add);
@@ -394,7 +454,8 @@ void compiler::in_place(node_id id, node& made, const json& schema, std::uint32_
     rules.condition = one(schema, "if", resource, place);
     rules.then = one(schema, "then", resource, place);
     rules.otherwise = one(schema, "else", resource, place);
-    any = !rules.all_of.empty() || !rules.any_of.empty() || !rules.one_of.empty() || rules.negation != no_node || rules.condition != no_node;
+    any =
+        !rules.all_of.empty() || !rules.any_of.empty() || !rules.one_of.empty() || rules.negation != no_node || rules.condition != no_node;
   }
   if (uses.unevaluated) {
     rules.unevaluated_items = one(schema, "unevaluatedItems", resource, place);
@@ -427,8 +488,8 @@ void compiler::unknown_keywords(const json& schema, trail::step place) {
         problem(place, name, "\"" + std::string(old) + "\" is of an older draft and 2020-12 would ignore it; write " + std::string(now));
     const auto near = nearest_name(name, known_keywords);
     if (!near.empty() && out_.warnings.size() < 20)
-      out_.warnings.push_back(registry_.places().pointer(place) + ": the keyword \"" + std::string(name) + "\" is unknown and ignored; did you mean \""
-                              + std::string(near) + "\"?");
+      out_.warnings.push_back(registry_.places().pointer(place) + ": the keyword \"" + std::string(name)
+                              + "\" is unknown and ignored; did you mean \"" + std::string(near) + "\"?");
   }
 }
 

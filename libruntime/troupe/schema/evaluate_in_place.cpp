@@ -34,12 +34,12 @@ std::uint8_t type_of(const json& value) {
 /// "a string", "an integer or null".
 std::string type_words(std::uint8_t types) {
   constexpr std::array<std::pair<std::uint8_t, const char*>, 7> words = {{{type_object, "an object"},
-                                                                        {type_array, "an array"},
-                                                                        {type_string, "a string"},
-                                                                        {type_number, "a number"},
-                                                                        {type_integer, "an integer"},
-                                                                        {type_boolean, "a boolean"},
-                                                                        {type_null, "null"}}};
+                                                                          {type_array, "an array"},
+                                                                          {type_string, "a string"},
+                                                                          {type_number, "a number"},
+                                                                          {type_integer, "an integer"},
+                                                                          {type_boolean, "a boolean"},
+                                                                          {type_null, "null"}}};
   std::vector<const char*> chosen;
   for (const auto& [bit, text] : words) {
     if ((types & bit) == 0 || (bit == type_integer && (types & type_number) != 0))
@@ -55,7 +55,8 @@ std::string type_words(std::uint8_t types) {
 std::string wrong_type(const json& value, std::uint8_t wanted) {
   const auto is = type_words(type_of(value));
   const auto shown = excerpt(value);
-  return (shown == is || value.is_structured() || value.is_null() ? "is " + is : shown + " is " + is) + ", but must be " + type_words(wanted);
+  return (shown == is || value.is_structured() || value.is_null() ? "is " + is : shown + " is " + is) + ", but must be "
+         + type_words(wanted);
 }
 
 std::string not_in_list(const json& value, const json& list) {
@@ -126,7 +127,8 @@ bool evaluator::in_place(const in_place_rules& rules, const json& value, const p
   return valid;
 }
 
-bool evaluator::alternatives(const std::vector<node_id>& list, bool exactly_one, const json& value, const place& at, scope in, marks* seen, mode how) {
+bool evaluator::alternatives(const std::vector<node_id>& list, bool exactly_one, const json& value, const place& at, scope in, marks* seen,
+                             mode how) {
   std::size_t matches = 0;
   std::size_t first = 0;
   for (std::size_t i = 0; i < list.size(); ++i) {
@@ -197,7 +199,7 @@ void evaluator::explain_alternatives(const std::vector<node_id>& list, const cha
   if (candidates != 1)
     report(at, keyword,
            excerpt(value) + " matches none of the " + std::to_string(list.size()) + " alternatives of " + keyword
-             + (list.size() > 1 ? "; what follows is about the closest, number " + std::to_string(best + 1) : ""));
+               + (list.size() > 1 ? "; what follows is about the closest, number " + std::to_string(best + 1) : ""));
   evaluate(list[best], value, at, in, nullptr, mode::explain);
 }
 

@@ -55,15 +55,20 @@ std::optional<std::pair<std::size_t, std::size_t>> equal_items(const json& array
 bool evaluator::arrays(const array_rules& rules, const json& array, const place& at, scope in, marks* seen, mode how) {
   bool valid = true;
   if (array.size() < rules.min_items)
-    valid = broken(at, "minItems", how, [&] { return "has " + plural(array.size(), "item") + ", at least " + std::to_string(rules.min_items) + " are needed"; });
+    valid = broken(at, "minItems", how,
+                   [&] { return "has " + plural(array.size(), "item") + ", at least " + std::to_string(rules.min_items) + " are needed"; });
   if (rules.max_items && array.size() > *rules.max_items)
-    valid = broken(at, "maxItems", how, [&] { return "has " + plural(array.size(), "item") + ", at most " + std::to_string(*rules.max_items) + " are allowed"; });
+    valid = broken(at, "maxItems", how, [&] {
+      return "has " + plural(array.size(), "item") + ", at most " + std::to_string(*rules.max_items) + " are allowed";
+    });
   if (!valid && how == mode::check)
     return false;
   if (rules.unique && array.size() > 1) {
     steps_ += array.size();
     if (const auto pair = equal_items(array))
-      valid = broken(at, "uniqueItems", how, [&] { return "items " + std::to_string(pair->first) + " and " + std::to_string(pair->second) + " are equal, all must differ"; });
+      valid = broken(at, "uniqueItems", how, [&] {
+        return "items " + std::to_string(pair->first) + " and " + std::to_string(pair->second) + " are equal, all must differ";
+      });
     if (!valid && how == mode::check)
       return false;
   }
@@ -88,7 +93,9 @@ bool evaluator::items(const array_rules& rules, const json& array, const place& 
   if (rules.items == no_node)
     return valid;
   if (program_.nodes[rules.items].what == node::kind::reject && array.size() > prefix)
-    return broken(at, "items", how, [&] { return "has " + plural(array.size(), "item") + ", at most " + std::to_string(rules.prefix.size()) + " are allowed"; });
+    return broken(at, "items", how, [&] {
+      return "has " + plural(array.size(), "item") + ", at most " + std::to_string(rules.prefix.size()) + " are allowed";
+    });
   if (program_.nodes[rules.items].what != node::kind::accept) {
     for (auto i = prefix; i < array.size(); ++i) {
       valid = evaluate(rules.items, array[i], place{&at, nullptr, i}, in, nullptr, how) && valid;
@@ -114,12 +121,14 @@ bool evaluator::contains(const array_rules& rules, const json& array, const plac
   }
   if (found < rules.min_contains)
     return broken(at, rules.min_contains == 1 ? "contains" : "minContains", how, [&] {
-      return found == 0 && rules.min_contains == 1 ? "no item is what \"contains\" asks for"
-                                                   : plural(found, "item") + " of what \"contains\" asks for, at least " + std::to_string(rules.min_contains) + " are needed";
+      return found == 0 && rules.min_contains == 1
+                 ? "no item is what \"contains\" asks for"
+                 : plural(found, "item") + " of what \"contains\" asks for, at least " + std::to_string(rules.min_contains) + " are needed";
     });
   if (rules.max_contains && found > *rules.max_contains)
-    return broken(at, "maxContains", how,
-                  [&] { return plural(found, "item") + " of what \"contains\" asks for, at most " + std::to_string(*rules.max_contains) + " are allowed"; });
+    return broken(at, "maxContains", how, [&] {
+      return plural(found, "item") + " of what \"contains\" asks for, at most " + std::to_string(*rules.max_contains) + " are allowed";
+    });
   return true;
 }
 
@@ -131,22 +140,25 @@ bool evaluator::objects(const object_rules& rules, const json& object, const pla
   };
   steps_ += rules.required.size() / 8;
   for (const auto& name : rules.required)
-    if (!object.contains(name) && !and_then(broken(at, "required", how, [&] { return "required property " + quoted(name) + " is missing"; })))
+    if (!object.contains(name)
+        && !and_then(broken(at, "required", how, [&] { return "required property " + quoted(name) + " is missing"; })))
       return false;
-  if (object.size() < rules.min_properties
-      && !and_then(broken(at, "minProperties", how,
-                          [&] { return "has " + properties_of(object) + ", at least " + std::to_string(rules.min_properties) + " are needed"; })))
+  if (object.size() < rules.min_properties && !and_then(broken(at, "minProperties", how, [&] {
+        return "has " + properties_of(object) + ", at least " + std::to_string(rules.min_properties) + " are needed";
+      })))
     return false;
-  if (rules.max_properties && object.size() > *rules.max_properties
-      && !and_then(broken(at, "maxProperties", how,
-                          [&] { return "has " + properties_of(object) + ", at most " + std::to_string(*rules.max_properties) + " are allowed"; })))
+  if (rules.max_properties && object.size() > *rules.max_properties && !and_then(broken(at, "maxProperties", how, [&] {
+        return "has " + properties_of(object) + ", at most " + std::to_string(*rules.max_properties) + " are allowed";
+      })))
     return false;
-  for (const auto& [name, needs] : rules.dependent_required) {
+  for (const auto& row : rules.dependent_required) {
+    const auto& name = row.first;
     if (!object.contains(name))
       continue;
-    for (const auto& needed : needs)
-      if (!object.contains(needed)
-          && !and_then(broken(at, "dependentRequired", how, [&] { return "property " + quoted(needed) + " is missing, which " + quoted(name) + " needs beside it"; })))
+    for (const auto& needed : row.second)
+      if (!object.contains(needed) && !and_then(broken(at, "dependentRequired", how, [&] {
+            return "property " + quoted(needed) + " is missing, which " + quoted(name) + " needs beside it";
+          })))
         return false;
   }
   if (!rules.properties.empty() || !rules.patterns.empty() || rules.additional != no_node || rules.names != no_node) {
@@ -171,8 +183,8 @@ std::string evaluator::explained(node_id node, const json& value, scope in) {
   return words;
 }
 
-bool evaluator::member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at, scope in,
-                       marks* seen, mode how) {
+bool evaluator::member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at,
+                       scope in, marks* seen, mode how) {
   const auto& name = it.key();
   const place below{&at, &name, 0};
   bool valid = true;
@@ -180,10 +192,12 @@ bool evaluator::member(const object_rules& rules, const json& object, json::cons
     const json as_value(name);
     const auto node = rules.names;
     if (!evaluate(node, as_value, below, in, nullptr, mode::check))
-      valid = broken(at, "propertyNames", how, [&] { return "property " + quoted(name) + " is not allowed: its name " + explained(node, as_value, in); });
+      valid = broken(at, "propertyNames", how,
+                     [&] { return "property " + quoted(name) + " is not allowed: its name " + explained(node, as_value, in); });
   }
   bool described = false;
-  const auto property = std::lower_bound(rules.properties.begin(), rules.properties.end(), name, [](const auto& row, const std::string& wanted) { return row.first < wanted; });
+  const auto property = std::lower_bound(rules.properties.begin(), rules.properties.end(), name,
+                                         [](const auto& row, const std::string& wanted) { return row.first < wanted; });
   if (property != rules.properties.end() && property->first == name) {
     described = true;
     valid = evaluate(property->second, *it, below, in, nullptr, how) && valid;

@@ -45,10 +45,11 @@ private:
   bool items(const array_rules& rules, const json& array, const place& at, scope in, marks* seen, mode how);
   bool contains(const array_rules& rules, const json& array, const place& at, scope in, marks* seen, mode how);
   bool objects(const object_rules& rules, const json& object, const place& at, scope in, marks* seen, mode how);
-  bool member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at, scope in, marks* seen,
-              mode how);
+  bool member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at, scope in,
+              marks* seen, mode how);
   bool in_place(const in_place_rules& rules, const json& value, const place& at, scope in, marks* seen, mode how);
-  bool alternatives(const std::vector<node_id>& list, bool exactly_one, const json& value, const place& at, scope in, marks* seen, mode how);
+  bool alternatives(const std::vector<node_id>& list, bool exactly_one, const json& value, const place& at, scope in, marks* seen,
+                    mode how);
   void explain_alternatives(const std::vector<node_id>& list, const char* keyword, const json& value, const place& at, scope in);
   bool unevaluated(const in_place_rules& rules, const json& value, const place& at, scope in, marks& seen, mode how);
   std::string explained(node_id node, const json& value, scope in);
@@ -81,7 +82,8 @@ private:
   };
   struct hash {
     std::size_t operator()(const key& k) const {
-      return (reinterpret_cast<std::uintptr_t>(k.value) >> 4) * 0x9E3779B97F4A7C15ULL ^ (std::size_t{k.node} << 20 ^ k.in) * 0xC2B2AE3D27D4EB4FULL;
+      return (reinterpret_cast<std::uintptr_t>(k.value) >> 4) * 0x9E3779B97F4A7C15ULL
+             ^ (std::size_t{k.node} << 20 ^ k.in) * 0xC2B2AE3D27D4EB4FULL;
     }
   };
 

@@ -10,7 +10,7 @@ namespace troupe::schema {
 namespace {
 
 constexpr std::array<const char*, 8> texts = {
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/schema",
     "$vocabulary": {
@@ -62,7 +62,7 @@ constexpr std::array<const char*, 8> texts = {
       }
     }
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/core",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/core": true},
@@ -86,7 +86,7 @@ constexpr std::array<const char*, 8> texts = {
       "uriReferenceString": {"type": "string", "format": "uri-reference"}
     }
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/applicator",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/applicator": true},
@@ -112,7 +112,7 @@ constexpr std::array<const char*, 8> texts = {
     },
     "$defs": {"schemaArray": {"type": "array", "minItems": 1, "items": {"$dynamicRef": "#meta"}}}
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/unevaluated",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/unevaluated": true},
@@ -121,7 +121,7 @@ constexpr std::array<const char*, 8> texts = {
     "type": ["object", "boolean"],
     "properties": {"unevaluatedItems": {"$dynamicRef": "#meta"}, "unevaluatedProperties": {"$dynamicRef": "#meta"}}
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/validation",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/validation": true},
@@ -162,7 +162,7 @@ constexpr std::array<const char*, 8> texts = {
       "stringArray": {"type": "array", "items": {"type": "string"}, "uniqueItems": true, "default": []}
     }
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/meta-data",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/meta-data": true},
@@ -179,7 +179,7 @@ constexpr std::array<const char*, 8> texts = {
       "examples": {"type": "array", "items": true}
     }
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/format-annotation",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/format-annotation": true},
@@ -188,7 +188,7 @@ constexpr std::array<const char*, 8> texts = {
     "type": ["object", "boolean"],
     "properties": {"format": {"type": "string"}}
   })json",
-  R"json({
+    R"json({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "https://json-schema.org/draft/2020-12/meta/content",
     "$vocabulary": {"https://json-schema.org/draft/2020-12/vocab/content": true},

@@ -17,48 +17,48 @@ constexpr std::size_t max_re2_bytes = 8 * max_pattern_bytes; // translating make
 // ECMA-262's WhiteSpace and LineTerminator.
 constexpr std::string_view spaces = R"(\t\n\x0b\f\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff})";
 constexpr std::string_view not_spaces =
-  R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff})";
+    R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff})";
 
 // Long names of general categories; RE2 knows the short ones, and scripts.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 38> categories = {{
-  {"Letter", "L"},
-  {"Cased_Letter", "LC"},
-  {"Uppercase_Letter", "Lu"},
-  {"Lowercase_Letter", "Ll"},
-  {"Titlecase_Letter", "Lt"},
-  {"Modifier_Letter", "Lm"},
-  {"Other_Letter", "Lo"},
-  {"Mark", "M"},
-  {"Combining_Mark", "M"},
-  {"Nonspacing_Mark", "Mn"},
-  {"Spacing_Mark", "Mc"},
-  {"Enclosing_Mark", "Me"},
-  {"Number", "N"},
-  {"Decimal_Number", "Nd"},
-  {"digit", "Nd"},
-  {"Letter_Number", "Nl"},
-  {"Other_Number", "No"},
-  {"Punctuation", "P"},
-  {"punct", "P"},
-  {"Connector_Punctuation", "Pc"},
-  {"Dash_Punctuation", "Pd"},
-  {"Open_Punctuation", "Ps"},
-  {"Close_Punctuation", "Pe"},
-  {"Initial_Punctuation", "Pi"},
-  {"Final_Punctuation", "Pf"},
-  {"Other_Punctuation", "Po"},
-  {"Symbol", "S"},
-  {"Math_Symbol", "Sm"},
-  {"Currency_Symbol", "Sc"},
-  {"Modifier_Symbol", "Sk"},
-  {"Other_Symbol", "So"},
-  {"Separator", "Z"},
-  {"Space_Separator", "Zs"},
-  {"Line_Separator", "Zl"},
-  {"Paragraph_Separator", "Zp"},
-  {"Other", "C"},
-  {"Control", "Cc"},
-  {"Format", "Cf"},
+    {"Letter", "L"},
+    {"Cased_Letter", "LC"},
+    {"Uppercase_Letter", "Lu"},
+    {"Lowercase_Letter", "Ll"},
+    {"Titlecase_Letter", "Lt"},
+    {"Modifier_Letter", "Lm"},
+    {"Other_Letter", "Lo"},
+    {"Mark", "M"},
+    {"Combining_Mark", "M"},
+    {"Nonspacing_Mark", "Mn"},
+    {"Spacing_Mark", "Mc"},
+    {"Enclosing_Mark", "Me"},
+    {"Number", "N"},
+    {"Decimal_Number", "Nd"},
+    {"digit", "Nd"},
+    {"Letter_Number", "Nl"},
+    {"Other_Number", "No"},
+    {"Punctuation", "P"},
+    {"punct", "P"},
+    {"Connector_Punctuation", "Pc"},
+    {"Dash_Punctuation", "Pd"},
+    {"Open_Punctuation", "Ps"},
+    {"Close_Punctuation", "Pe"},
+    {"Initial_Punctuation", "Pi"},
+    {"Final_Punctuation", "Pf"},
+    {"Other_Punctuation", "Po"},
+    {"Symbol", "S"},
+    {"Math_Symbol", "Sm"},
+    {"Currency_Symbol", "Sc"},
+    {"Modifier_Symbol", "Sk"},
+    {"Other_Symbol", "So"},
+    {"Separator", "Z"},
+    {"Space_Separator", "Zs"},
+    {"Line_Separator", "Zl"},
+    {"Paragraph_Separator", "Zp"},
+    {"Other", "C"},
+    {"Control", "Cc"},
+    {"Format", "Cf"},
 }};
 
 std::optional<std::uint32_t> hex_number(std::string_view text) {
@@ -297,20 +297,23 @@ expected<std::string> ecma_to_re2(std::string_view pattern) {
 
 expected<std::shared_ptr<const RE2>> compile_re2(std::string_view pattern) {
   if (pattern.size() > max_re2_bytes)
-    return fail(error_code::invalid_argument, "a pattern of " + std::to_string(pattern.size()) + " bytes is longer than " + std::to_string(max_re2_bytes));
+    return fail(error_code::invalid_argument,
+                "a pattern of " + std::to_string(pattern.size()) + " bytes is longer than " + std::to_string(max_re2_bytes));
   if (!is_valid_utf8(pattern))
     return fail(error_code::invalid_argument, "a pattern must be UTF-8");
   RE2::Options options(RE2::Quiet);
   options.set_max_mem(max_program_bytes);
   auto compiled = std::make_shared<const RE2>(re2::StringPiece(pattern.data(), pattern.size()), options);
   if (!compiled->ok())
-    return fail(error_code::invalid_argument, "pattern " + std::string(utf8_prefix(pattern, 200)) + " cannot run in linear time (RE2): " + compiled->error());
+    return fail(error_code::invalid_argument,
+                "pattern " + std::string(utf8_prefix(pattern, 200)) + " cannot run in linear time (RE2): " + compiled->error());
   return std::shared_ptr<const RE2>(std::move(compiled));
 }
 
 expected<std::shared_ptr<const RE2>> compile_ecma(std::string_view pattern) {
   if (pattern.size() > max_pattern_bytes)
-    return fail(error_code::invalid_argument, "a pattern of " + std::to_string(pattern.size()) + " bytes is longer than " + std::to_string(max_pattern_bytes));
+    return fail(error_code::invalid_argument,
+                "a pattern of " + std::to_string(pattern.size()) + " bytes is longer than " + std::to_string(max_pattern_bytes));
   auto translated = ecma_to_re2(pattern);
   if (!translated)
     return tl::unexpected<error>(translated.error());

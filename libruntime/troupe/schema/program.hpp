@@ -86,20 +86,20 @@ struct in_place_rules {
   node_id then = no_node;
   node_id otherwise = no_node;
   node_id ref = no_node;
-  node_id dynamic_ref = no_node;                 ///< where it leads without a dynamic scope
-  std::optional<std::uint32_t> dynamic_anchor;   ///< index of the anchor's name, where the scope decides
+  node_id dynamic_ref = no_node;               ///< where it leads without a dynamic scope
+  std::optional<std::uint32_t> dynamic_anchor; ///< index of the anchor's name, where the scope decides
   node_id unevaluated_items = no_node;
   node_id unevaluated_properties = no_node;
 };
 
 struct node {
   enum class kind : std::uint8_t { accept, reject, rules } what = kind::rules;
-  std::uint8_t types = 0;                        ///< type_bit mask; 0: any
-  bool shared = false;                           ///< reached from several places: its results are remembered
+  std::uint8_t types = 0; ///< type_bit mask; 0: any
+  bool shared = false;    ///< reached from several places: its results are remembered
   std::uint32_t resource = 0;
   const json* constant = nullptr;
   std::unique_ptr<std::vector<const json*>> enumeration; ///< in the order of `compare`
-  const json* enumeration_source = nullptr;      ///< in the schema's order, for messages
+  const json* enumeration_source = nullptr;              ///< in the schema's order, for messages
   std::unique_ptr<number_rules> number;
   std::unique_ptr<string_rules> string;
   std::unique_ptr<array_rules> array;
@@ -116,7 +116,7 @@ struct compiled_schema::impl {
   std::vector<std::unique_ptr<const json>> documents;
   std::vector<node> nodes;
   std::vector<resource_scope> resources;
-  std::uint32_t dynamic_names = 0;               ///< how many names of dynamic anchors references ask for; 0: no dynamic scope is kept
+  std::uint32_t dynamic_names = 0; ///< how many names of dynamic anchors references ask for; 0: no dynamic scope is kept
   node_id root = no_node;
   std::vector<std::string> warnings;
 };

@@ -19,26 +19,26 @@ constexpr std::size_t max_trail = 2'000'000; // long pointers in many references
 
 const std::unordered_map<std::string_view, holds>& keywords_with_schemas() {
   static const std::unordered_map<std::string_view, holds> table = {
-    {"not", holds::one},
-    {"if", holds::one},
-    {"then", holds::one},
-    {"else", holds::one},
-    {"items", holds::one},
-    {"contains", holds::one},
-    {"additionalProperties", holds::one},
-    {"propertyNames", holds::one},
-    {"unevaluatedItems", holds::one},
-    {"unevaluatedProperties", holds::one},
-    {"contentSchema", holds::one},
-    {"allOf", holds::list},
-    {"anyOf", holds::list},
-    {"oneOf", holds::list},
-    {"prefixItems", holds::list},
-    {"properties", holds::named},
-    {"patternProperties", holds::named},
-    {"dependentSchemas", holds::named},
-    {"$defs", holds::named},
-    {"definitions", holds::named}, // of older drafts; the 2020-12 metaschema still describes it
+      {"not", holds::one},
+      {"if", holds::one},
+      {"then", holds::one},
+      {"else", holds::one},
+      {"items", holds::one},
+      {"contains", holds::one},
+      {"additionalProperties", holds::one},
+      {"propertyNames", holds::one},
+      {"unevaluatedItems", holds::one},
+      {"unevaluatedProperties", holds::one},
+      {"contentSchema", holds::one},
+      {"allOf", holds::list},
+      {"anyOf", holds::list},
+      {"oneOf", holds::list},
+      {"prefixItems", holds::list},
+      {"properties", holds::named},
+      {"patternProperties", holds::named},
+      {"dependentSchemas", holds::named},
+      {"$defs", holds::named},
+      {"definitions", holds::named}, // of older drafts; the 2020-12 metaschema still describes it
   };
   return table;
 }
@@ -230,7 +230,8 @@ void registry::identify(open_schema& place) {
     if (anchor == schema.end())
       continue;
     if (!anchor->is_string() || !is_anchor(anchor->get_ref<const std::string&>())) {
-      problem(place.place, keyword, std::string(keyword) + " must be a name of letters, digits, '-', '_' and '.', beginning with a letter or '_'");
+      problem(place.place, keyword,
+              std::string(keyword) + " must be a name of letters, digits, '-', '_' and '.', beginning with a letter or '_'");
       continue;
     }
     const auto& name = anchor->get_ref<const std::string&>();
@@ -270,7 +271,7 @@ expected<location> registry::resolve(std::uint32_t from, const std::string& refe
   const auto index = split->uri.empty() ? from : find(uri);
   if (index == not_found)
     return fail(error_code::invalid_argument, "\"" + reference + "\" refers to the document " + uri
-                                                + ", which is not here; nothing is fetched: copy it into $defs of this schema");
+                                                  + ", which is not here; nothing is fetched: copy it into $defs of this schema");
   const auto& target = resources_[index];
   location out{target.root, index, target.place};
   if (split->fragment.empty())
@@ -278,7 +279,8 @@ expected<location> registry::resolve(std::uint32_t from, const std::string& refe
   if (split->fragment.front() != '/') {
     const auto anchor = target.anchors.find(split->fragment);
     if (anchor == target.anchors.end())
-      return fail(error_code::invalid_argument, "\"" + reference + "\" refers to the anchor \"" + split->fragment + "\", which is not there");
+      return fail(error_code::invalid_argument,
+                  "\"" + reference + "\" refers to the anchor \"" + split->fragment + "\", which is not there");
     out.schema = anchor->second.first; // an anchor inside an embedded resource is that resource's own, so the resource stays
     out.place = anchor->second.second;
     return out;
@@ -313,7 +315,7 @@ expected<location> registry::resolve(std::uint32_t from, const std::string& refe
     }
     if (next == nullptr)
       return fail(error_code::invalid_argument, "\"" + reference + "\" leads nowhere: nothing is at " + excerpt(json(segment)) + " below "
-                                                  + excerpt(json(places_.pointer(out.place))));
+                                                    + excerpt(json(places_.pointer(out.place))));
     out.schema = next;
     out.place = step;
     out.resource = resource_of(*next, out.resource);

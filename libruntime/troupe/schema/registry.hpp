@@ -27,7 +27,7 @@ public:
   using step = std::uint32_t;
   static constexpr step nowhere = 0xFFFFFFFF;
 
-  step document(std::string prefix); ///< a new root: "" for the schema itself, else the document's URI and '#'
+  step document(std::string prefix);              ///< a new root: "" for the schema itself, else the document's URI and '#'
   step below(step parent, std::string_view name); ///< the name must outlive the trail
   step below(step parent, std::size_t item);
   std::string pointer(step at) const;
@@ -36,8 +36,8 @@ public:
 private:
   struct link {
     step parent;
-    std::string_view name;           ///< of a document: empty
-    std::size_t item;                ///< where `name` has no data; of a document: index of its prefix
+    std::string_view name; ///< of a document: empty
+    std::size_t item;      ///< where `name` has no data; of a document: index of its prefix
   };
   std::vector<link> links_;
   std::vector<std::string> prefixes_;
@@ -53,7 +53,7 @@ struct vocabularies {
 struct resource {
   std::string uri;
   const json* root = nullptr;
-  trail::step place = trail::nowhere;                ///< of its root
+  trail::step place = trail::nowhere; ///< of its root
   vocabularies uses;
   std::map<std::string, std::pair<const json*, trail::step>> anchors; ///< dynamic ones too
   std::map<std::string, std::pair<const json*, trail::step>> dynamic_anchors;
@@ -69,7 +69,7 @@ struct location {
 class registry {
 public:
   registry(const std::vector<document>& documents, std::vector<std::unique_ptr<const json>>& storage, std::vector<error>& problems)
-    : given_(documents), storage_(storage), problems_(problems) {}
+      : given_(documents), storage_(storage), problems_(problems) {}
 
   /// Registers a document and everything in it; the index of its root resource.
   std::uint32_t add(const json& schema, const std::string& uri, std::string prefix);

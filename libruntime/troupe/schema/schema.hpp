@@ -36,9 +36,10 @@ struct document {
 /// Bounds on what is hostile: a schema from an MCP server, a value from a model.
 inline constexpr std::size_t max_schema_nodes = 100'000; ///< JSON values in the schema
 inline constexpr std::size_t max_schema_depth = 128;
-inline constexpr std::size_t max_value_depth = 512;      ///< a deeper value is a violation of the rule "depth"
+inline constexpr std::size_t max_value_depth = 512; ///< a deeper value is a violation of the rule "depth"
 inline constexpr std::size_t max_pattern_bytes = 10'000;
-inline constexpr std::size_t max_steps = 20'000'000;     ///< schema nodes visited in one validation; beyond: a violation of the rule "complexity"
+inline constexpr std::size_t max_steps =
+    20'000'000; ///< schema nodes visited in one validation; beyond: a violation of the rule "complexity"
 
 class compiled_schema {
 public:

@@ -112,7 +112,8 @@ int compare(const json& left, const json& right) {
   case 3:
     return left.get_ref<const std::string&>().compare(right.get_ref<const std::string&>());
   case 4:
-    return order(static_cast<const std::vector<std::uint8_t>&>(left.get_binary()), static_cast<const std::vector<std::uint8_t>&>(right.get_binary()));
+    return order(static_cast<const std::vector<std::uint8_t>&>(left.get_binary()),
+                 static_cast<const std::vector<std::uint8_t>&>(right.get_binary()));
   case 5: {
     if (left.size() != right.size())
       return order(left.size(), right.size());

@@ -52,6 +52,15 @@ expected<run_read> sqlite_reader::read(const std::string& run_id, std::int64_t a
   return found;
 }
 
+expected<void> sqlite_reader::check_end(const std::string& run_id, std::int64_t last_seq) {
+  const auto end = read_rows(run_id, last_seq - 1);
+  if (!end)
+    return tl::unexpected<error>(end.error());
+  if (end->torn)
+    return fail(error_code::corrupt, "its last events are damaged or missing; resume it, which cuts them off", "run " + run_id);
+  return {};
+}
+
 expected<run_read> sqlite_reader::read_rows(const std::string& run_id, std::int64_t after_seq) {
   const auto unreadable = [&](int code, std::int64_t seq) -> expected<run_read> {
     if (is_damage(code))

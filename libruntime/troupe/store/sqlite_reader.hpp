@@ -30,6 +30,8 @@ public:
 
   /// See `journal::read_run`; nothing is changed.
   expected<run_read> read(const std::string& run_id, std::int64_t after_seq);
+  /// Whether the last event of a run is whole: `corrupt` where it is not. Within a transaction of the caller.
+  expected<void> check_end(const std::string& run_id, std::int64_t last_seq);
   /// `owned` is left to the caller.
   expected<std::vector<run_row>> list(std::size_t limit);
   expected<run_row> find(const std::string& run_id);

@@ -50,7 +50,6 @@ expected<void> sqlite_writer::prepare() {
       {&touch_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ? WHERE id = ?"},
       {&change_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ?, status = ?, reason = ? WHERE id = ?"},
       {&find_run_, "SELECT id, last_seq, checksum FROM runs WHERE run_id = ?"},
-      {&last_event_, "SELECT seq, checksum FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1"},
       {&find_blob_, "SELECT id FROM blobs WHERE sha256 = ?"},
       {&insert_blob_, "INSERT INTO blobs(sha256, body) VALUES(?, ?)"},
       {&drop_wish_, "DELETE FROM wishes WHERE run_id = ?"}};
@@ -312,14 +311,9 @@ expected<sqlite_writer::run_state*> sqlite_writer::state_of(const std::string& r
     state.last_seq = find_run_.integer(1);
     state.checksum = static_cast<std::uint32_t>(find_run_.integer(2));
   }
-  const rows_of rows(last_event_);
-  last_event_.bind(1, state.row);
-  const int code = last_event_.step();
-  if (code != SQLITE_ROW && code != SQLITE_DONE)
-    return unreadable(code);
-  if (code == SQLITE_DONE || last_event_.integer(0) != state.last_seq
-      || static_cast<std::uint32_t>(last_event_.integer(1)) != state.checksum)
-    return fail(error_code::corrupt, "its last events are damaged or missing; resume it, which cuts them off", "run " + run_id);
+  if (state.last_seq > 0)
+    if (const auto whole = reader_->check_end(run_id, state.last_seq); !whole)
+      return tl::unexpected<error>(whole.error());
   return &runs_.emplace(run_id, state).first->second;
 }
 

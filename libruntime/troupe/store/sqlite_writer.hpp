@@ -101,8 +101,8 @@ private:
   lock_file& locks_;
   const std::chrono::milliseconds patience_;
   std::optional<sqlite_reader> reader_;
-  statement begin_, commit_, rollback_, insert_event_, insert_run_, touch_run_, change_run_, find_run_, last_event_, find_blob_,
-      insert_blob_, drop_wish_;
+  statement begin_, commit_, rollback_, insert_event_, insert_run_, touch_run_, change_run_, find_run_, find_blob_, insert_blob_,
+      drop_wish_;
   std::unordered_map<std::string, run_state> runs_;
   std::vector<std::pair<const std::string*, run_state*>> touched_;
   std::unordered_map<std::string, error> failed_; ///< runs whose last append failed, until one succeeds

@@ -20,7 +20,8 @@ expected<nlohmann::json> parse_bounded(std::string_view text, std::size_t max_de
       in_string = true;
     } else if (c == '{' || c == '[') {
       if (++depth > max_depth)
-        return fail(error_code::invalid_argument, "nests deeper than " + std::to_string(max_depth) + " levels at byte " + std::to_string(i));
+        return fail(error_code::invalid_argument,
+                    "nests deeper than " + std::to_string(max_depth) + " levels at byte " + std::to_string(i));
     } else if ((c == '}' || c == ']') && depth > 0) {
       --depth;
     }

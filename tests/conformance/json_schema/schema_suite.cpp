@@ -19,8 +19,8 @@
 namespace {
 
 namespace fs = std::filesystem;
-using troupe::schema::compiled_schema;
 using nlohmann::json;
+using troupe::schema::compiled_schema;
 
 /// Required cases that we do not pass, each with its reason: "file: group". None today.
 const std::map<std::string, std::string> excluded = {};
@@ -103,8 +103,8 @@ int main(int argc, char** argv) {
     sum.passed += here.passed;
     sum.total += here.total;
   }
-  std::cout << "\nrequired " << required.passed << '/' << required.total << ", optional " << optional.passed << '/' << optional.total << ", format " << format.passed << '/' << format.total
-            << '\n';
+  std::cout << "\nrequired " << required.passed << '/' << required.total << ", optional " << optional.passed << '/' << optional.total
+            << ", format " << format.passed << '/' << format.total << '\n';
   for (const auto& line : failed)
     std::cout << "  " << line << '\n';
   return unexpected == 0 ? 0 : 1;

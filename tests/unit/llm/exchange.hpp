@@ -61,7 +61,7 @@ inline llm_request simple_request(std::string text = "hello") {
   llm_request request;
   request.model = "m";
   request.messages = {say(role::user, std::move(text))};
-  request.timeout = std::chrono::seconds(10);
+  request.timeout = std::chrono::seconds(60);
   return request;
 }
 

@@ -19,7 +19,7 @@ namespace {
 http_request get(std::string url) {
   http_request request;
   request.url = std::move(url);
-  request.timeout = 10s;
+  request.timeout = 60s;
   return request;
 }
 
@@ -181,7 +181,7 @@ TROUPE_TEST("a cancelled transfer is answered once, as cancelled, and its connec
   const auto result = future.get();
   CHECK(result.error == http_error::cancelled);
   CHECK(result.request_sent);
-  client.cancel(id);      // again, and unknown ones
+  client.cancel(id); // again, and unknown ones
   client.cancel(0);
   client.cancel(~http_id{0});
   CHECK_EQ(client.in_flight(), 0);
@@ -202,9 +202,9 @@ TROUPE_TEST("a request that is cancelled right after it was submitted is answere
 TROUPE_TEST("a response above its limit is too large, in its body and in its headers") {
   test_server server([](const auto& request) {
     if (request.target == "/headers")
-      return test_server::reply{"HTTP/1.1 200 OK\r\nA: " + std::string(60'000, 'a') + "\r\nB: " + std::string(60'000, 'a') + "\r\nC: "
-                                + std::string(60'000, 'a') + "\r\nD: " + std::string(60'000, 'a') + "\r\nE: " + std::string(60'000, 'a')
-                                + "\r\nContent-Length: 0\r\n\r\n"};
+      return test_server::reply{"HTTP/1.1 200 OK\r\nA: " + std::string(60'000, 'a') + "\r\nB: " + std::string(60'000, 'a')
+                                + "\r\nC: " + std::string(60'000, 'a') + "\r\nD: " + std::string(60'000, 'a')
+                                + "\r\nE: " + std::string(60'000, 'a') + "\r\nContent-Length: 0\r\n\r\n"};
     return test_server::reply{test_server::ok(std::string(2'000, 'b'))};
   });
   http_client client;
@@ -219,7 +219,8 @@ TROUPE_TEST("a response above its limit is too large, in its body and in its hea
 
 TROUPE_TEST("on_data takes the body in pieces with status and headers at hand, and can stop") {
   test_server server([](const auto&) {
-    return test_server::reply{"HTTP/1.1 201 Created\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", then::keep, 1};
+    return test_server::reply{"HTTP/1.1 201 Created\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+                              then::keep, 1};
   });
   http_client client;
   auto request = get(server.url());
@@ -241,8 +242,9 @@ TROUPE_TEST("on_data takes the body in pieces with status and headers at hand, a
 
 TROUPE_TEST("headers are those of the final response: interim ones and trailers do not count") {
   test_server server([](const auto&) {
-    return test_server::reply{"HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.1 200 OK\r\nX-Late:   2  \r\nTransfer-Encoding: chunked\r\n\r\n"
-                              "1\r\na\r\n0\r\nX-Trailer: 3\r\n\r\n"};
+    return test_server::reply{
+        "HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.1 200 OK\r\nX-Late:   2  \r\nTransfer-Encoding: chunked\r\n\r\n"
+        "1\r\na\r\n0\r\nX-Trailer: 3\r\n\r\n"};
   });
   http_client client;
   const auto result = fetch(client, get(server.url()));
@@ -350,7 +352,8 @@ TROUPE_TEST("a redirect is an answer, unless it may be followed") {
 TROUPE_TEST("credentials stay behind when a redirect leaves their origin, and scripts of other schemes are not followed") {
   test_server other([](const auto&) { return test_server::reply{test_server::ok("there")}; });
   test_server server([&](const auto& request) {
-    return test_server::reply{test_server::ok("", "Location: " + (request.target == "/file" ? "file:///etc/passwd" : other.url()) + "\r\n", "302 Found")};
+    return test_server::reply{
+        test_server::ok("", "Location: " + (request.target == "/file" ? "file:///etc/passwd" : other.url()) + "\r\n", "302 Found")};
   });
   http_client client;
   auto request = get(server.url());

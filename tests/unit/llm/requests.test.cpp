@@ -20,20 +20,21 @@ llm_request history() {
   llm_request request;
   request.model = "gpt-4o";
   request.messages = {
-    say(role::system, "You find facts."),
-    say(role::user, "Find \"ERROR\"\n\ttabs, \x01 and Grüße 🌍"),
-    say(role::assistant, "I'll look.", {{"call_1", "grep", R"({"path":"a.log"})"}, {"call:2", "functions.grep", R"({"path":)"}, {"call_3", "clock", ""}}),
-    say(role::tool, "3 lines", {}, "call_1"),
-    say(role::tool, "not JSON", {}, "call:2", true),
-    say(role::tool, "", {}, "call_3"),
-    say(role::system, "You are looping."),
-    say(role::assistant, "", {{"call_4", "clock", " "}}),
-    say(role::tool, "12:00", {}, "call_4"),
-    say(role::user, ""),
+      say(role::system, "You find facts."),
+      say(role::user, "Find \"ERROR\"\n\ttabs, \x01 and Grüße 🌍"),
+      say(role::assistant, "I'll look.",
+          {{"call_1", "grep", R"({"path":"a.log"})"}, {"call:2", "functions.grep", R"({"path":)"}, {"call_3", "clock", ""}}),
+      say(role::tool, "3 lines", {}, "call_1"),
+      say(role::tool, "not JSON", {}, "call:2", true),
+      say(role::tool, "", {}, "call_3"),
+      say(role::system, "You are looping."),
+      say(role::assistant, "", {{"call_4", "clock", " "}}),
+      say(role::tool, "12:00", {}, "call_4"),
+      say(role::user, ""),
   };
   request.tools = std::make_shared<const std::vector<tool_declaration>>(std::vector<tool_declaration>{
-    {"grep", "Lines of a file", json::parse(R"({"type":"object","required":["path"],"properties":{"path":{"type":"string"}}})")},
-    {"clock", "", nullptr},
+      {"grep", "Lines of a file", json::parse(R"({"type":"object","required":["path"],"properties":{"path":{"type":"string"}}})")},
+      {"clock", "", nullptr},
   });
   request.tool_choice = "grep";
   request.temperature = 0.7;
@@ -71,8 +72,9 @@ TROUPE_TEST("tool_choice in each of its forms") {
   };
   const auto openai = make_openai_format();
   const auto anthropic = make_anthropic_format();
-  for (const auto& each : {row{"", "null", "null"}, row{"auto", R"("auto")", R"({"type":"auto"})"}, row{"none", R"("none")", R"({"type":"none"})"},
-                           row{"required", R"("required")", R"({"type":"any"})"}, row{"unknown_tool", "null", "null"}}) {
+  for (const auto& each :
+       {row{"", "null", "null"}, row{"auto", R"("auto")", R"({"type":"auto"})"}, row{"none", R"("none")", R"({"type":"none"})"},
+        row{"required", R"("required")", R"({"type":"any"})"}, row{"unknown_tool", "null", "null"}}) {
     IN_ROW(each.choice);
     auto request = history();
     request.tool_choice = each.choice;
@@ -92,10 +94,11 @@ TROUPE_TEST("reasoning models take max_completion_tokens and no temperature") {
     bool temperature;
   };
   const auto format = make_openai_format();
-  for (const auto& each : {row{"gpt-4o", false, true}, row{"gpt-4.1-mini", false, true}, row{"o1", true, false}, row{"o3-mini-2025-01-31", true, false},
-                           row{"o4-mini", true, false}, row{"gpt-5", true, false}, row{"gpt-5.1-codex", true, false}, row{"gpt-5-chat-latest", true, true},
-                           row{"openai/o3", true, false}, row{"ft:gpt-4o-mini:acme::id", false, true}, row{"ft:o4-mini:acme::id", true, false},
-                           row{"ollama-7b", false, true}, row{"o", false, true}, row{"o1ympus", false, true}, row{"meta-llama/Llama-3", false, true}}) {
+  for (const auto& each :
+       {row{"gpt-4o", false, true}, row{"gpt-4.1-mini", false, true}, row{"o1", true, false}, row{"o3-mini-2025-01-31", true, false},
+        row{"o4-mini", true, false}, row{"gpt-5", true, false}, row{"gpt-5.1-codex", true, false}, row{"gpt-5-chat-latest", true, true},
+        row{"openai/o3", true, false}, row{"ft:gpt-4o-mini:acme::id", false, true}, row{"ft:o4-mini:acme::id", true, false},
+        row{"ollama-7b", false, true}, row{"o", false, true}, row{"o1ympus", false, true}, row{"meta-llama/Llama-3", false, true}}) {
     IN_ROW(each.model);
     auto request = test::simple_request();
     request.model = each.model;
@@ -114,7 +117,9 @@ TROUPE_TEST("Anthropic never gets what it answers with 400") {
   request.messages = {say(role::assistant, "I begin"), say(role::user, " \n")};
   auto body = body_of(*format, request);
   CHECK_EQ(body["temperature"], 1.0);
-  CHECK_EQ(body["messages"].dump(), R"x([{"content":[{"text":"(empty)","type":"text"}],"role":"user"},{"content":[{"text":"I begin","type":"text"}],"role":"assistant"},{"content":[{"text":"(empty)","type":"text"}],"role":"user"}])x");
+  CHECK_EQ(
+      body["messages"].dump(),
+      R"x([{"content":[{"text":"(empty)","type":"text"}],"role":"user"},{"content":[{"text":"I begin","type":"text"}],"role":"assistant"},{"content":[{"text":"(empty)","type":"text"}],"role":"user"}])x");
   CHECK(!body.contains("system"));
   request.messages = {say(role::system, "a"), say(role::system, "b \"q\"")};
   body = body_of(*format, request);
@@ -210,7 +215,8 @@ TROUPE_TEST("a base URL that is none is an error that names provider and URL") {
   }
   for (const char* url : {"http://localhost:1/v1", "http://127.0.0.1", "https://127.9.9.9:4", "http://[::1]:8080/x", "http://a.localhost"})
     CHECK(is_loopback_url(url));
-  for (const char* url : {"https://api.openai.com", "http://127.evil.example", "http://localhost.example", "http://128.0.0.1", "http://evil/localhost"})
+  for (const char* url :
+       {"https://api.openai.com", "http://127.evil.example", "http://localhost.example", "http://128.0.0.1", "http://evil/localhost"})
     CHECK(!is_loopback_url(url));
 }
 

@@ -39,7 +39,8 @@ std::string summary(const llm_outcome& outcome) {
       out += "no usage";
   } else {
     const auto& failure = std::get<llm_failure>(outcome);
-    out = std::string(name_of(failure.kind)) + " " + std::to_string(failure.http_status) + " " + failure.code + " | " + failure.message.substr(0, 40);
+    out = std::string(name_of(failure.kind)) + " " + std::to_string(failure.http_status) + " " + failure.code + " | "
+          + failure.message.substr(0, 40);
   }
   return out;
 }
@@ -50,41 +51,44 @@ struct row {
 };
 
 const std::vector<row> openai_rows{
-  {"openai_text.http", "Hello! How can I assist you today? | | stop | 1190/1024/0/10"},
-  {"openai_parallel_tools.http",
-   R"( | grep#call_62136354({"pattern":"ERROR","path":"a.log"}) grep#call_62136355({"pattern":"ERROR","path":"b.log"}) | tool_calls | 82/0/0/17)"},
-  {"openai_stream_text.http", "Grüße, 🌍!\n | | stop | 12/4/0/7"},
-  {"openai_stream_parallel_tools.http", R"( | grep#call_a({"path":"a.log"}) clock#call_b({}) | tool_calls | 50/0/0/30)"},
-  {"openai_stream_tools_without_index.http", R"( | grep#c1({"n":1}) grep#c2({"n":2}) grep#c3({"n":3}) grep#c4({}) | tool_calls | no usage)"},
-  {"openai_stream_truncated.http", "truncated 200  | the response ended before the model said"},
-  {"openai_stream_done_without_finish.http", "truncated 200  | the response ended before the model said"},
-  {"openai_stream_without_done.http", "all of it | | stop | no usage"},
-  {"openai_stream_error.http", "status 200 server_error | The server had an error while processing"},
-  {"openai_stream_malformed.http", "malformed 200  | an event of the stream is not a JSON obj"},
-  {"openai_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
-  {"openai_refusal.http", "I'm sorry, I can't help with that. | | content_filter | 81/0/0/11"},
-  {"openai_error_in_200.http", "status 200 429 | Upstream provider is rate limited"},
-  {"openai_rate_limited.http", "status 429 rate_limit_exceeded | Rate limit reached for gpt-4o in organiz"},
-  {"openai_quota.http", "status 429 insufficient_quota | You exceeded your current quota, please "},
-  {"openai_context.http", "status 400 context_length_exceeded | This model's maximum context length is 1"},
-  {"openai_unauthorized.http", "status 401 invalid_api_key | Incorrect API key provided: [redacted]. "},
-  {"openai_model.http", "status 404 model_not_found | The model `gpt-17` does not exist or you"},
-  {"proxy_unavailable.http", "status 503  | <html><body><h1>503 Service Temporarily "},
+    {"openai_text.http", "Hello! How can I assist you today? | | stop | 1190/1024/0/10"},
+    {"openai_parallel_tools.http",
+     R"( | grep#call_62136354({"pattern":"ERROR","path":"a.log"}) grep#call_62136355({"pattern":"ERROR","path":"b.log"}) | tool_calls | 82/0/0/17)"},
+    {"openai_stream_text.http", "Grüße, 🌍!\n | | stop | 12/4/0/7"},
+    {"openai_stream_parallel_tools.http", R"( | grep#call_a({"path":"a.log"}) clock#call_b({}) | tool_calls | 50/0/0/30)"},
+    {"openai_stream_tools_without_index.http",
+     R"( | grep#c1({"n":1}) grep#c2({"n":2}) grep#c3({"n":3}) grep#c4({}) | tool_calls | no usage)"},
+    {"openai_stream_truncated.http", "truncated 200  | the response ended before the model said"},
+    {"openai_stream_done_without_finish.http", "truncated 200  | the response ended before the model said"},
+    {"openai_stream_without_done.http", "all of it | | stop | no usage"},
+    {"openai_stream_error.http", "status 200 server_error | The server had an error while processing"},
+    {"openai_stream_malformed.http", "malformed 200  | an event of the stream is not a JSON obj"},
+    {"openai_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
+    {"openai_refusal.http", "I'm sorry, I can't help with that. | | content_filter | 81/0/0/11"},
+    {"openai_error_in_200.http", "status 200 429 | Upstream provider is rate limited"},
+    {"openai_rate_limited.http", "status 429 rate_limit_exceeded | Rate limit reached for gpt-4o in organiz"},
+    {"openai_quota.http", "status 429 insufficient_quota | You exceeded your current quota, please "},
+    {"openai_context.http", "status 400 context_length_exceeded | This model's maximum context length is 1"},
+    {"openai_unauthorized.http", "status 401 invalid_api_key | Incorrect API key provided: [redacted]. "},
+    {"openai_model.http", "status 404 model_not_found | The model `gpt-17` does not exist or you"},
+    {"proxy_unavailable.http", "status 503  | <html><body><h1>503 Service Temporarily "},
 };
 
 const std::vector<row> anthropic_rows{
-  {"anthropic_text.http", "Hi! My name is Claude. | | stop | 3195/1000/100/503"},
-  {"anthropic_tools.http", R"(I'll look. | grep#toolu_01A09q90qw90lq917835lq9({"path":"a.log","pattern":"ERROR"}) clock#toolu_02({}) | tool_calls | 472/0/0/89)"},
-  {"anthropic_stream_text.http", "Grüße! | | stop | 30/2/3/15"},
-  {"anthropic_stream_tools.http", R"(Okay. | grep#toolu_01T1x1fJ34qAmk2tNTrN7Up6({"path": "a.log"}) clock#toolu_02({}) | tool_calls | 472/0/0/89)"},
-  {"anthropic_stream_error.http", "status 200 overloaded_error | Overloaded"},
-  {"anthropic_stream_truncated.http", "truncated 200  | the response ended before the model said"},
-  {"anthropic_stream_absurd_usage.http", "hi | | length | -1/0/0/-1"},
-  {"anthropic_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
-  {"anthropic_overloaded.http", "status 529 overloaded_error | Overloaded"},
-  {"anthropic_rate_limited.http", "status 429 rate_limit_error | This request would exceed your account's"},
-  {"anthropic_too_long.http", "status 400 invalid_request_error | prompt is too long: 210000 tokens > 2000"},
-  {"proxy_unavailable.http", "status 503  | <html><body><h1>503 Service Temporarily "},
+    {"anthropic_text.http", "Hi! My name is Claude. | | stop | 3195/1000/100/503"},
+    {"anthropic_tools.http",
+     R"(I'll look. | grep#toolu_01A09q90qw90lq917835lq9({"path":"a.log","pattern":"ERROR"}) clock#toolu_02({}) | tool_calls | 472/0/0/89)"},
+    {"anthropic_stream_text.http", "Grüße! | | stop | 30/2/3/15"},
+    {"anthropic_stream_tools.http",
+     R"(Okay. | grep#toolu_01T1x1fJ34qAmk2tNTrN7Up6({"path": "a.log"}) clock#toolu_02({}) | tool_calls | 472/0/0/89)"},
+    {"anthropic_stream_error.http", "status 200 overloaded_error | Overloaded"},
+    {"anthropic_stream_truncated.http", "truncated 200  | the response ended before the model said"},
+    {"anthropic_stream_absurd_usage.http", "hi | | length | -1/0/0/-1"},
+    {"anthropic_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
+    {"anthropic_overloaded.http", "status 529 overloaded_error | Overloaded"},
+    {"anthropic_rate_limited.http", "status 429 rate_limit_error | This request would exceed your account's"},
+    {"anthropic_too_long.http", "status 400 invalid_request_error | prompt is too long: 210000 tokens > 2000"},
+    {"proxy_unavailable.http", "status 503  | <html><body><h1>503 Service Temporarily "},
 };
 
 void play(provider_kind kind, const std::vector<row>& rows) {
@@ -103,7 +107,8 @@ void play(provider_kind kind, const std::vector<row>& rows) {
     }
 }
 
-llm_outcome play_one(provider_kind kind, std::string bytes, test_server::then after = test_server::then::keep, llm_request request = test::simple_request()) {
+llm_outcome play_one(provider_kind kind, std::string bytes, test_server::then after = test_server::then::keep,
+                     llm_request request = test::simple_request()) {
   test_server server([&](const auto&) { return test_server::reply{bytes, after}; });
   http_client client;
   auto with = provider_at(server.url(), kind, client);
@@ -152,7 +157,8 @@ TROUPE_TEST("retry-after-ms comes before retry-after, and both vendors' limits a
 TROUPE_TEST("a stream whose connection breaks before the finish reason is truncated, after it is whole") {
   using then = test_server::then;
   for (const auto after : {then::close, then::reset}) {
-    CHECK(failure_of(play_one(provider_kind::openai, test::recorded("openai_stream_truncated.http", 50, true), after)).kind == llm_failure_kind::truncated);
+    CHECK(failure_of(play_one(provider_kind::openai, test::recorded("openai_stream_truncated.http", 50, true), after)).kind
+          == llm_failure_kind::truncated);
     CHECK_EQ(summary(play_one(provider_kind::openai, test::recorded("openai_stream_without_done.http", 50, true), then::close)),
              "all of it | | stop | no usage");
   }
@@ -162,7 +168,8 @@ TROUPE_TEST("a stream whose connection breaks before the finish reason is trunca
 }
 
 TROUPE_TEST("a complete stream is delivered at its terminal event, though the server keeps the connection busy") {
-  for (const auto& [kind, file] : {std::pair{provider_kind::openai, "openai_stream_text.http"}, {provider_kind::anthropic, "anthropic_stream_text.http"}}) {
+  for (const auto& [kind, file] :
+       {std::pair{provider_kind::openai, "openai_stream_text.http"}, {provider_kind::anthropic, "anthropic_stream_text.http"}}) {
     test_server server([file = file](const auto&) { return test_server::reply{test::recorded(file, 100, true), test_server::then::hold}; });
     http_client client;
     auto with = provider_at(server.url(), kind, client);
@@ -179,7 +186,8 @@ TROUPE_TEST("what is silent times out as sent, what is refused was not sent, wha
   auto failure = failure_of(play_one(provider_kind::openai, "", test_server::then::hold, request));
   CHECK(failure.kind == llm_failure_kind::timeout);
   CHECK(failure.sent);
-  failure = failure_of(play_one(provider_kind::openai, test::recorded("openai_stream_truncated.http", 50, true), test_server::then::hold, request));
+  failure = failure_of(
+      play_one(provider_kind::openai, test::recorded("openai_stream_truncated.http", 50, true), test_server::then::hold, request));
   CHECK(failure.kind == llm_failure_kind::timeout);
 
   http_client client;
@@ -209,50 +217,57 @@ TROUPE_TEST("bodies that do not parse are malformed, errors of any shape keep st
     const char* expected;
   };
   const std::vector<body_row> rows{
-    {"200 OK", "", "malformed 200  | the response has no body"},
-    {"200 OK", "<html>", "malformed 200  | the response is not a JSON object"},
-    {"200 OK", "[]", "malformed 200  | the response is not a JSON object"},
-    {"200 OK", R"({"choices":)", "malformed 200  | the response is not a JSON object"},
-    {"200 OK", R"({"choices":[]})", "malformed 200  | the response has no choices[0].message"},
-    {"200 OK", R"({"choices":{"a":1}})", "malformed 200  | the response has no choices[0].message"},
-    {"200 OK", std::string(100'000, '['), "malformed 200  | the response is not a JSON object"},
-    {"200 OK", R"({"error":null,"choices":[{"message":{"content":"a"}}]})", "a | | other | no usage"},
-    {"200 OK", R"({"choices":[{"message":{"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1.0,"completion_tokens":"x"}})",
-     "ab | | stop | 1/0/0/-1"},
-    {"200 OK", "{\"choices\":[{\"message\":{\"content\":\"\xff \\ud800 ok \\ud83c\\udf0d \\\\ud800\"},\"finish_reason\":\"length\"}],\"usage\":null}",
-     "\xEF\xBF\xBD \xEF\xBF\xBD ok 🌍 \\ud800 | | length | no usage"},
-    {"400 Bad Request", R"({"error":"no such model"})", "status 400  | no such model"},
-    {"422 Unprocessable", R"({"detail":[{"loc":["body"],"msg":"bad"}]})", R"(status 422  | [{"loc":["body"],"msg":"bad"}])"},
-    {"400 Bad Request", R"({"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400})", "status 400 BadRequestError | too long"},
-    {"500 Oops", "", "status 500  | HTTP status 500 without words"},
-    {"500 Oops", "\xff\xfe", "status 500  | \xEF\xBF\xBD\xEF\xBF\xBD"},
-    {"302 Found", "", "status 302  | HTTP status 302 without words"},
-    {"200 OK", R"({"error":{"type":"x"}})", R"(status 200 x | {"type":"x"})"},
+      {"200 OK", "", "malformed 200  | the response has no body"},
+      {"200 OK", "<html>", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", "[]", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":)", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":[]})", "malformed 200  | the response has no choices[0].message"},
+      {"200 OK", R"({"choices":{"a":1}})", "malformed 200  | the response has no choices[0].message"},
+      {"200 OK", std::string(100'000, '['), "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"error":null,"choices":[{"message":{"content":"a"}}]})", "a | | other | no usage"},
+      {"200 OK",
+       R"({"choices":[{"message":{"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1.0,"completion_tokens":"x"}})",
+       "ab | | stop | 1/0/0/-1"},
+      {"200 OK",
+       "{\"choices\":[{\"message\":{\"content\":\"\xff \\ud800 ok \\ud83c\\udf0d "
+       "\\\\ud800\"},\"finish_reason\":\"length\"}],\"usage\":null}",
+       "\xEF\xBF\xBD \xEF\xBF\xBD ok 🌍 \\ud800 | | length | no usage"},
+      {"400 Bad Request", R"({"error":"no such model"})", "status 400  | no such model"},
+      {"422 Unprocessable", R"({"detail":[{"loc":["body"],"msg":"bad"}]})", R"(status 422  | [{"loc":["body"],"msg":"bad"}])"},
+      {"400 Bad Request", R"({"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400})",
+       "status 400 BadRequestError | too long"},
+      {"500 Oops", "", "status 500  | HTTP status 500 without words"},
+      {"500 Oops", "\xff\xfe", "status 500  | \xEF\xBF\xBD\xEF\xBF\xBD"},
+      {"302 Found", "", "status 302  | HTTP status 302 without words"},
+      {"200 OK", R"({"error":{"type":"x"}})", R"(status 200 x | {"type":"x"})"},
   };
   for (const auto& each : rows) {
     IN_ROW(each.body.substr(0, 60));
-    CHECK_EQ(summary(play_one(provider_kind::openai, test_server::ok(each.body, "Content-Type: application/json\r\n", each.status))), each.expected);
+    CHECK_EQ(summary(play_one(provider_kind::openai, test_server::ok(each.body, "Content-Type: application/json\r\n", each.status))),
+             each.expected);
   }
 }
 
 TROUPE_TEST("a failure's words are bounded and hold no key") {
   const auto failure = failure_of(play_one(
-    provider_kind::openai, test_server::ok(R"({"error":{"message":")" + std::string(5'000, 'x') + R"("}})", "", "400 Bad Request")));
+      provider_kind::openai, test_server::ok(R"({"error":{"message":")" + std::string(5'000, 'x') + R"("}})", "", "400 Bad Request")));
   CHECK(failure.message.size() <= 1'000);
-  const auto leaky = failure_of(play_one(
-    provider_kind::anthropic, test_server::ok(std::string("bad key ") + key + " and " + key, "", "401 Unauthorized")));
+  const auto leaky = failure_of(
+      play_one(provider_kind::anthropic, test_server::ok(std::string("bad key ") + key + " and " + key, "", "401 Unauthorized")));
   CHECK_EQ(leaky.message, "bad key [redacted] and [redacted]");
 }
 
 TROUPE_TEST("a line or an event without end is malformed, not memory") {
-  const auto failure = failure_of(play_one(
-    provider_kind::openai, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: " + std::string((1 << 20) + 10, 'x'), test_server::then::hold));
+  const auto failure = failure_of(
+      play_one(provider_kind::openai, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: " + std::string((1 << 20) + 10, 'x'),
+               test_server::then::hold));
   CHECK(failure.kind == llm_failure_kind::malformed);
 }
 
 TROUPE_TEST("one stream has at most 1,024 tool calls") {
   std::string body = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
   for (int i = 0; i < 1'025; ++i)
-    body += R"(data: {"choices":[{"delta":{"tool_calls":[{"index":)" + std::to_string(i) + R"(,"id":"c","function":{"name":"f","arguments":"{}"}}]}}]})" + "\n\n";
+    body += R"(data: {"choices":[{"delta":{"tool_calls":[{"index":)" + std::to_string(i)
+            + R"(,"id":"c","function":{"name":"f","arguments":"{}"}}]}}]})" + "\n\n";
   CHECK(failure_of(play_one(provider_kind::openai, body, test_server::then::close)).kind == llm_failure_kind::malformed);
 }

@@ -33,25 +33,32 @@ struct row {
 };
 
 const std::vector<row> rows{
-  {"lines end with LF", "data: a\n\n", "message:a;"},
-  {"lines end with CR", "data: a\r\r", "message:a;"},
-  {"lines end with CRLF", "data: a\r\n\r\n", "message:a;"},
-  {"line ends may be mixed", "data: a\rdata: b\ndata: c\r\n\n", "message:a\nb\nc;"},
-  {"data lines are joined by LF", "data: a\ndata: b\n\n", "message:a\nb;"},
-  {"one space after the colon is dropped, no more", "data:a\n\ndata:  b\n\n", "message:a;message: b;"},
-  {"a field without a colon has an empty value", "data\n\n", "message:;"},
-  {"two empty data lines are one LF", "data\ndata\n\n", "message:\n;"},
-  {"comments are ignored", ": ping\n\n:\ndata: a\n:\n\n", "message:a;"},
-  {"unknown fields, id and retry are ignored", "id: 1\nretry: 5\nfoo: bar\nDATA: x\ndata : y\ndata: a\n\n", "message:a;"},
-  {"an event has its type, once", "event: ping\ndata: a\n\ndata: b\n\n", "ping:a;message:b;"},
-  {"an event without data is none, and its type is forgotten", "event: ping\n\ndata: b\n\n", "message:b;"},
-  {"what no blank line ends is no event", "data: a\n\ndata: b\n", "message:a;"},
-  {"a leading BOM is skipped, once", "\xEF\xBB\xBF" "data: a\n\n\xEF\xBB\xBF" "data: b\n\n", "message:a;"},
-  {"half a BOM is content", "\xEF\xBB" "data: a\n\ndata: b\n\n", "message:b;"},
-  {"colons belong to the value", "data: {\"a\": 1}\n\n", "message:{\"a\": 1};"},
-  {"NUL is a byte", std::string("data: a\0b\n\n", 11), std::string("message:a\0b;", 12)},
-  {"blank lines alone are nothing", "\n\r\n\r\n\n", ""},
-  {"nothing is nothing", "", ""},
+    {"lines end with LF", "data: a\n\n", "message:a;"},
+    {"lines end with CR", "data: a\r\r", "message:a;"},
+    {"lines end with CRLF", "data: a\r\n\r\n", "message:a;"},
+    {"line ends may be mixed", "data: a\rdata: b\ndata: c\r\n\n", "message:a\nb\nc;"},
+    {"data lines are joined by LF", "data: a\ndata: b\n\n", "message:a\nb;"},
+    {"one space after the colon is dropped, no more", "data:a\n\ndata:  b\n\n", "message:a;message: b;"},
+    {"a field without a colon has an empty value", "data\n\n", "message:;"},
+    {"two empty data lines are one LF", "data\ndata\n\n", "message:\n;"},
+    {"comments are ignored", ": ping\n\n:\ndata: a\n:\n\n", "message:a;"},
+    {"unknown fields, id and retry are ignored", "id: 1\nretry: 5\nfoo: bar\nDATA: x\ndata : y\ndata: a\n\n", "message:a;"},
+    {"an event has its type, once", "event: ping\ndata: a\n\ndata: b\n\n", "ping:a;message:b;"},
+    {"an event without data is none, and its type is forgotten", "event: ping\n\ndata: b\n\n", "message:b;"},
+    {"what no blank line ends is no event", "data: a\n\ndata: b\n", "message:a;"},
+    {"a leading BOM is skipped, once",
+     "\xEF\xBB\xBF"
+     "data: a\n\n\xEF\xBB\xBF"
+     "data: b\n\n",
+     "message:a;"},
+    {"half a BOM is content",
+     "\xEF\xBB"
+     "data: a\n\ndata: b\n\n",
+     "message:b;"},
+    {"colons belong to the value", "data: {\"a\": 1}\n\n", "message:{\"a\": 1};"},
+    {"NUL is a byte", std::string("data: a\0b\n\n", 11), std::string("message:a\0b;", 12)},
+    {"blank lines alone are nothing", "\n\r\n\r\n\n", ""},
+    {"nothing is nothing", "", ""},
 };
 
 } // namespace
@@ -103,9 +110,10 @@ TROUPE_TEST("lines and events are bounded, and nothing is parsed after a break")
     std::string stream;
     bool overflows;
   };
-  for (const auto& each : {bound_row{"a line of just the limit", "data: 1234\n\n", false}, bound_row{"one byte more", "data: 12345\n\n", true},
-                           bound_row{"a line that does not end", "data: 12345", true}, bound_row{"a comment counts", ":1234567890", true},
-                           bound_row{"an event of many lines", "data: 1234\ndata: 1234\ndata: 1234\ndata: 1234\ndata: 1234\n\n", true}}) {
+  for (const auto& each :
+       {bound_row{"a line of just the limit", "data: 1234\n\n", false}, bound_row{"one byte more", "data: 12345\n\n", true},
+        bound_row{"a line that does not end", "data: 12345", true}, bound_row{"a comment counts", ":1234567890", true},
+        bound_row{"an event of many lines", "data: 1234\ndata: 1234\ndata: 1234\ndata: 1234\ndata: 1234\n\n", true}}) {
     IN_ROW(each.rule);
     for (const std::size_t size : {std::size_t{1}, each.stream.size()}) {
       sse_parser parser(bounds);

@@ -23,7 +23,7 @@ public:
   struct request {
     std::string method, target, body, head;
     llm::http_headers headers;
-    int connection = 0; ///< 1, 2, … in the order accepted
+    int connection = 0;    ///< 1, 2, … in the order accepted
     int on_connection = 0; ///< 1, 2, … of that connection
   };
   enum class then {

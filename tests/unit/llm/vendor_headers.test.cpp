@@ -26,11 +26,28 @@ TROUPE_TEST("Retry-After in seconds, as a date, in milliseconds; what is unreada
     const char* value;
     wait expected;
   };
-  for (const auto& each : {row{"0", 0ms}, row{"20", 20s}, row{"1.5", 1500ms}, row{"0.0001", 1ms}, row{"-1", absent}, row{"-0", absent}, row{"", absent},
-                           row{"abc", absent}, row{"20s", absent}, row{"2 0", absent}, row{"nan", absent}, row{"inf", absent}, row{"1e3", absent},
-                           row{"99999999999999999999", absent}, row{"31536000", 8760h}, row{"31536001", absent},
-                           row{"Wed, 21 Oct 2015 07:28:30 GMT", 30s}, row{"Wednesday, 21-Oct-15 07:28:30 GMT", 30s}, row{"Wed Oct 21 07:28:30 2015", 30s},
-                           row{"Wed, 21 Oct 2015 07:27:59 GMT", absent}, row{"Wed, 21 Oct 9999 07:27:59 GMT", absent}, row{"Someday", absent}}) {
+  for (const auto& each : {row{"0", 0ms},
+                           row{"20", 20s},
+                           row{"1.5", 1500ms},
+                           row{"0.0001", 1ms},
+                           row{"-1", absent},
+                           row{"-0", absent},
+                           row{"", absent},
+                           row{"abc", absent},
+                           row{"20s", absent},
+                           row{"2 0", absent},
+                           row{"nan", absent},
+                           row{"inf", absent},
+                           row{"1e3", absent},
+                           row{"99999999999999999999", absent},
+                           row{"31536000", 8760h},
+                           row{"31536001", absent},
+                           row{"Wed, 21 Oct 2015 07:28:30 GMT", 30s},
+                           row{"Wednesday, 21-Oct-15 07:28:30 GMT", 30s},
+                           row{"Wed Oct 21 07:28:30 2015", 30s},
+                           row{"Wed, 21 Oct 2015 07:27:59 GMT", absent},
+                           row{"Wed, 21 Oct 9999 07:27:59 GMT", absent},
+                           row{"Someday", absent}}) {
     IN_ROW(each.value);
     CHECK(retry_after({{"Retry-After", each.value}}) == each.expected);
   }
@@ -46,9 +63,10 @@ TROUPE_TEST("durations of x-ratelimit-reset") {
     const char* text;
     wait expected;
   };
-  for (const auto& each : {row{"1s", 1s}, row{"6m0s", 6min}, row{"12ms", 12ms}, row{"1m12.5s", 72500ms}, row{"1h2m3s", 3723s}, row{"2d", 48h}, row{"7.66s", 7660ms},
-                           row{"3", 3s}, row{"0s", 0ms}, row{"", absent}, row{"s", absent}, row{"1x", absent}, row{"-1s", absent}, row{"1s ", absent},
-                           row{"1.2.3s", absent}, row{"1s2", absent}, row{"9999999h", absent}}) {
+  for (const auto& each :
+       {row{"1s", 1s}, row{"6m0s", 6min}, row{"12ms", 12ms}, row{"1m12.5s", 72500ms}, row{"1h2m3s", 3723s}, row{"2d", 48h},
+        row{"7.66s", 7660ms}, row{"3", 3s}, row{"0s", 0ms}, row{"", absent}, row{"s", absent}, row{"1x", absent}, row{"-1s", absent},
+        row{"1s ", absent}, row{"1.2.3s", absent}, row{"1s2", absent}, row{"9999999h", absent}}) {
     IN_ROW(each.text);
     CHECK(duration_of(each.text) == each.expected);
   }
@@ -59,8 +77,8 @@ TROUPE_TEST("times of anthropic-ratelimit-*-reset") {
   CHECK(rfc3339_of("2015-10-21T07:28:00.25Z") == now_us + 250'000);
   CHECK(rfc3339_of("2015-10-21T09:28:00+02:00") == now_us);
   CHECK(rfc3339_of("2015-10-21t07:28:00z") == now_us);
-  for (const char* text : {"", "2015-10-21", "2015-10-21T07:28:00", "2015-13-21T07:28:00Z", "2015-02-30T07:28:00Z", "2015-10-21T24:28:00Z", "2015-10-21T07:28:00.Z",
-                           "2015-10-21T07:28:00+0200", "garbage garbage garbage"})
+  for (const char* text : {"", "2015-10-21", "2015-10-21T07:28:00", "2015-13-21T07:28:00Z", "2015-02-30T07:28:00Z", "2015-10-21T24:28:00Z",
+                           "2015-10-21T07:28:00.Z", "2015-10-21T07:28:00+0200", "garbage garbage garbage"})
     CHECK(!rfc3339_of(text).has_value());
 }
 

@@ -57,10 +57,10 @@ TROUPE_TEST("each text rule is told by its name") {
     names broken;
   };
   const std::vector<row> table = {
-    {"all hold", "Kafka\na.b", {"max_length"}},
-    {"code points count, not bytes", "\xC3\x84\xC3\x84", {"min_length", "matches", "must_mention", "must_mention"}},
-    {"a mention ignores case, and a dot is a dot", "KAFKA aXb", {"max_length", "must_mention"}},
-    {"what is excluded", "TODO", {"min_length", "not_matches", "must_mention", "must_mention"}},
+      {"all hold", "Kafka\na.b", {"max_length"}},
+      {"code points count, not bytes", "\xC3\x84\xC3\x84\xC3\x84", {"min_length", "matches", "must_mention", "must_mention"}},
+      {"a mention ignores case, and a dot is a dot", "KAFKA aXb", {"max_length", "must_mention"}},
+      {"what is excluded", "TODO", {"min_length", "not_matches", "must_mention", "must_mention"}},
   };
   for (const auto& [name, text, broken] : table) {
     IN_ROW(name);
@@ -77,23 +77,27 @@ TROUPE_TEST("one JSON object or array is found in a fence or in text, and never 
     const char* value; ///< "" where none is accepted
   };
   const std::vector<row> table = {
-    {"the value alone", " {\"a\": 1}\n", "{\"a\": 1}"},
-    {"a scalar alone", "42", "42"},
-    {"in a fence", "Here it is:\n```json\n{\"a\": 1}\n```\nDone.", "{\"a\": 1}"},
-    {"in a fence without a language", "```\n[1, 2]\n```", "[1, 2]"},
-    {"in an indented fence", "1. so:\n   ```json\n   {\"a\": 1}\n   ```", "{\"a\": 1}"},
-    {"the fence wins over brackets in the text", "See [1].\n```json\n{\"a\": 1}\n```", "{\"a\": 1}"},
-    {"a fence of another language does not count", "```py\nx = 1\n```\n```json\n{\"a\": 1}\n```", "{\"a\": 1}"},
-    {"with text around it", "The answer is {\"a\": [1, {\"b\": 2}]}, as asked.", "{\"a\": [1, {\"b\": 2}]}"},
-    {"braces in strings do not count", "So: {\"a\": \"}{\\\"\"} ok", "{\"a\": \"}{\\\"\"}"},
-    {"after braces that are no JSON", "Using {curly} braces: {\"a\": 1}", "{\"a\": 1}"},
-    {"after a brace that never closes", "a { b, then {\"a\": 1}", "{\"a\": 1}"},
-    {"two values", "{\"a\": 1} and {\"a\": 2}", ""},
-    {"two fences", "```json\n{\"a\": 1}\n```\n```json\n{\"a\": 2}\n```", ""},
-    {"none", "There is nothing to report.", ""},
-    {"a scalar in text", "The answer is 42.", ""},
-    {"cut off", "{\"a\": [1, 2], \"b\": {\"c\": 1}", ""},
-    {"empty", "", ""},
+      {"the value alone", " {\"a\": 1}\n", "{\"a\": 1}"},
+      {"a scalar alone", "42", "42"},
+      {"in a fence", "Here it is:\n```json\n{\"a\": 1}\n```\nDone.", "{\"a\": 1}"},
+      {"in a fence without a language", "```\n[1, 2]\n```", "[1, 2]"},
+      {"in an indented fence", "1. so:\n   ```json\n   {\"a\": 1}\n   ```", "{\"a\": 1}"},
+      {"the fence wins over brackets in the text", "See [1].\n```json\n{\"a\": 1}\n```", "{\"a\": 1}"},
+      {"a fence of another language does not count", "```py\nx = 1\n```\n```json\n{\"a\": 1}\n```", "{\"a\": 1}"},
+      {"with text around it", "The answer is {\"a\": [1, {\"b\": 2}]}, as asked.", "{\"a\": [1, {\"b\": 2}]}"},
+      {"braces in strings do not count", "So: {\"a\": \"}{\\\"\"} ok", "{\"a\": \"}{\\\"\"}"},
+      {"after braces that are no JSON", "Using {curly} braces: {\"a\": 1}", "{\"a\": 1}"},
+      {"after a brace that never closes", "a { b, then {\"a\": 1}", "{\"a\": 1}"},
+      {"two values", "{\"a\": 1} and {\"a\": 2}", ""},
+      {"two fences", "```json\n{\"a\": 1}\n```\n```json\n{\"a\": 2}\n```", ""},
+      {"none", "There is nothing to report.", ""},
+      {"a scalar in text", "The answer is 42.", ""},
+      {"a note in brackets before it", "[note] it is {\"a\": 1}", "{\"a\": 1}"},
+      {"cut off", "{\"a\": [1, 2], \"b\": ", ""},
+      {"cut off in text", "So: {\"a\": [1, 2], \"b\": ", ""},
+      {"broken, although a part is whole", "So: {\"a\": [1, 2], \"b\": 1,}", ""},
+      {"a broken one beside a whole one", "Not {\"a\": 1,} but {\"a\": 1}", ""},
+      {"empty", "", ""},
   };
   const auto any = made(with_schema("true"));
   for (const auto& [name, text, value] : table) {
@@ -121,7 +125,9 @@ TROUPE_TEST("a schema's violations carry pointer and rule, text rules see the JS
 }
 
 TROUPE_TEST("the feedback names pointer and rule of each violation") {
-  const auto text = feedback_text({{"/facts/0", "required", "required property \"url\" is missing"}, {"", "min_length", "has 1 character, at least 2 are needed"}}, true);
+  const auto text = feedback_text(
+      {{"/facts/0", "required", "required property \"url\" is missing"}, {"", "min_length", "has 1 character, at least 2 are needed"}},
+      true);
   CHECK(text.find("- /facts/0: required property \"url\" is missing (rule: required)\n") != std::string::npos);
   CHECK(text.find("- the answer as a whole: has 1 character, at least 2 are needed (rule: min_length)\n") != std::string::npos);
   CHECK(text.find("JSON value alone") != std::string::npos);

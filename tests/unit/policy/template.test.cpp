@@ -32,17 +32,17 @@ TROUPE_TEST("paths are replaced: strings as they are, anything else as compact J
     const char* rendered;
   };
   const std::vector<row> table = {
-    {"", ""},
-    {"no braces, { one } and }} too", "no braces, { one } and }} too"},
-    {"About {{ input.topic }}.", "About caf."},
-    {"{{input.topic}}{{ input.n }}", "caf3"},
-    {"{{ input.ratio }} {{ input.flag }} {{ input.none }}", "1.0 true null"},
-    {"{{ tasks.check.output.facts }}", R"(["a",{"b":[1,2]}])"},
-    {"{{ tasks.check.output.facts.1.b.0 }}", "1"},
-    {"{{ tasks.check.output.facts.2 }}|{{ tasks.check.output.facts.x }}|{{ tasks.none.output }}|{{ input.topic.deeper }}", "|||"},
-    {"{{\n  item.x\t}}", "\xC3\xA9\n"},
-    {"{\"x\": {{ index }}}", "{\"x\": 0}"},
-    {"{{ \"{{\" }} input.topic }}", "{{ input.topic }}"},
+      {"", ""},
+      {"no braces, { one } and }} too", "no braces, { one } and }} too"},
+      {"About {{ input.topic }}.", "About caf."},
+      {"{{input.topic}}{{ input.n }}", "caf3"},
+      {"{{ input.ratio }} {{ input.flag }} {{ input.none }}", "1.0 true null"},
+      {"{{ tasks.check.output.facts }}", R"(["a",{"b":[1,2]}])"},
+      {"{{ tasks.check.output.facts.1.b.0 }}", "1"},
+      {"{{ tasks.check.output.facts.2 }}|{{ tasks.check.output.facts.x }}|{{ tasks.none.output }}|{{ input.topic.deeper }}", "|||"},
+      {"{{\n  item.x\t}}", "\xC3\xA9\n"},
+      {"{\"x\": {{ index }}}", "{\"x\": 0}"},
+      {"{{ \"{{\" }} input.topic }}", "{{ input.topic }}"},
   };
   for (const auto& [text, rendered] : table)
     CHECK_EQ(parsed(text).render(scope), rendered);
@@ -84,16 +84,16 @@ TROUPE_TEST("what is no template is refused with its offset") {
     const char* message;
   };
   const std::vector<row> table = {
-    {"ab {{ input.topic", "template, offset 3: \"{{\" is not closed by \"}}\""},
-    {"ab {{", "template, offset 3: \"{{\" is not closed"},
-    {"ab {{ }}", "template, offset 3: there is no path"},
-    {"{{ a..b }}", "template, offset 5: the path a..b has an empty part"},
-    {"{{ a. }}", "template, offset 5: the path a. has an empty part"},
-    {"{{ .a }}", "template, offset 3: the path .a has an empty part"},
-    {"{{ a b }}", "template, offset 5: a path such as input.topic is expected"},
-    {"{{ a }", "template, offset 5: a path such as"},
-    {"{{{ a }}}", "template, offset 2: a path such as"},
-    {"{{ \"x\" }}", "template, offset 3: a path such as"},
+      {"ab {{ input.topic", "template, offset 3: \"{{\" is not closed by \"}}\""},
+      {"ab {{", "template, offset 3: \"{{\" is not closed"},
+      {"ab {{ }}", "template, offset 3: there is no path"},
+      {"{{ a..b }}", "template, offset 5: the path a..b has an empty part"},
+      {"{{ a. }}", "template, offset 5: the path a. has an empty part"},
+      {"{{ .a }}", "template, offset 3: the path .a has an empty part"},
+      {"{{ a b }}", "template, offset 5: a path such as input.topic is expected"},
+      {"{{ a }", "template, offset 5: a path such as"},
+      {"{{{ a }}}", "template, offset 2: a path such as"},
+      {"{{ \"x\" }}", "template, offset 3: a path such as"},
   };
   for (const auto& [text, message] : table) {
     const auto out = text_template::parse(text);

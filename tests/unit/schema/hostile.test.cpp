@@ -74,7 +74,9 @@ TROUPE_TEST("a subschema used twice at each of sixty levels is not evaluated 2^6
   }
   const auto all = compiled(schema);
   CHECK(all.is_valid({{"a", 1}}));
-  CHECK_EQ(all.validate({{"b", 1}}).size(), 1u);
+  const auto missing = all.validate({{"b", 1}});
+  REQUIRE(missing.size() == 1);
+  CHECK_EQ(missing.front().rule, "required");
   for (int i = 0; i < 60; ++i)
     schema["$defs"][std::to_string(i)] = {{"anyOf", schema["$defs"][std::to_string(i)]["allOf"]}};
   const auto any = compiled(schema);
@@ -85,9 +87,10 @@ TROUPE_TEST("a subschema used twice at each of sixty levels is not evaluated 2^6
 
 TROUPE_TEST("nor where each level of the value doubles the work, also for unevaluatedProperties") {
   for (const auto* closing : {"true", "false"}) {
-    auto schema = json::parse(R"({"$defs": {"n": {"allOf": [{"properties": {"x": {"$ref": "#/$defs/n"}}}, {"properties": {"x": {"$ref": "#/$defs/n"}}}],
+    auto schema = json::parse(
+        R"({"$defs": {"n": {"allOf": [{"properties": {"x": {"$ref": "#/$defs/n"}}}, {"properties": {"x": {"$ref": "#/$defs/n"}}}],
                                                   "unevaluatedProperties": )"
-                              + std::string(closing) + R"(}}, "$ref": "#/$defs/n"})");
+        + std::string(closing) + R"(}}, "$ref": "#/$defs/n"})");
     const auto made = compiled(schema);
     CHECK(made.is_valid(nested(300, "x")));
     auto wrong = nested(300, "x");

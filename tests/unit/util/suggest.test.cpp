@@ -27,6 +27,8 @@ TROUPE_TEST("the nearest name is suggested when it is near enough to be a slip")
 
 TROUPE_TEST("names in messages are cut and carry no control characters") {
   CHECK_EQ(in_quotes("a\x1b[31m\"b\"\n"), "\"a\\u001b[31m\\\"b\\\"\\n\"");
-  const auto cut = in_quotes(std::string(79, 'x') + "ééé");
-  CHECK_EQ(cut, "\"" + std::string(79, 'x') + "…\"");
+  const std::string long_name(79, 'x');
+  std::string wanted = "\"";
+  wanted.append(long_name).append("…\"");
+  CHECK_EQ(in_quotes(long_name + "ééé"), wanted);
 }

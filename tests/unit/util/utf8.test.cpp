@@ -18,17 +18,17 @@ struct row {
 };
 
 const std::vector<row> table = {
-  {"ASCII stays", "plain text of more than eight bytes", "plain text of more than eight bytes"},
-  {"two, three and four bytes stay", "\xC3\xA9 \xE2\x82\xAC \xF0\x9D\x84\x9E", "\xC3\xA9 \xE2\x82\xAC \xF0\x9D\x84\x9E"},
-  {"a NUL is a code point like any other", "a\0b"s, "a\0b"s},
-  {"a stray continuation byte is replaced", "a\x80z", "a\xEF\xBF\xBDz"},
-  {"a cut sequence at the end is one replacement", "ab\xF0\x9D\x84", "ab\xEF\xBF\xBD"},
-  {"a cut sequence keeps what follows it", "\xE2\x82(", "\xEF\xBF\xBD("},
-  {"an overlong slash is replaced byte by byte", "\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
-  {"an overlong three-byte form is no sequence", "\xE0\x80\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
-  {"a surrogate is not UTF-8", "\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
-  {"nothing stands above U+10FFFF", "\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
-  {"bytes that never occur are replaced", "\xFE\xFFx", "\xEF\xBF\xBD\xEF\xBF\xBDx"},
+    {"ASCII stays", "plain text of more than eight bytes", "plain text of more than eight bytes"},
+    {"two, three and four bytes stay", "\xC3\xA9 \xE2\x82\xAC \xF0\x9D\x84\x9E", "\xC3\xA9 \xE2\x82\xAC \xF0\x9D\x84\x9E"},
+    {"a NUL is a code point like any other", "a\0b"s, "a\0b"s},
+    {"a stray continuation byte is replaced", "a\x80z", "a\xEF\xBF\xBDz"},
+    {"a cut sequence at the end is one replacement", "ab\xF0\x9D\x84", "ab\xEF\xBF\xBD"},
+    {"a cut sequence keeps what follows it", "\xE2\x82(", "\xEF\xBF\xBD("},
+    {"an overlong slash is replaced byte by byte", "\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+    {"an overlong three-byte form is no sequence", "\xE0\x80\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+    {"a surrogate is not UTF-8", "\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+    {"nothing stands above U+10FFFF", "\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+    {"bytes that never occur are replaced", "\xFE\xFFx", "\xEF\xBF\xBD\xEF\xBF\xBDx"},
 };
 
 } // namespace

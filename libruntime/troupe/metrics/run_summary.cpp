@@ -1,0 +1,307 @@
+#include "troupe/metrics/run_summary.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/replay.hpp"
+
+namespace troupe::metrics {
+
+namespace {
+
+constexpr std::size_t failures_max = 1'000;
+
+/// Sums of what may come from a damaged or hostile source never wrap around.
+std::int64_t plus(std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<std::int64_t>::max() : sum;
+}
+
+std::string request_key(const event& e, const std::string& step_id, std::int64_t request) {
+  return e.task + '\0' + step_id + '#' + std::to_string(request);
+}
+
+struct task_tally {
+  std::string agent;
+  usd cost;
+  std::int64_t attempts = 0;
+  std::optional<task_finished> end;
+  bool for_each = false;
+  std::map<std::int64_t, item_result> items; ///< those that have ended
+  std::map<std::int64_t, usd> item_costs;
+};
+
+} // namespace
+
+struct run_fold::state {
+  run_summary sum;
+  bool ended = false;
+  std::vector<std::string> order;   ///< top-level tasks as they first appeared
+  std::vector<std::string> planned; ///< as the workflow lists them, where known
+  std::unordered_map<std::string, task_tally> tasks;
+  std::unordered_set<std::string> agents;
+  std::unordered_set<std::string> in_flight;            ///< LLM requests without an outcome
+  std::unordered_set<std::string> open_calls;           ///< tool calls without a result
+  std::unordered_set<std::string> doubtful;             ///< calls counted as in doubt
+  std::unordered_map<std::string, token_usage> counted; ///< usage by task and step: a later rejection takes it back
+  std::unordered_set<std::string> rejected;             ///< steps whose usage is not believed
+  std::unordered_set<std::string> failed;               ///< reasons by task path, of all that failed there or below
+  std::int64_t owned_before_us = 0;
+  std::int64_t owner_since_us = 0;
+
+  task_tally& tally(std::string_view path) {
+    const auto top = std::string(path.substr(0, path.find_first_of("/[")));
+    const auto [found, fresh] = tasks.try_emplace(top);
+    if (fresh)
+      order.push_back(top);
+    return found->second;
+  }
+
+  /// The element of a top-level for_each task that a path lies in.
+  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find('/'))); }
+
+  void charge(const event& e, usd amount) {
+    const usd real{std::max<std::int64_t>(amount.micro, 0)};
+    const auto add = [&](usd& to) { to.micro = plus(to.micro, real.micro); };
+    add(sum.total_cost);
+    if (e.task.empty())
+      return;
+    auto& task = tally(e.task);
+    add(task.cost);
+    if (const auto index = element_of(e.task))
+      add(task.item_costs[*index]);
+  }
+
+  void count_tokens(const token_usage& usage, int sign) {
+    const auto add = [&](std::int64_t& to, std::int64_t amount) { to = plus(to, sign * std::max<std::int64_t>(amount, 0)); };
+    add(sum.tokens.input, usage.input);
+    add(sum.tokens.cached_input, usage.cached_input);
+    add(sum.tokens.cache_write, usage.cache_write);
+    add(sum.tokens.output, usage.output);
+  }
+
+  void fail(const event& e, const std::string& reason) {
+    for (std::string_view path = e.task; !path.empty(); path = policy::parent_path(path))
+      failed.insert(std::string(path) + '\0' + reason);
+    if (sum.failures.size() < failures_max)
+      sum.failures.push_back({e.task, e.agent, reason});
+  }
+
+  void step() {
+    ++sum.steps;
+    ++sum.llm_calls;
+  }
+
+  void read_plan(const run_started& start) {
+    const auto& from = start.configuration;
+    const auto at = json::json_pointer() / "workflows" / start.workflow / "tasks";
+    if (!from.is_object() || !from.contains(at) || !from.at(at).is_array())
+      return;
+    for (const auto& task : from.at(at))
+      if (task.is_object() && task.contains("id") && task["id"].is_string())
+        planned.push_back(task["id"].get<std::string>());
+  }
+
+  // --- one for each event that counts -------------------------------------------------------------------------------
+
+  void on(const event& e, const run_started& b) {
+    if (!e.task.empty())
+      return; // a sub-workflow is a task of this run
+    sum.run_id = e.run_id;
+    sum.workflow = b.workflow;
+    sum.tenant = b.tenant;
+    sum.total_tasks = b.total_tasks;
+    sum.budget = b.budget;
+    sum.started_us = owner_since_us = e.time_us;
+    read_plan(b);
+  }
+
+  void on(const event& e, const run_resumed& b) {
+    owned_before_us = plus(0, std::clamp<std::int64_t>(b.owned_before_ms, 0, std::numeric_limits<std::int64_t>::max() / 1000) * 1000);
+    owner_since_us = e.time_us;
+    ended = false;
+    sum.status = run_status::running;
+    sum.reason.clear();
+    sum.finished_us = 0;
+    sum.result = nullptr;
+    if (sum.budget.money)
+      sum.budget.money->micro = plus(sum.budget.money->micro, b.added_money.micro);
+    if (sum.budget.steps)
+      sum.budget.steps = plus(*sum.budget.steps, b.added_steps);
+    if (sum.budget.time)
+      sum.budget.time = std::chrono::milliseconds(plus(sum.budget.time->count(), b.added_time_ms));
+  }
+
+  void on(const event& e, const run_finished& b) {
+    if (!e.task.empty())
+      return;
+    ended = true;
+    sum.status = b.status;
+    sum.reason = b.reason;
+    sum.result = b.result;
+    sum.finished_us = e.time_us;
+  }
+
+  void on(const event& e, const task_started& b) {
+    auto& task = tally(e.task);
+    if (e.task.find_first_of("/[") != std::string::npos)
+      return;
+    if (!e.agent.empty())
+      task.agent = e.agent;
+    task.attempts = std::max(task.attempts, b.attempt);
+    task.end.reset();
+    if (b.items) {
+      task.for_each = true;
+      if (b.attempt > 1)
+        task.items.clear();
+    }
+  }
+
+  void on(const event& e, const task_finished& b) {
+    auto& task = tally(e.task);
+    if (b.status != task_status::success && b.status != task_status::skipped) {
+      const std::string reason = b.reason.empty() ? name_of(b.status) : b.reason;
+      if (!failed.contains(e.task + '\0' + reason))
+        fail(e, reason);
+    }
+    if (e.task.find('/') != std::string::npos)
+      return;
+    if (const auto index = policy::element_index(e.task)) {
+      task.items[*index] = {*index, b.status, b.output, {}, b.error};
+      return;
+    }
+    if (!e.agent.empty())
+      task.agent = e.agent;
+    task.attempts = std::max(task.attempts, b.attempt);
+    task.end = b;
+  }
+
+  void on(const event& e, const llm_requested& b) { in_flight.insert(request_key(e, b.step_id, b.request)); }
+
+  void on(const event& e, const llm_responded& b) {
+    in_flight.erase(request_key(e, b.step_id, b.request));
+    step();
+    charge(e, b.cost);
+    const std::string key = e.task + '\0' + b.step_id;
+    if (rejected.contains(key))
+      return;
+    count_tokens(b.usage, 1);
+    counted[key] = b.usage;
+  }
+
+  void on(const event& e, const llm_failed& b) {
+    in_flight.erase(request_key(e, b.step_id, b.request));
+    if (b.counted)
+      step();
+    charge(e, b.charged);
+    fail(e, b.reason.empty() ? "llm_failed" : b.reason);
+  }
+
+  void on(const event&, const llm_failed_over&) { ++sum.fail_overs; }
+
+  void on(const event& e, const usage_rejected& b) {
+    const std::string key = e.task + '\0' + b.step_id;
+    if (!rejected.insert(key).second)
+      return;
+    if (const auto found = counted.find(key); found != counted.end())
+      count_tokens(found->second, -1);
+  }
+
+  void on(const event& e, const outcome_unknown& b) {
+    charge(e, b.charged);
+    if (in_flight.erase(e.task + '\0' + b.id) > 0)
+      step();
+    else
+      doubt(e, b.id);
+  }
+
+  void doubt(const event& e, const std::string& call_id) {
+    if (doubtful.insert(e.task + '\0' + call_id).second)
+      ++sum.in_doubt;
+  }
+
+  void on(const event& e, const tool_started& b) {
+    if (open_calls.insert(e.task + '\0' + b.call_id).second)
+      ++sum.tool_calls;
+  }
+
+  void on(const event& e, const tool_failed&) { fail(e, "tool_failed"); }
+
+  void on(const event& e, const tool_finished& b) {
+    open_calls.erase(e.task + '\0' + b.call_id);
+    if (b.status == tool_status::in_doubt)
+      doubt(e, b.call_id);
+  }
+
+  void on(const event& e, const agent_crashed&) { fail(e, "agent_crashed"); }
+  void on(const event&, const agent_restarted&) { ++sum.restarts; }
+  void on(const event& e, const contract_violated&) { fail(e, "contract_violated"); }
+
+  template <class Other>
+  void on(const event&, const Other&) {}
+};
+
+run_fold::run_fold() : state_(std::make_unique<state>()) {}
+run_fold::~run_fold() = default;
+run_fold::run_fold(run_fold&&) noexcept = default;
+run_fold& run_fold::operator=(run_fold&&) noexcept = default;
+
+void run_fold::apply(const event& e) {
+  auto& s = *state_;
+  if (s.sum.run_id.empty())
+    s.sum.run_id = e.run_id;
+  if (s.sum.started_us == 0)
+    s.sum.started_us = s.owner_since_us = e.time_us;
+  s.sum.last_us = std::max(s.sum.last_us, e.time_us);
+  if (!e.agent.empty() && s.agents.insert(e.agent).second)
+    s.sum.agents_used.push_back(e.agent);
+  std::visit([&](const auto& body) { s.on(e, body); }, e.body);
+  // Time that nobody owned does not count: it begins anew with each owner. A clock that steps back takes nothing away.
+  std::int64_t since = 0;
+  if (__builtin_sub_overflow(e.time_us, s.owner_since_us, &since))
+    since = 0;
+  s.sum.owned_us =
+      std::max(std::holds_alternative<run_resumed>(e.body) ? 0 : s.sum.owned_us, plus(s.owned_before_us, std::max<std::int64_t>(since, 0)));
+}
+
+run_summary run_fold::summary() const {
+  const auto& s = *state_;
+  run_summary out = s.sum;
+  std::vector<std::string_view> order;
+  const auto add = [&](const std::vector<std::string>& names) {
+    for (const auto& name : names)
+      if (s.tasks.contains(name) && std::find(order.begin(), order.end(), name) == order.end())
+        order.push_back(name);
+  };
+  add(s.planned);
+  add(s.order);
+  for (const auto name : order) {
+    const auto& task = s.tasks.at(std::string(name));
+    if (!task.end)
+      continue;
+    auto& row = out.results.emplace_back();
+    row.task_id = name;
+    row.agent = task.agent;
+    row.status = task.end->status;
+    row.attempts = task.attempts;
+    row.cost = task.cost;
+    row.output = task.end->output;
+    row.error = task.end->error;
+    if (row.status == task_status::success)
+      ++out.completed_tasks;
+    if (!task.for_each)
+      continue;
+    auto& items = row.items.emplace();
+    for (const auto& [index, item] : task.items) {
+      items.push_back(item);
+      if (const auto cost = task.item_costs.find(index); cost != task.item_costs.end())
+        items.back().cost = cost->second;
+    }
+  }
+  return out;
+}
+
+} // namespace troupe::metrics

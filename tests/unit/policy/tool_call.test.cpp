@@ -1,0 +1,385 @@
+#include "troupe/policy/tool_call.hpp"
+
+#include <random>
+
+#include "test.hpp"
+
+#include "troupe/model/described.hpp"
+
+TROUPE_SUITE(tool_call)
+
+using namespace troupe;
+using namespace troupe::policy;
+using namespace std::chrono_literals;
+
+namespace {
+
+tool_spec spec(std::string name, effect what = effect::none, std::string alternative = {}) {
+  tool_spec made;
+  made.name = std::move(name);
+  made.effect = what;
+  made.alternative = std::move(alternative);
+  return made;
+}
+
+tool_outcome outcome(tool_status status, std::string error = "exit status 2", std::string output = {}) {
+  return {status, std::move(output), std::move(error), 0, false};
+}
+
+struct fixture : caf_test_case_auto_fixture {
+  time_point now{1'000s};
+  std::map<std::string, tool_spec> tools;
+  tool_breakers breakers;
+  std::shared_ptr<tool_quota> quota = std::make_shared<tool_quota>();
+  tool_call_facts facts{"c1", "grep", {"grep", "read_file", "ripgrep"}, std::nullopt, {}};
+  std::unique_ptr<tool_attempts> call;
+  tool_step last;
+
+  void add(tool_spec tool) { tools[tool.name] = std::move(tool); }
+  const tool_step& start() {
+    call = std::make_unique<tool_attempts>(tools, facts, breakers, quota);
+    return last = call->start(now);
+  }
+  const tool_step& finish(tool_status status, std::string error = "exit status 2") {
+    return last = call->finished(outcome(status, std::move(error)), now, 0.5);
+  }
+  /// Waits as the last step says and runs again.
+  const tool_step& retry() {
+    now = std::get<wait_tool>(last.next).at;
+    return last = call->tick(now);
+  }
+  bool waits() const { return std::holds_alternative<wait_tool>(last.next); }
+  const run_tool* runs() const { return std::get_if<run_tool>(&last.next); }
+  bool runs(const std::string& tool) const { return runs() != nullptr && runs()->tool->name == tool; }
+  const report_tool* reports() const { return std::get_if<report_tool>(&last.next); }
+  std::string next() const {
+    for (const auto& body : last.events)
+      if (const auto* failed = std::get_if<tool_failed>(&body))
+        return failed->next;
+    return {};
+  }
+  void open(const std::string& tool) {
+    for (int i = 0; i < 5; ++i)
+      (void) breakers.of(tool)->acquire(now).permit.failed(now);
+  }
+};
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+} // namespace
+
+TROUPE_TEST_WITH(fixture, "a call that works is reported with its output") {
+  add(spec("grep"));
+  start();
+  REQUIRE(runs("grep"));
+  CHECK_EQ(runs()->attempt, 1);
+  CHECK_EQ(runs()->timeout.count(), 30'000);
+  CHECK(runs()->instead_of.empty());
+  last = call->finished(outcome(tool_status::ok, "", "3 lines"), now, 0.5);
+  REQUIRE(reports() != nullptr);
+  CHECK_EQ(reports()->text, "3 lines");
+  CHECK_EQ(reports()->tool, "grep");
+  CHECK(reports()->status == tool_status::ok);
+  CHECK(call->done());
+}
+
+TROUPE_TEST_WITH(fixture, "by effect and outcome: what is retried, what is not") {
+  struct row {
+    const char* says;
+    effect what;
+    tool_status status;
+    bool again;
+  };
+  for (const auto& row : std::vector<row>{
+           {"a failure of what does nothing is retried", effect::none, tool_status::failed, true},
+           {"a timeout of what does nothing too", effect::none, tool_status::timed_out, true},
+           {"an unknown outcome of what does nothing too", effect::none, tool_status::in_doubt, true},
+           {"a failure of what is idempotent too", effect::idempotent, tool_status::failed, true},
+           {"an unknown outcome of what is idempotent too, with the same key", effect::idempotent, tool_status::in_doubt, true},
+           {"a failure of `once` is never retried", effect::once, tool_status::failed, false},
+           {"nor is its timeout", effect::once, tool_status::timed_out, false},
+           {"nor is its unknown outcome", effect::once, tool_status::in_doubt, false},
+           {"`once` that never started is: nothing ran", effect::once, tool_status::not_started, true},
+           {"what was cancelled is never retried", effect::none, tool_status::cancelled, false},
+       }) {
+    IN_ROW(row.says);
+    add(spec("grep", row.what));
+    breakers = {};
+    start();
+    finish(row.status);
+    CHECK_EQ(waits(), row.again);
+    CHECK_EQ(reports() != nullptr, !row.again);
+    CHECK_EQ(next(), row.again ? "retry" : row.status == tool_status::in_doubt ? "" : "report");
+    if (reports())
+      CHECK_EQ(reports()->in_doubt, row.status == tool_status::in_doubt);
+  }
+}
+
+TROUPE_TEST_WITH(fixture, "two retries with back-off, then the alternative with its own, then a text to replan from") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep", effect::none, "grep")); // a circle
+  start();
+  finish(tool_status::failed);
+  CHECK(std::get<wait_tool>(last.next).at == now + 500ms);
+  retry();
+  CHECK(runs("grep") && runs()->attempt == 2);
+  finish(tool_status::failed);
+  CHECK(std::get<wait_tool>(last.next).at == now + 1s);
+  retry();
+  CHECK(runs("grep") && runs()->attempt == 3);
+  finish(tool_status::timed_out, "no answer in 30 s");
+  CHECK_EQ(next(), "alternative");
+  REQUIRE(runs("ripgrep"));
+  CHECK_EQ(runs()->attempt, 1);
+  CHECK_EQ(runs()->instead_of, "grep");
+  for (int i = 0; i < 2; ++i) {
+    finish(tool_status::failed, "no such file");
+    CHECK_EQ(next(), "retry");
+    retry();
+    CHECK(runs("ripgrep"));
+  }
+  finish(tool_status::failed, "no such file");
+  CHECK_EQ(next(), "report");
+  REQUIRE(reports() != nullptr);
+  CHECK_EQ(reports()->tool, "ripgrep");
+  CHECK(reports()->status == tool_status::failed);
+  CHECK_EQ(reports()->text, "The tool \"grep\" gave no result. What was tried:\n"
+                            "- \"grep\", run 3 times: no answer in 30 s\n"
+                            "- \"ripgrep\" in its place, run 3 times: no such file\n"
+                            "Other tools that you have: \"read_file\". Change the arguments, use another tool, or go on without it.");
+}
+
+TROUPE_TEST_WITH(fixture, "an alternative that does not take the arguments is passed over") {
+  add(spec("grep", effect::once, "ripgrep"));
+  add(spec("ripgrep", effect::none, "read_file"));
+  add(spec("read_file"));
+  start();
+  finish(tool_status::failed);
+  REQUIRE(runs("ripgrep"));
+  last = call->refused("/path: is missing", now);
+  REQUIRE(runs("read_file"));
+  CHECK_EQ(runs()->instead_of, "grep");
+  last = call->finished(outcome(tool_status::ok, "", "text"), now, 0.5);
+  CHECK_EQ(reports()->tool, "read_file");
+  CHECK(breakers.of("ripgrep")->admits(now));
+}
+
+TROUPE_TEST_WITH(fixture, "an open circuit goes to the alternative at once, and without one is told") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep"));
+  open("grep");
+  start();
+  CHECK(runs("ripgrep"));
+  open("ripgrep");
+  start();
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->status == tool_status::not_started);
+  CHECK(reports()->tool.empty());
+  CHECK(has(reports()->text, "not called for 15 s"));
+}
+
+TROUPE_TEST_WITH(fixture, "a tool that gives no answer five times in a row opens its circuit, one that says no does not") {
+  add(spec("grep", effect::once));
+  for (int i = 0; i < 30; ++i) {
+    start();
+    finish(tool_status::failed);
+  }
+  CHECK(breakers.of("grep")->state(now) == breaker_state::closed);
+  for (int i = 0; i < 5; ++i) {
+    start();
+    finish(tool_status::timed_out);
+  }
+  CHECK(breakers.of("grep")->state(now) == breaker_state::open);
+  bool told = false;
+  for (const auto& body : last.events)
+    if (const auto* changed = std::get_if<breaker_changed>(&body))
+      told = changed->provider.empty() && changed->model == "grep" && changed->state == "open";
+  CHECK(told);
+}
+
+TROUPE_TEST_WITH(fixture, "a circuit that opens between the attempts ends the retries") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep"));
+  start();
+  finish(tool_status::failed);
+  open("grep");
+  retry();
+  CHECK(runs("ripgrep"));
+}
+
+TROUPE_TEST_WITH(fixture, "a call that is dropped amid its probe gives the probe back") {
+  add(spec("grep"));
+  open("grep");
+  now += 15s;
+  start();
+  CHECK(!breakers.of("grep")->admits(now));
+  call.reset();
+  CHECK(breakers.of("grep")->admits(now));
+}
+
+TROUPE_TEST_WITH(fixture, "a task's time left bounds the timeout, and when it is over nothing more is run") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep"));
+  facts.deadline = now + 10s;
+  start();
+  CHECK_EQ(runs()->timeout.count(), 10'000);
+  now += 10s;
+  finish(tool_status::timed_out);
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->status == tool_status::timed_out);
+  CHECK_EQ(next(), "report");
+  facts.deadline = now;
+  start();
+  CHECK(reports() != nullptr);
+  // Short of time is the task's fault: no failure of the tool.
+  for (int i = 0; i < 30; ++i) {
+    facts.deadline = now + 1s;
+    start();
+    now += 1s;
+    finish(tool_status::timed_out);
+  }
+  CHECK(breakers.of("grep")->state(now) == breaker_state::closed);
+}
+
+TROUPE_TEST_WITH(fixture, "max_calls limits calls a task, not retries, and does not lead to the alternative") {
+  auto limited = spec("grep", effect::none, "ripgrep");
+  limited.max_calls = 2;
+  add(limited);
+  add(spec("ripgrep"));
+  start();
+  finish(tool_status::failed);
+  retry();
+  CHECK(runs("grep"));
+  start();
+  CHECK(runs("grep"));
+  start();
+  REQUIRE(reports() != nullptr);
+  CHECK_EQ(reports()->text, max_calls_text(limited));
+  CHECK(has(reports()->text, "2 times"));
+}
+
+TROUPE_TEST_WITH(fixture, "max_calls holds for a tool that stands in for another too") {
+  add(spec("grep", effect::once, "ripgrep"));
+  auto limited = spec("ripgrep");
+  limited.max_calls = 1;
+  add(limited);
+  start();
+  finish(tool_status::failed);
+  CHECK(runs("ripgrep"));
+  start();
+  finish(tool_status::failed);
+  CHECK(reports() != nullptr);
+}
+
+TROUPE_TEST_WITH(fixture, "cancelling stops what runs, and ends what waits") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep"));
+  start();
+  last = call->cancel(now);
+  CHECK(std::holds_alternative<abort_tool>(last.next));
+  finish(tool_status::cancelled);
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->status == tool_status::cancelled);
+  start();
+  finish(tool_status::failed);
+  last = call->cancel(now);
+  CHECK(reports() && reports()->status == tool_status::cancelled);
+  CHECK(std::holds_alternative<std::monostate>(call->tick(now + 1h).next));
+  CHECK(std::holds_alternative<std::monostate>(call->finished(outcome(tool_status::ok), now, 0.5).next));
+  start();
+  (void) call->cancel(now);
+  last = call->finished(outcome(tool_status::ok, "", "just in time"), now, 0.5);
+  CHECK(reports() && reports()->status == tool_status::ok); // it ran: its result is known
+}
+
+TROUPE_TEST_WITH(fixture, "a timeout of `once` says that it may have taken effect") {
+  add(spec("grep", effect::once));
+  start();
+  finish(tool_status::timed_out, "no answer in 30 s");
+  CHECK(has(reports()->text, "may have taken effect"));
+}
+
+TROUPE_TEST("whatever happens, a call ends, and a tool of effect `once` that may have run is not run again") {
+  for (std::uint64_t seed = 1; seed <= 5'000; ++seed) {
+    std::mt19937_64 dice(seed);
+    const auto up_to = [&](int most) { return std::uniform_int_distribution<int>(0, most)(dice); };
+    std::map<std::string, tool_spec> tools;
+    for (int i = 0; i < 4; ++i) {
+      auto tool = spec("t" + std::to_string(i), static_cast<effect>(up_to(2)), up_to(4) == 4 ? "" : "t" + std::to_string(up_to(4)));
+      tool.retries = up_to(3);
+      tool.max_calls = up_to(2);
+      tools[tool.name] = tool;
+    }
+    tool_breakers breakers;
+    auto quota = std::make_shared<tool_quota>();
+    time_point now{1'000s};
+    for (int round = 0; round < 6; ++round) {
+      tool_call_facts facts{"c", "t" + std::to_string(up_to(4)), {}, std::nullopt, {}};
+      if (up_to(1) == 0)
+        facts.deadline = now + std::chrono::seconds(up_to(60));
+      tool_attempts call(tools, facts, breakers, quota);
+      std::map<std::string, int> may_have_run;
+      auto step = call.start(now);
+      for (int i = 0; !call.done(); ++i) {
+        REQUIRE(i < 100);
+        if (auto* run = std::get_if<run_tool>(&step.next)) {
+          REQUIRE(run->attempt <= run->tool->retries + 1);
+          REQUIRE(run->timeout > 0ms);
+          if (run->tool->effect == effect::once)
+            REQUIRE(may_have_run[run->tool->name] == 0);
+          now += std::chrono::milliseconds(up_to(30'000));
+          const auto status = static_cast<tool_status>(up_to(5));
+          may_have_run[run->tool->name] += status != tool_status::not_started;
+          if (up_to(30) == 0)
+            (void) call.cancel(now);
+          step = up_to(20) == 0 ? call.refused("no", now)
+                                : call.finished(outcome(status), now, std::uniform_real_distribution<double>(0, 1)(dice));
+        } else {
+          now = std::get<wait_tool>(step.next).at;
+          step = up_to(20) == 0 ? call.cancel(now) : call.tick(now);
+        }
+      }
+      REQUIRE(!std::get<report_tool>(step.next).text.empty() || std::get<report_tool>(step.next).status == tool_status::ok);
+    }
+    now += 1h;
+    for (const auto& [name, tool] : tools)
+      REQUIRE(breakers.of(name)->admits(now)); // no probe was lost
+  }
+}
+
+TROUPE_TEST("a crash between about to run and done: by effect and risk") {
+  struct row {
+    effect what;
+    risk how_bad;
+    recovery want;
+  };
+  for (const auto& row : std::vector<row>{
+           {effect::none, risk::critical, recovery::repeat},
+           {effect::idempotent, risk::critical, recovery::repeat},
+           {effect::once, risk::low, recovery::tell_agent},
+           {effect::once, risk::medium, recovery::tell_agent},
+           {effect::once, risk::high, recovery::ask_human},
+           {effect::once, risk::critical, recovery::ask_human},
+       })
+    CHECK(recover_decision(row.what, row.how_bad) == row.want);
+  CHECK(has(outcome_unknown_text("pay"), "\"pay\""));
+}
+
+TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded") {
+  const std::vector<std::string> names{"grep", "read_file"};
+  CHECK_EQ(unknown_tool_text("grpe", "grep", names),
+           "There is no tool named \"grpe\"; did you mean \"grep\"? Nothing was run. Tools that you have: \"grep\", \"read_file\".");
+  CHECK(has(unknown_tool_text("x", "", {}), "You have no tools."));
+  CHECK(has(tool_not_allowed_text("shell", names), "may not use the tool \"shell\""));
+  CHECK(has(arguments_not_json_text("grep", "unexpected end", false), "not a JSON object: unexpected end"));
+  CHECK(has(arguments_not_json_text("grep", "unexpected end", true), "cut off"));
+  CHECK(has(arguments_invalid_text("grep", {"/path: is required"}), "\n- /path: is required"));
+  const std::string huge(1'000'000, 'x');
+  const std::vector<std::string> many(10'000, huge);
+  CHECK(unknown_tool_text(huge, huge, many).size() < 10'000);
+  CHECK(arguments_not_json_text(huge, huge, false).size() < 10'000);
+  CHECK(arguments_invalid_text(huge, many).size() < 10'000);
+  CHECK(tool_failure_text(huge, tool_status::failed, {{huge, 1, huge}}, huge, many).size() < 20'000);
+}
