@@ -226,7 +226,6 @@ private:
 using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
 
 int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal, const beginning& begin) {
-  signal_watch::block();
   caf::actor_system_config cfg;
   actors::prepare(cfg);
   cfg.set("scheduler.max-threads", static_cast<std::uint64_t>(std::max(2u, std::thread::hardware_concurrency())));
@@ -280,6 +279,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
 }
 
 int run(const run_arguments& arguments) {
+  signal_watch::block(); // before the journal has its threads
   auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
@@ -296,6 +296,7 @@ int run(const run_arguments& arguments) {
 }
 
 int resume(const run_arguments& arguments) {
+  signal_watch::block();
   const auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
