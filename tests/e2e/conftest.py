@@ -18,6 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "dev" / "troupe"))
+if not os.access(BINARY, os.X_OK):
+    pytest.exit(f"no program at {BINARY}; build it, or name it by TROUPE_BIN", returncode=4)
 DEADLINE = 30  # seconds; far more than anything here needs
 
 
