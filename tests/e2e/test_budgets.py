@@ -137,7 +137,6 @@ def test_a_refusal_is_an_event(project, mock_llm):
     assert [(e["scope"], e["kind"]) for e in project.events("R1", "budget_refused")] == [("run", "steps")]
 
 
-@pytest.mark.xfail(strict=True, reason="a run that failed on a task's own limit is told to be resumed with --add-usd, but resume of a failed run only prints it")
 def test_no_hint_that_does_not_help(project, mock_llm):
     project.on(mock_llm([reply("x")]).provider(), tasks=[{"id": "t", "agent": "worker", "instruction": "x", "budget": {"usd": 0.000001}}])
     told = project.run("--id", "R1").expect(1)

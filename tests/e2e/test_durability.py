@@ -188,7 +188,6 @@ def test_ctrl_c_kills_tools_and_the_second_one_ends_at_once(project):
     wait_for(lambda: not processes_with(f"sleep {mark}"), "the end of the tools", 10)
 
 
-@pytest.mark.xfail(strict=True, reason="resume does not look for a cancel that was asked for while nobody owned the run")
 def test_cancel_of_an_interrupted_run(hanging):
     hanging.process.kill()
     hanging.troupe("cancel", "troupe.yaml", "R1").expect(0)
@@ -293,7 +292,6 @@ def test_a_journal_that_cannot_be_written(project, troupe):
     assert "file/journal.db" in told.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="each line of progress on a pipe has its time twice and an empty line after it")
 def test_progress_lines_have_one_time_and_no_gaps(project):
     project.scripted([reply("done")])
     told = project.troupe("run", "troupe.yaml", "job", "--id", "R1").expect(0)
