@@ -72,6 +72,13 @@ def test_the_journal_is_hidden_even_where_the_folder_is_writable(project):
     assert project.resume("R1").expect(0).doc["result"] == "done"
 
 
+@pytest.mark.xfail(strict=True, reason="only three files of the journal are masked, not their folder: it can be moved away, and journal.db-lock removed")
+@pytest.mark.parametrize("evil", ["mv .troupe moved", "rm .troupe/journal.db-lock"])
+def test_a_tool_cannot_do_away_with_the_journal(evil, project):
+    use(project, {"w": process("sh", "-c", f"{evil}; true", sandbox={"write": ["."]})}, ("w", {}))
+    assert (project.folder / ".troupe/journal.db-lock").exists() and not (project.folder / "moved/journal.db").exists()
+
+
 def test_the_environment_is_bounded(project):
     tools = {"env": process("env", env_from=["WANTED"])}
     project.scripted([calls(("env", {})), reply("done")], agent={"tools": ["env"]}, tools=tools)
