@@ -130,7 +130,6 @@ def test_the_message_says_how_to_go_on(project, mock_llm):
     assert "troupe resume troupe.yaml R1 --add-usd" in told.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="no part of the program records the event budget_refused: the timeline does not say which limit stopped the run")
 def test_a_refusal_is_an_event(project, mock_llm):
     project.on(mock_llm([reply("x")]).provider(), tasks=tasks(2), workflow={"budget": {"steps": 1}})
     project.run("--id", "R1").expect(3)

@@ -163,7 +163,6 @@ def test_cancel_kills_tools(project):
     assert processes_with(f"sleep {mark}") == []
 
 
-@pytest.mark.xfail(strict=True, reason="the journal's threads are started before SIGINT and SIGTERM are blocked, so that these kill the program")
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(number, hanging):
     hanging.process.signal(number)
@@ -174,7 +173,6 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(number, hanging):
     assert document["result"] == "fine" and document["workflow_status"] == "completed"
 
 
-@pytest.mark.xfail(strict=True, reason="the journal's threads are started before SIGINT and SIGTERM are blocked, so that these kill the program")
 def test_ctrl_c_kills_tools_and_the_second_one_ends_at_once(project):
     mark = f"67{os.getpid()}"
     project.scripted([calls(("x", {})), reply("done")], agent={"tools": ["x"]},

@@ -130,7 +130,6 @@ def test_a_missing_input_of_a_sub_workflow_is_refused(project, troupe):
     assert 'requires the input "text"' in troupe("validate", "troupe.yaml").expect(2).stderr
 
 
-@pytest.mark.xfail(strict=True, reason="the input of a sub-workflow is not checked against its schema when it starts")
 def test_the_input_of_a_sub_workflow_is_checked_when_it_starts(project):
     inner = {"input": {"schema": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "maxLength": 3}}}}, "tasks": [task("deep", "deep")]}
     project.scripted([ECHO], tasks=[{"id": "sub", "workflow": "inner", "with": {"text": "too long"}}], workflows={"inner": inner})

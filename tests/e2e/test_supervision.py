@@ -54,7 +54,6 @@ def test_the_default_intensity_is_not_exceeded_by_one_poisonous_task(project):
     assert document["reason"] == "poison", "the fourth crash does not count towards the intensity"
 
 
-@pytest.mark.xfail(strict=True, reason="when the root supervisor ends, nobody tells the orchestrator: run hangs for ever")
 @pytest.mark.parametrize("most", [0, 1])
 def test_too_many_restarts_end_the_program_with_a_report(most, project):
     project.scripted([reply("fine", when={"last": "good"}), reply("never", fault=crash())], supervision={"max_restarts": most, "children": [{"agent": "worker"}]},

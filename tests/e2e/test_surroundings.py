@@ -64,7 +64,6 @@ def test_logs_are_json_when_asked(project, troupe):
     assert logged and all(isinstance(json.loads(line), dict) for line in logged)
 
 
-@pytest.mark.xfail(strict=True, reason="what a tool writes is recorded, and sent to the model, with the secrets that env_from gave it")
 def test_a_secret_of_a_tool_is_not_recorded(project):
     secret = "wanted-value-0123456789"
     project.scripted([calls(("env", {})), reply("{{ last }}")], agent={"tools": ["env"]},
