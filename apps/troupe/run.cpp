@@ -247,7 +247,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
       return tell(run.error());
     const auto orchestrator = run->orchestrator;
     if (!arguments.as_json) {
-      shown = system.spawn(progress, live, timeline_style{wants_colour(STDERR_FILENO), live ? terminal_width(STDERR_FILENO) : 240, {}});
+      shown = system.spawn(progress, live, timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
       caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
     }
     signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });

@@ -25,7 +25,7 @@ struct listing_arguments {
 };
 
 timeline_style style_for(int descriptor) {
-  return {wants_colour(descriptor), ::isatty(descriptor) != 0 ? terminal_width(descriptor) : 120, {}};
+  return {.colour = wants_colour(descriptor), .width = ::isatty(descriptor) != 0 ? terminal_width(descriptor) : 120};
 }
 
 void print_document(const json& document) {
@@ -86,7 +86,10 @@ int show(const listing_arguments& arguments) {
   } else if (arguments.as_json) {
     print_document(result_document(summary));
   } else {
-    std::fputs(redacted(render_timeline(summary, *events, style_for(STDOUT_FILENO))).c_str(), stdout);
+    auto style = style_for(STDOUT_FILENO);
+    const auto row = (*journal)->find_run(arguments.run_id);
+    style.interrupted = row && row->status == run_status::running && !row->owned;
+    std::fputs(redacted(render_timeline(summary, *events, style)).c_str(), stdout);
   }
   return status_completed;
 }

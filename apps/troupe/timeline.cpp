@@ -317,7 +317,7 @@ std::string render_timeline(const run_summary& summary, const std::vector<event_
   put(out, "run " + summary.run_id + "  workflow " + summary.workflow + (summary.tenant.empty() ? "" : "  tenant " + summary.tenant));
   const bool bad = summary.status == run_status::failed || summary.status == run_status::aborted;
   put(out,
-      std::string(name_of(summary.status)) + with(": ", summary.reason) + "  " + std::to_string(summary.completed_tasks) + " of "
+      std::string(style.interrupted ? "interrupted" : name_of(summary.status)) + with(": ", summary.reason) + "  " + std::to_string(summary.completed_tasks) + " of "
           + count(summary.total_tasks, "task", "tasks") + " done",
       bad                                       ? tone::bad
       : summary.status == run_status::completed ? tone::good

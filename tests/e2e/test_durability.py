@@ -145,7 +145,6 @@ def test_cancel_from_another_process(hanging):
     assert "ended already" in again.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="show says that a run is running when its process is dead, where runs says that it is interrupted")
 def test_show_of_an_interrupted_run_says_so(hanging):
     hanging.process.kill()
     shown = hanging.troupe("show", "troupe.yaml", "R1").expect(0).stdout

@@ -191,7 +191,6 @@ def test_a_run_whose_process_is_killed_goes_on_and_reports_the_same(night):
     assert len(surveys) == 1
 
 
-@pytest.mark.xfail(reason="a tool in flight at SIGINT is recorded as cancelled, and the model is told so instead of the tool being run again", strict=False)
 def test_a_run_that_is_interrupted_goes_on_and_reports_the_same(night):
     first = subprocess.Popen([TROUPE, "run", "troupe.yaml", "incident", "--id", "interrupted"], cwd=night.folder, env=environment(),
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
