@@ -534,7 +534,7 @@ TROUPE_TEST("warnings do not refuse a file") {
          workflow("{ id: a, agent: writer, instruction: \"{{ input.topik }}\" }", "input: { schema: { properties: { topic: {} } } }, ")}},
        "/workflows/report/tasks/0/instruction: the schema of the input has no property \"topik\"; did you mean \"topic\"?"},
       {{{"models", "{ fast: { chain: [ { provider: rehearsal, context: 4000 } ] } }"}}, "/models/fast/chain/0/context: answers of agent"},
-      {{{"agents", "{ writer: { model: fast, output: { schema: { requird: [a] } } } }"}}, "/agents/writer/output/schema/requird: "},
+      {{{"agents", "{ writer: { model: fast, output: { schema: { requird: [a] } } } }"}}, "/agents/writer/output/schema: the keyword \"requird\" is unknown"},
   };
   for (const auto& [changed, wanted] : rows) {
     IN_ROW(wanted);

@@ -97,7 +97,7 @@ TROUPE_TEST("what is no document of ours is a problem that says where") {
       {"two documents", "a: 1\n---\nb: 2\n", "f:2:1: /: a second document begins here; a file holds one"},
       {"text after the document", "{a: 1}\n]", "f:2:1: /: "},
       {"cycle", "a: &x [*x]\n", "f:1:8: /a/0: an alias stands inside of what it names: a cycle"},
-      {"undefined alias", "a: *x\n", "f:1:4: /: an alias of an anchor that is not defined before it"},
+      {"undefined alias", "a: *x\n", "f:1:4: /a: an alias of an anchor that is not defined before it"},
       {"merge key", "a: &x {b: 1}\nc: {<<: *x}\n", "f:2:5: /c: merge keys (<<) are not part of YAML 1.2"},
       {"unknown tag", "a: !secret x\n", "f:1:4: /a: unknown tag \"!secret\""},
       {"tag of YAML 1.1", "a: !!binary aGk=\n", "f:1:4: /a: unknown tag \"tag:yaml.org,2002:binary\""},
@@ -125,8 +125,8 @@ TROUPE_TEST("what is no document of ours is a problem that says where") {
       {"lone carriage return", std::string("a: 1\rb: 2"), "f:1:5: /: a carriage return without a line feed"},
       {"unclosed list", "a: [1, 2\nb: 3\n", "/a"},
       {"unclosed quote", "a: \"x\n", "a quoted text is not closed"},
-      {"wrong indentation", "a:\n   b: 1\n  c: 2\n", "f:3:3: /a: this does not continue the mapping around it"},
-      {"colon in plain text", "a: b: c\n", "f:1:5: /a: a colon where no value can stand"}};
+      {"wrong indentation", "a:\n   b: 1\n  c: 2\n", "f:3:3: /: this does not continue the mapping around it"},
+      {"colon in plain text", "a: b: c\n", "f:1:5: /: a colon where no value can stand"}};
   for (const auto& [name, text, wanted] : rows) {
     IN_ROW(name);
     const auto found = problems_of(text);
