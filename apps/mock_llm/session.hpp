@@ -29,11 +29,11 @@ struct worker {
   /// Closes connections that are past their deadlines, once a second; one timer for all of them.
   void sweep();
 
+  std::list<std::weak_ptr<session>> sessions; ///< before the loop: what dies with the loop takes itself out of it
   boost::asio::io_context loop{1};
   shared_state& shared;
   responder answers;
   std::array<char, 64u << 10> incoming{};   ///< where the next bytes of whatever connection are read into
-  std::list<std::weak_ptr<session>> sessions;
   boost::asio::steady_timer sweeper{loop};
 };
 
