@@ -22,6 +22,7 @@ struct listing_arguments {
   std::size_t limit = 50;
   bool as_json = false;
   bool events = false;
+  bool full = false;
 };
 
 timeline_style style_for(int descriptor) {
@@ -87,6 +88,8 @@ int show(const listing_arguments& arguments) {
     print_document(result_document(summary));
   } else {
     auto style = style_for(STDOUT_FILENO);
+    if (arguments.full)
+      style.width = std::size_t{16} << 20;
     const auto row = (*journal)->find_run(arguments.run_id);
     style.interrupted = row && row->status == run_status::running && !row->owned;
     std::fputs(redacted(render_timeline(summary, *events, style)).c_str(), stdout);
@@ -131,6 +134,7 @@ void add_show(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("RUN", arguments->run_id, "Id of the run")->required();
   command->add_flag("--json", arguments->as_json, "Print the result document");
+  command->add_flag("--full", arguments->full, "Cut no line of the timeline");
   command->add_flag("--events", arguments->events, "Print every event, one JSON object a line");
   command->callback([arguments, &chosen] { chosen = [arguments] { return show(*arguments); }; });
 }

@@ -4,6 +4,7 @@
 
 #include "troupe/actors/context.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/policy/approval.hpp"
 #include "troupe/policy/contract.hpp"
 #include "troupe/policy/history.hpp"
 #include "troupe/policy/replay.hpp"
@@ -32,7 +33,7 @@ struct work {
   std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
   std::int64_t steps = 0;                ///< responses so far in this attempt
   std::int64_t repairs = 0;
-  std::map<std::string, std::int64_t> calls_of;
+  std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
   clock_point deadline;
   bool recovering = false;               ///< the next request may have been made by the incarnation before
@@ -145,15 +146,9 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   if (!arguments)
     return tl::unexpected(cut_off ? policy::arguments_not_json_text(call.name, arguments.error().message, true) : arguments.error().message);
   const auto& spec = prepared->second.spec;
-  const auto& approvals = task.assignment.run->config->checkpoint.approvals;
-  const auto needed = approvals.find(name_of(spec.risk));
-  if (!task.assignment.run->approve_all && needed != approvals.end() && needed->second > 0)
+  if (!task.assignment.run->approve_all && policy::approvals_needed(task.assignment.run->config->checkpoint, spec.risk) > 0)
     return tl::unexpected("Rejected: tool \"" + call.name + "\" has risk " + name_of(spec.risk)
                           + " and needs a human's approval, which nobody can give in this run. Find another way, or say what you could not do.");
-  auto& calls = task.calls_of[call.name];
-  if (spec.max_calls > 0 && calls >= spec.max_calls)
-    return tl::unexpected(policy::max_calls_text(spec));
-  ++calls;
   return std::move(*arguments);
 }
 
@@ -169,7 +164,7 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
   const auto& a = task.assignment;
   invoke order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
                .tool = call.name, .call_id = call.id, .arguments = std::move(*arguments), .deadline = task.deadline,
-               .agent_tools = task.spec->tools, .recovering = recovering};
+               .agent_tools = task.spec->tools, .recovering = recovering, .quota = task.quota};
   ++task.in_flight;
   const auto arrived = [self, index, generation = state.generation](std::string text, bool is_error) {
     auto& now = state_of(self);
@@ -318,7 +313,7 @@ void restore(agent_self self, const task_events& recorded) {
   auto& task = task_of(self);
   const auto history = policy::rebuild(recorded.events);
   task.recovering = true;
-  task.calls_of = history.calls_of;
+  task.quota = std::make_shared<policy::tool_quota>(history.calls_of);
   if (!history.started || history.attempt != task.assignment.attempt) {
     next_step(self);
     return;
@@ -326,10 +321,6 @@ void restore(agent_self self, const task_events& recorded) {
   task.steps = history.steps;
   task.repairs = history.repairs;
   if (!history.unresolved.empty()) {
-    // A call that was started counts already; it is the same call that goes on.
-    for (const auto& open : history.open_calls)
-      if (auto counted = task.calls_of.find(open.tool); counted != task.calls_of.end() && counted->second > 0)
-        --counted->second;
     const auto before = history.messages;
     task.messages.insert(task.messages.end(), before.begin(), before.end());
     const auto last = before.back();
@@ -360,6 +351,7 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.asker = promise;
   task.spec = &spec->second;
   prepare(self, task.assignment.run->config, *task.spec);
+  task.quota = std::make_shared<policy::tool_quota>();
   task.messages = opening(*task.spec, task.assignment.instruction);
   task.deadline = task.assignment.run->deadline;
   const auto now = self->clock().now();

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "troupe/policy/budget_ledger.hpp"
+#include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
 
 namespace troupe::actors {
@@ -34,10 +35,10 @@ std::vector<std::string> scopes_of(const guard_state& state, const std::string& 
   };
   if (state.setup.inner.empty())
     return scopes;
-  add("agent " + agent);
+  add(policy::agent_scope(agent));
   // An element counts for its for_each task, a task of a sub-workflow for the task that runs it too.
   for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
-    add("task " + std::string(path));
+    add(policy::task_scope(path));
   return scopes;
 }
 

@@ -17,6 +17,10 @@
 #include "troupe/model/event.hpp"
 #include "troupe/model/run.hpp"
 
+namespace troupe::policy {
+class tool_quota;
+}
+
 namespace troupe::actors {
 
 struct run_context;
@@ -182,6 +186,7 @@ struct invoke {
   clock_point deadline;
   std::vector<std::string> agent_tools; ///< what the agent has: for the text that it replans from
   bool recovering = false;       ///< its agent came back and does not know what became of it: join, look it up, or decide by effect
+  std::shared_ptr<policy::tool_quota> quota; ///< of the task
 };
 struct tool_answer {
   std::string text;              ///< what the model sees

@@ -234,7 +234,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   call.model = model;
   call.askers.push_back(promise);
   state.by_step.emplace(key, id);
-  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens};
+  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens, .tools = call.ask.tools};
   facts.until.agent = call.ask.deadline;
   facts.until.run = call.ask.run->deadline;
   for (std::size_t link = 0; link < model->chain.size(); ++link) {

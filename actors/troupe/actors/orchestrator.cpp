@@ -1,6 +1,8 @@
 #include "troupe/actors/orchestrator.hpp"
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/approval.hpp"
+#include "troupe/policy/budget_scope.hpp"
 #include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
@@ -83,9 +85,7 @@ void take_result(orchestrator_self self, const std::string& prefix, const task_r
     leave_if_quiet(self);
     return;
   }
-  // A limit of the task or the agent ends the task; one of the run, or above, ends the run gracefully.
-  const bool own_limit = result.limit_scope.rfind("task ", 0) == 0 || result.limit_scope.rfind("agent ", 0) == 0;
-  if (result.status == task_status::budget_exceeded && !own_limit)
+  if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
     abort_all(self, policy::abort_reason::budget_exceeded);
   task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
 }
@@ -97,14 +97,11 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
-  if (what.spec->approval && !state.setup.run->approve_all) {
-    const auto& approvals = state.setup.run->config->checkpoint.approvals;
-    const auto needed = approvals.find(name_of(*what.spec->approval));
-    if (needed != approvals.end() && needed->second > 0) {
-      task_ended(self, prefix, what.path, what.attempt,
-                 {task_status::rejected, "approval", "it needs a human's approval, which nobody can give in this run; run with --yes to approve everything", nullptr, true});
-      return;
-    }
+  if (what.spec->approval && !state.setup.run->approve_all
+      && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0) {
+    task_ended(self, prefix, what.path, what.attempt,
+               {task_status::rejected, "approval", "it needs a human's approval, which nobody can give in this run; run with --yes to approve everything", nullptr, true});
+    return;
   }
   const auto pool = state.setup.pools.find(what.agent);
   if (pool == state.setup.pools.end()) {

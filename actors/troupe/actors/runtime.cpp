@@ -14,6 +14,7 @@
 #include "troupe/actors/supervisor.hpp"
 #include "troupe/llm/http_client.hpp"
 #include "troupe/llm/provider_factory.hpp"
+#include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/policy/supervision.hpp"
 #include "troupe/policy/task_graph.hpp"
@@ -221,7 +222,7 @@ expected<void> runtime::start_actors(providers made) {
   tree->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
-    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = "process", .limit = config_->process_budget});
+    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget});
 
   root_watch_ = system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
 
@@ -295,7 +296,7 @@ std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant
   if (const auto running = tenant_guards_.find(tenant); running != tenant_guards_.end())
     return running->second;
   // What the tenant's runs of this period have spent already stands in the journal.
-  guard_setup setup{.scope = "tenant " + tenant, .limit = limits{spec->second.money, std::nullopt, std::nullopt}, .parent = process_guard_};
+  guard_setup setup{.scope = policy::tenant_scope(tenant), .limit = limits{spec->second.money, std::nullopt, std::nullopt}, .parent = process_guard_};
   const auto since_us = options_.utc_now_us() - std::chrono::duration_cast<std::chrono::microseconds>(spec->second.per).count();
   if (const auto rows = options_.journal->list_runs(100'000))
     for (const auto& row : *rows)
@@ -306,13 +307,13 @@ std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant
 }
 
 started_run runtime::launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, launch_plan plan) {
-  guard_setup guard{.scope = "run", .limit = plan.budget, .spent = plan.spent, .time_used = plan.time_used, .parent = guard_above(tenant),
+  guard_setup guard{.scope = std::string(policy::run_scope), .limit = plan.budget, .spent = plan.spent, .time_used = plan.time_used, .parent = guard_above(tenant),
                     .journal = journal_, .run_id = run_id};
   for (const auto& [name, agent] : config_->agents)
     if (agent.budget != limits{}) {
-      guard.inner.emplace("agent " + name, agent.budget);
+      guard.inner.emplace(policy::agent_scope(name), agent.budget);
       if (const auto spent = plan.spent_by_agent.find(name); spent != plan.spent_by_agent.end())
-        guard.spent_inner.emplace("agent " + name, spent->second);
+        guard.spent_inner.emplace(policy::agent_scope(name), spent->second);
     }
   const auto add_tasks = [&](const workflow_spec& of, const std::string& prefix, const auto& again) -> void {
     for (const auto& task : of.tasks) {
@@ -322,9 +323,9 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
         limit = below->second.budget;
       const auto path = prefix + task.id;
       if (limit != limits{}) {
-        guard.inner.emplace("task " + path, limit);
+        guard.inner.emplace(policy::task_scope(path), limit);
         if (const auto spent = plan.spent_by_task.find(path); spent != plan.spent_by_task.end())
-          guard.spent_inner.emplace("task " + path, spent->second);
+          guard.spent_inner.emplace(policy::task_scope(path), spent->second);
       }
       if (below != config_->workflows.end())
         again(below->second, path + "/", again);

@@ -108,7 +108,9 @@ void start_runner(host_self self, std::uint64_t id, hosted_call& call, const pol
   order.tool = what.tool->name;
   order.arguments = call.wanted.arguments;
   order.idempotency_key = call.wanted.run->run_id + "/" + call.wanted.step_id + "/" + call.wanted.call_id;
-  order.timeout = what.timeout;
+  // The wait at the gate and for the record took from it.
+  const auto left = std::chrono::floor<milliseconds>(call.wanted.deadline - self->clock().now());
+  order.timeout = std::clamp(left, milliseconds{0}, what.timeout);
   const auto weak = self->address();
   call.running = state_of(self).tools->prepared.at(what.tool->name).run->start(std::move(order), [weak, id, attempt = call.attempt](tool_outcome outcome) {
     if (auto strong = caf::actor_cast<tool_host_actor>(weak))
@@ -233,6 +235,8 @@ void look_up(host_self self, std::uint64_t id, const task_events& recorded) {
     const auto tool = tools.find(last_start->tool);
     const auto how_bad = tool == tools.end() ? risk::critical : tool->second.risk;
     if (policy::recover_decision(last_start->effect, how_bad) != policy::recovery::repeat) {
+      if (call->wanted.quota && tool != tools.end())
+        (void)call->wanted.quota->take(tool->second); // it may have run
       report(self, id, *call, policy::report_tool{last_start->tool, tool_status::in_doubt, policy::outcome_unknown_text(last_start->tool), true});
       return;
     }
@@ -259,7 +263,7 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   facts.tool = call.wanted.tool;
   facts.agent_tools = call.wanted.agent_tools;
   facts.deadline = call.wanted.deadline;
-  call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, nullptr);
+  call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, call.wanted.quota);
   if (!call.wanted.recovering) {
     start(self, id, call);
     return promise;

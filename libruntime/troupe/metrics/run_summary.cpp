@@ -197,7 +197,8 @@ struct run_fold::state {
     if (b.counted)
       step();
     charge(e, b.charged);
-    fail(e, b.reason.empty() ? "llm_failed" : b.reason);
+    if (b.reason != "agent_crash") // rehearsed: the crash that follows is the failure
+      fail(e, b.reason.empty() ? "llm_failed" : b.reason);
   }
 
   void on(const event&, const llm_failed_over&) { ++sum.fail_overs; }

@@ -40,6 +40,7 @@ struct open_call {
   std::string instead_of;
   bool failed = false;
   bool told = false;
+  std::vector<std::string> tools; ///< all that it turned to so far: the one asked for, then alternatives
 };
 
 /// One task as its events tell it: the state of its current attempt.
@@ -70,7 +71,7 @@ struct task_history {
   finish_reason last_finish = finish_reason::stop;
   std::int64_t repairs = 0;                     ///< contract repairs that this attempt has used
   std::int64_t crashes = 0;                     ///< of its agent, in all attempts
-  std::map<std::string, std::int64_t> calls_of; ///< tool -> calls started, in all attempts (max_calls)
+  std::map<std::string, std::int64_t> calls_of; ///< tool -> calls that ended, as an alternative too, in all attempts (max_calls)
   std::optional<task_finished> finished;        ///< its end, of the current attempt
 
   /// The conversation so far, complete where `unresolved` is empty: messages, the results that are there, what was injected.

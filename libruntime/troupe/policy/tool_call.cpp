@@ -18,14 +18,21 @@ std::shared_ptr<circuit_breaker> tool_breakers::of(const std::string& tool) {
 }
 
 bool tool_quota::has(const tool_spec& tool) const {
+  if (tool.max_calls <= 0)
+    return true;
+  const std::lock_guard guard(mutex_);
   const auto found = calls_.find(tool.name);
-  return tool.max_calls <= 0 || found == calls_.end() || found->second < tool.max_calls;
+  return found == calls_.end() || found->second < tool.max_calls;
 }
 
 bool tool_quota::take(const tool_spec& tool) {
-  if (!has(tool))
+  if (tool.max_calls <= 0)
+    return true; // nobody asks
+  const std::lock_guard guard(mutex_);
+  auto& calls = calls_[tool.name];
+  if (calls >= tool.max_calls)
     return false;
-  ++calls_[tool.name];
+  ++calls;
   return true;
 }
 

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -42,14 +43,17 @@ private:
   std::map<std::string, std::shared_ptr<circuit_breaker>> breakers_;
 };
 
-/// How often each tool was called in one task, by model or as an alternative (`max_calls`). Retries do not count.
+/// How often each tool was called in one task, by model or as an alternative (`max_calls`). Retries do not count. Shared by the hosts of
+/// all tools that the task calls: any thread.
 class tool_quota {
 public:
+  explicit tool_quota(std::map<std::string, std::int64_t> calls = {}) : calls_(std::move(calls)) {}
   bool has(const tool_spec& tool) const;
   /// Takes one call; false: the tool's `max_calls` are used up.
   [[nodiscard]] bool take(const tool_spec& tool);
 
 private:
+  mutable std::mutex mutex_;
   std::map<std::string, std::int64_t> calls_;
 };
 

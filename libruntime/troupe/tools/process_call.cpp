@@ -79,12 +79,26 @@ bool adopt(stream& into, unique_fd& fd) {
   return !failed;
 }
 
+/// Appends what a pipe holds, and closes it at its end.
+void gather(stream& from, std::string& into) {
+  if (!from.is_open())
+    return;
+  char buffer[1024];
+  ssize_t got = 0;
+  while ((got = ::read(from.native_handle(), buffer, sizeof buffer)) > 0)
+    if (into.size() < (64u << 10)) // no tool can reach it; still, a bound
+      into.append(buffer, static_cast<std::size_t>(got));
+  if (got == 0)
+    from.close();
+}
+
 } // namespace
 
 struct process_call::impl {
   impl(io_loop& on, process_job what, on_end then)
-      : loop(on), job(std::move(what)), done(std::move(then)), in(on.context()), out(on.context()), err(on.context()), status(on.context()),
-        leader(on.context()), init(on.context()), deadline(on.context()), grace(on.context()), census(on.context()) {
+      : loop(on), job(std::move(what)), done(std::move(then)), in(on.context()), out(on.context()), err(on.context()),
+        reports(on.context()), status(on.context()), reaper(on.context()), init(on.context()), deadline(on.context()), grace(on.context()),
+        census(on.context()) {
     ending.output = capture(capture::keep::start, static_cast<std::size_t>(std::max<std::int64_t>(0, job.limits.output_bytes)));
     ending.errors = capture(capture::keep::end, error_text_bytes);
   }
@@ -95,26 +109,27 @@ struct process_call::impl {
   std::uint64_t entry = 0;
   std::shared_ptr<process_call> self; // while it runs: the handlers need not hold one each
 
-  pid_t leader_pid = -1;  // bubblewrap, or the reaper: our child
+  pid_t reaper_pid = -1;  // our child
+  pid_t program_pid = -1; // the reaper's child: bubblewrap, or the program itself
+  pid_t init_told = -1;   // the namespace's init, as bubblewrap names it: not looked at yet
   pid_t root_pid = -1;    // whose descendants are the tool: the init of the PID namespace, or the reaper
-  pid_t program_pid = -1; // below the reaper: leads the program's process group
   std::unique_ptr<cgroup> group;
   unique_fd lifeline; // of the reaper
   unique_fd gate;     // of bubblewrap
 
-  stream in, out, err, status, leader, init;
+  stream in, out, err, reports, status, reaper, init;
   asio::steady_timer deadline, grace, census;
   std::size_t written = 0;
-  std::string status_text;
+  std::string report_bytes; // of the reaper
+  std::string status_text;  // of bubblewrap
 
   process_ending ending;
-  std::optional<how> stopping;  // why we end it
-  bool kill_when_known = false; // SIGKILL is due, but the init's pid is not known yet
+  std::optional<how> stopping; // why we end it
   bool program_ended = false;
-  bool leader_ended = false;
-  bool leader_held = false; // bubblewrap is stopped: it would go with its program, and take all others with it
+  std::optional<int> wrapper_status; // bubblewrap has ended, so
+  bool wrapper_held = false;         // bubblewrap is stopped: it would go with its program, and take all others with it
+  bool reaper_ended = false;
   bool init_ended = false;
-  int leader_status = 0;
   bool finished = false;
 
   void begin();
@@ -123,13 +138,15 @@ struct process_call::impl {
   void write_input();
   void read_output(stream& from, capture& into);
   bool read_some(stream& from, capture& into);
-  void read_status();
+  void follow(stream& from);
+  void take_news();
+  void take_reports();
   void take_status();
   void take_sandbox_line(const nlohmann::json& line);
   void take_report(const reaper_report& report);
   void sandbox_is_up(pid_t init_pid);
-  void await_leader();
-  void leader_has_ended();
+  void await_reaper();
+  void reaper_has_ended();
   void await_init();
   void count_processes();
   void stop(how why, bool gently);
@@ -155,19 +172,20 @@ void process_call::impl::begin() {
   }
   if (!launch_it())
     return;
-  auto pidfd = open_pidfd(leader_pid);
-  if (!pidfd || !adopt(leader, pidfd) || !out.is_open() || !err.is_open() || !status.is_open() || (!job.input.empty() && !in.is_open())) {
+  auto pidfd = open_pidfd(reaper_pid);
+  if (!pidfd || !adopt(reaper, pidfd) || !out.is_open() || !err.is_open() || !reports.is_open() || (job.sandboxed && !status.is_open())
+      || (!job.input.empty() && !in.is_open())) {
     // No descriptor is left, or the kernel watches no more of them: what was just started must not run unwatched.
     const auto why = std::string(std::strerror(errno));
-    if (job.sandboxed)
-      ::kill(leader_pid, SIGKILL);
-    lifeline.reset(); // a reaper kills what it watches, then goes
-    ::waitpid(leader_pid, nullptr, 0);
+    lifeline.reset(); // the reaper kills what it watches, then goes
+    ::waitpid(reaper_pid, nullptr, 0);
     refuse("it cannot be watched: " + why);
     return;
   }
-  await_leader();
-  read_status();
+  await_reaper();
+  follow(reports);
+  if (job.sandboxed)
+    follow(status);
   read_output(out, ending.output);
   read_output(err, ending.errors);
   if (!job.input.empty())
@@ -181,16 +199,19 @@ void process_call::impl::begin() {
 
 /// Pipes, control group and the process itself. False: `finish` has been called.
 bool process_call::impl::launch_it() {
-  auto output = make_pipe(), errors = make_pipe(), news = make_pipe(), control = make_pipe();
-  std::optional<pipe_ends> input, passwd;
+  auto output = make_pipe(), errors = make_pipe(), news = make_pipe(), life = make_pipe();
+  std::optional<pipe_ends> input, told, control, passwd; // the last three are bubblewrap's
   unique_fd nothing;
   if (job.input.empty())
     nothing.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   else
     input = make_pipe();
-  if (job.sandboxed)
+  if (job.sandboxed) {
+    told = make_pipe();
+    control = make_pipe();
     passwd = make_pipe();
-  if (!output || !errors || !news || !control || (!input && !nothing) || (job.sandboxed && !passwd)) {
+  }
+  if (!output || !errors || !news || !life || (!input && !nothing) || (job.sandboxed && (!told || !control || !passwd))) {
     refuse(std::string("its pipes cannot be made: ") + std::strerror(errno));
     return false;
   }
@@ -199,27 +220,25 @@ bool process_call::impl::launch_it() {
   if (job.counting == process_counting::automatic)
     group = cgroup::create(job.limits.processes + (job.sandboxed ? 2 : 0), job.limits.memory_bytes); // bubblewrap is two of them
   plan.cgroup_procs = group ? group->procs_fd() : -1;
-  launch_failure failure;
   if (job.sandboxed) {
     const auto line = sandbox_passwd();
     [[maybe_unused]] const auto fits = ::write(passwd->write.get(), line.data(), line.size());
-    plan.descriptors.insert(plan.descriptors.end(), {news->write.get(), control->read.get(), passwd->read.get()});
-    leader_pid = launch_program(plan, failure);
+    plan.descriptors.insert(plan.descriptors.end(), {told->write.get(), control->read.get(), passwd->read.get()});
     gate = std::move(control->write);
-  } else {
-    leader_pid = launch_below_reaper(plan, control->read.get(), news->write.get());
-    if (leader_pid < 0)
-      failure = {launch_failure::step::fork, errno};
-    root_pid = leader_pid;
-    lifeline = std::move(control->write);
   }
-  if (leader_pid < 0) {
-    refuse(describe(failure));
+  reaper_pid = launch_below_reaper(plan, life->read.get(), news->write.get());
+  if (reaper_pid < 0) {
+    refuse(describe({launch_failure::step::fork, errno}));
     return false;
   }
+  lifeline = std::move(life->write);
+  if (job.sandboxed)
+    adopt(status, told->read);
+  else
+    root_pid = reaper_pid;
   adopt(out, output->read);
   adopt(err, errors->read);
-  adopt(status, news->read);
+  adopt(reports, news->read);
   if (input)
     adopt(in, input->write);
   return true;
@@ -262,37 +281,38 @@ void process_call::impl::read_output(stream& from, capture& into) {
   });
 }
 
-void process_call::impl::read_status() {
-  status.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+/// Reads what the reaper and bubblewrap tell whenever `from`, one of the two, has news.
+void process_call::impl::follow(stream& from) {
+  from.async_wait(stream::wait_read, [this, keep = self, &from](error_code failed) {
     if (failed || finished)
       return;
-    take_status();
-    if (status.is_open() && !finished)
-      read_status();
+    take_news();
+    if (from.is_open() && !finished)
+      follow(from);
   });
 }
 
-/// What bubblewrap or the reaper has written so far.
-void process_call::impl::take_status() {
-  if (!status.is_open())
-    return;
-  char buffer[1024];
-  ssize_t got = 0;
-  while ((got = ::read(status.native_handle(), buffer, sizeof buffer)) > 0)
-    if (status_text.size() < (64u << 10)) // a tool without a sandbox cannot reach it; still, a bound
-      status_text.append(buffer, static_cast<std::size_t>(got));
-  if (got == 0)
-    status.close();
-  if (!job.sandboxed) {
-    reaper_report report;
-    std::size_t at = 0;
-    for (; status_text.size() - at >= sizeof report; at += sizeof report) {
-      std::memcpy(&report, status_text.data() + at, sizeof report);
-      take_report(report);
-    }
-    status_text.erase(0, at);
-    return;
+/// bubblewrap may tell its init's pid before the reaper gets to telling bubblewrap's: both are needed.
+void process_call::impl::take_news() {
+  take_reports();
+  take_status();
+  if (init_told > 0 && program_pid > 0)
+    sandbox_is_up(std::exchange(init_told, -1));
+}
+
+void process_call::impl::take_reports() {
+  gather(reports, report_bytes);
+  reaper_report report;
+  std::size_t at = 0;
+  for (; report_bytes.size() - at >= sizeof report; at += sizeof report) {
+    std::memcpy(&report, report_bytes.data() + at, sizeof report);
+    take_report(report);
   }
+  report_bytes.erase(0, at);
+}
+
+void process_call::impl::take_status() {
+  gather(status, status_text);
   for (std::size_t end = 0; (end = status_text.find('\n')) != std::string::npos;) {
     const auto line = nlohmann::json::parse(status_text.substr(0, end), nullptr, false);
     status_text.erase(0, end + 1);
@@ -303,7 +323,7 @@ void process_call::impl::take_status() {
 
 void process_call::impl::take_sandbox_line(const nlohmann::json& line) {
   if (const auto pid = line.find("child-pid"); pid != line.end() && pid->is_number_integer() && root_pid < 0)
-    sandbox_is_up(pid->get<pid_t>());
+    init_told = pid->get<pid_t>();
   if (const auto code = line.find("exit-code"); code != line.end() && code->is_number_integer()) {
     program_ended = true;
     ending.status = code->get<int>();
@@ -318,10 +338,14 @@ void process_call::impl::take_report(const reaper_report& report) {
     break;
   case reaper_report::kind::started:
     program_pid = report.value;
-    if (!group)
+    if (!job.sandboxed && !group)
       count_processes();
     break;
   case reaper_report::kind::ended:
+    if (job.sandboxed) {
+      wrapper_status = report.value;
+      break;
+    }
     program_ended = true;
     ending.signalled = WIFSIGNALED(report.value);
     ending.status = ending.signalled ? 128 + WTERMSIG(report.value) : WEXITSTATUS(report.value);
@@ -332,18 +356,14 @@ void process_call::impl::take_report(const reaper_report& report) {
 /// The namespaces stand, and bubblewrap waits at the gate: now is the time for limits that hold inside only.
 void process_call::impl::sandbox_is_up(pid_t init_pid) {
   auto pidfd = open_pidfd(init_pid);
-  if (!pidfd || parent_of(init_pid) != leader_pid)
+  if (!pidfd || parent_of(init_pid) != program_pid)
     return; // it ended already, and the pid may be anybody's
   root_pid = init_pid;
   if (!adopt(init, pidfd)) {
-    ::kill(leader_pid, SIGKILL); // the init goes with it, still at the gate
+    kill_all(); // still at the gate
     return;
   }
   await_init();
-  if (kill_when_known) {
-    kill_all();
-    return;
-  }
   if (!group) {
     // Counted in the sandbox's own user namespace, which plain users always get: the init is one of them. Root is not bound by it.
     const auto tasks = static_cast<rlim_t>(job.limits.processes + 1);
@@ -386,11 +406,11 @@ void process_call::impl::stop(how why, bool gently) {
 
 void process_call::impl::terminate() {
   std::size_t told = 0;
-  if (lifeline) {
-    ::kill(leader_pid, SIGCONT); // the tool may have stopped its reaper
+  if (!job.sandboxed && lifeline) {
+    ::kill(reaper_pid, SIGCONT); // the tool may have stopped its reaper
     told = ::write(lifeline.get(), "T", 1) == 1 ? 1 : 0;
-  } else if (root_pid > 0 && !leader_ended && !init_ended) {
-    leader_held = ::kill(leader_pid, SIGSTOP) == 0;
+  } else if (job.sandboxed && root_pid > 0 && !wrapper_status && !init_ended) {
+    wrapper_held = ::kill(program_pid, SIGSTOP) == 0;
     told = signal_descendants(root_pid, SIGTERM);
   }
   if (told == 0) {
@@ -407,46 +427,37 @@ void process_call::impl::terminate() {
 void process_call::impl::kill_all() {
   if (finished)
     return;
-  if (!job.sandboxed) {
-    lifeline.reset();
-    if (!leader_ended) { // the tool may have stopped its reaper
-      signal_descendants(leader_pid, SIGKILL);
-      ::kill(leader_pid, SIGCONT);
-    }
-  } else if (init.is_open()) {
-    ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0); // the whole PID namespace goes with its init
-  } else {
-    kill_when_known = true;
+  lifeline.reset();
+  if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
+    signal_descendants(reaper_pid, SIGKILL);
+    ::kill(reaper_pid, SIGCONT);
   }
 }
 
-void process_call::impl::await_leader() {
-  leader.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+void process_call::impl::await_reaper() {
+  reaper.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
     if (!failed)
-      leader_has_ended();
+      reaper_has_ended();
   });
 }
 
-void process_call::impl::leader_has_ended() {
-  if (::waitpid(leader_pid, &leader_status, WNOHANG) == 0) {
-    await_leader();
+/// Nobody is left then, unless somebody killed the reaper.
+void process_call::impl::reaper_has_ended() {
+  if (::waitpid(reaper_pid, nullptr, WNOHANG) == 0) {
+    await_reaper();
     return;
   }
-  leader_ended = true;
-  take_status();
-  if (!job.sandboxed) {
-    if (!program_ended && program_pid > 0) { // somebody killed the reaper: what can still be named goes too
-      ::kill(-program_pid, SIGKILL);
-      if (group)
-        group->kill_members();
-    }
-    finish();
-    return;
+  reaper_ended = true;
+  take_news();
+  if (job.sandboxed) {
+    if (init.is_open() && !init_ended && ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0) == 0)
+      return; // the whole PID namespace goes with its init, and we with that
+  } else if (!program_ended && program_pid > 0) {
+    ::kill(-program_pid, SIGKILL);
+    if (group)
+      group->kill_members();
   }
-  if (!init.is_open() || init_ended)
-    finish();
-  else
-    kill_all(); // bubblewrap has gone with its program; what the program left behind goes now
+  finish();
 }
 
 /// The init of the PID namespace ends when nobody else is left in it, or everybody ends when it does.
@@ -455,12 +466,10 @@ void process_call::impl::await_init() {
     if (failed || finished)
       return;
     init_ended = true;
-    if (!leader_ended) {
-      if (leader_held)
-        ::kill(leader_pid, SIGKILL);
-      return;
-    }
-    finish();
+    if (reaper_ended)
+      finish();
+    else if (wrapper_held)
+      ::kill(program_pid, SIGKILL);
   });
 }
 
@@ -481,7 +490,7 @@ void process_call::impl::conclude() {
     ending.why = *stopping;
   } else if (program_ended) {
     ending.why = how::exited;
-  } else if (job.sandboxed && WIFEXITED(leader_status)) {
+  } else if (wrapper_status && WIFEXITED(*wrapper_status)) {
     ending.why = how::not_started; // bubblewrap says why on standard error
     ending.problem = ending.errors.take_text();
   } else {
@@ -506,7 +515,7 @@ void process_call::impl::finish() {
   for (auto* timer : {&deadline, &grace, &census})
     timer->cancel();
   error_code unimportant;
-  for (auto* each : {&in, &out, &err, &status, &leader, &init})
+  for (auto* each : {&in, &out, &err, &reports, &status, &reaper, &init})
     each->close(unimportant);
   lifeline.reset();
   gate.reset();

@@ -19,7 +19,7 @@ class io_loop;
 /// What is to run, with every template rendered.
 struct process_job {
   launch plan;           ///< without descriptors and control group: the call sets those
-  bool sandboxed = true; ///< the plan starts bubblewrap (sandbox.hpp); else a reaper starts the program
+  bool sandboxed = true; ///< the plan starts bubblewrap (sandbox.hpp) and not the program itself
   std::string input;     ///< standard input; empty: /dev/null
   tool_limits limits;
   std::chrono::milliseconds timeout{30'000};

@@ -21,7 +21,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr int first_spare_fd = 64;
-constexpr std::size_t descriptors_max = 8;
+constexpr std::size_t descriptors_max = 10;
 
 /// A plan as a child may use it: nothing here allocates, and the pointers live in the parent's frame.
 struct child_plan {
@@ -230,21 +230,6 @@ std::string describe(const launch_failure& failure) {
                                      : "it cannot be executed" + why;
   }
   return "?";
-}
-
-pid_t launch_program(const launch& plan, launch_failure& failure) {
-  const child_plan child(plan);
-  failure = {};
-  const pid_t pid = vfork_and_become(child, failure);
-  if (pid < 0) {
-    failure = {launch_failure::step::fork, errno};
-    return -1;
-  }
-  if (failure.at == launch_failure::step::none)
-    return pid;
-  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  return -1;
 }
 
 pid_t launch_below_reaper(const launch& plan, int lifeline, int report) {

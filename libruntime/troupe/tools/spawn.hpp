@@ -32,10 +32,6 @@ struct launch_failure {
 /// "the folder cannot be entered: No such file or directory".
 std::string describe(const launch_failure& failure);
 
-/// Starts the program as a child of this process. The caller reaps it. Blocks until exec has been done (under a millisecond). Call it on a
-/// thread that stays: with die-with-parent the kernel means the thread. -1 and `failure` filled in when nothing runs.
-pid_t launch_program(const launch& plan, launch_failure& failure);
-
 /// What the reaper writes to its report pipe, in this form.
 struct reaper_report {
   enum class kind : std::int32_t {
@@ -51,8 +47,8 @@ struct reaper_report {
 /// Starts the program below a reaper: a child of ours that is a subreaper, so that whoever descends from the program, daemons included,
 /// stays its descendant; that kills all of them when the program ends, when `lifeline` is closed or when this process dies; and that ends
 /// itself when nobody is left. A byte in `lifeline` makes it send SIGTERM to all, and leave those who outlive the program alone until
-/// `lifeline` is closed. For tools without a sandbox, which have no PID
-/// namespace that would do this. The reaper is a fork of this process without exec; it calls nothing but the kernel.
+/// `lifeline` is closed. bubblewrap needs it too: where its parent dies while it sets up, the init of its namespace waits for ever.
+/// The reaper is a fork of this process without exec; it calls nothing but the kernel.
 pid_t launch_below_reaper(const launch& plan, int lifeline, int report);
 
 } // namespace troupe::tools
