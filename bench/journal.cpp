@@ -34,8 +34,8 @@ double cpu_seconds() {
 /// One LLM step as a run records it, about 600 bytes a row with its answer.
 class appender {
 public:
-  appender(store::journal& to, std::int64_t events_a_run, id_maker& ids, const json& configuration)
-      : to_(to), events_a_run_(events_a_run), ids_(ids), configuration_(configuration) {}
+  appender(store::journal& to, std::int64_t events_a_run, id_maker& ids, json_ptr configuration)
+      : to_(to), events_a_run_(events_a_run), ids_(ids), configuration_(std::move(configuration)) {}
 
   void start(clock_type::time_point until, std::function<void()> ended) {
     until_ = until;
@@ -107,14 +107,14 @@ private:
   store::journal& to_;
   std::int64_t events_a_run_;
   id_maker& ids_;
-  const json& configuration_;
+  json_ptr configuration_;
   std::string run_id_;
   std::int64_t seq_ = 0;
   clock_type::time_point until_, asked_;
   std::function<void()> ended_;
 };
 
-void measure(const std::string& folder, std::size_t appenders, double seconds, std::int64_t events_a_run, const json& configuration) {
+void measure(const std::string& folder, std::size_t appenders, double seconds, std::int64_t events_a_run, const json_ptr& configuration) {
   const std::string path = folder + "/bench-" + std::to_string(appenders) + ".db";
   for (const char* end : {"", "-wal", "-shm", "-lock"})
     std::filesystem::remove(path + end);
@@ -176,9 +176,9 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 30; ++i)
     configuration["agents"]["agent" + std::to_string(i)] = {
         {"model", "careful"}, {"system", std::string(800, 's')}, {"tools", {"grep", "read_file"}}};
-  for (const auto& kept : {json(), configuration}) {
+  for (const auto& kept : {json_ptr(), std::make_shared<const json>(configuration)}) {
     std::printf("%s\n%9s %12s %9s %12s %12s %9s %9s %12s\n",
-                kept.is_null() ? "runs without a configuration" : "runs of one 30 kB configuration", "appenders", "events/s", "commits/s",
+                !kept ? "runs without a configuration" : "runs of one 30 kB configuration", "appenders", "events/s", "commits/s",
                 "rows/commit", "us CPU/event", "p50 us", "p99 us", "bytes/event");
     for (const std::size_t appenders : {1u, 64u, 1000u})
       measure(argv[1], appenders, seconds, events_a_run, kept);

@@ -1,7 +1,7 @@
 // Whole runs through the whole runtime: LLM call, local tool call, LLM call; with journal, supervision, budgets and events on. Beside
 // `bench_bare_loop`, by bench/run_pair.
 //
-//   bench_runs URL IN_FLIGHT RUNS JOURNAL [SHARDS]         URL as http://127.0.0.1:8089/v1
+//   bench_runs URL IN_FLIGHT RUNS JOURNAL [SHARDS [THREADS]]    URL as http://127.0.0.1:8089/v1
 //
 // Prints: runs a second, this process's CPU for a run (µs), peak memory (MB).
 
@@ -101,7 +101,7 @@ double cpu_seconds() {
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::fprintf(stderr, "usage: bench_runs URL IN_FLIGHT RUNS JOURNAL [SHARDS]\n");
+    std::fprintf(stderr, "usage: bench_runs URL IN_FLIGHT RUNS JOURNAL [SHARDS [THREADS]]\n");
     return 2;
   }
   const int in_flight = std::atoi(argv[2]), runs = std::atoi(argv[3]);
@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
   }
   caf::actor_system_config cfg;
   actors::prepare(cfg);
-  cfg.set("scheduler.max-threads", std::uint64_t{2});
+  actors::use_quiet_scheduler(cfg, argc > 6 ? std::strtoull(argv[6], nullptr, 10) : 0);
   caf::actor_system system{cfg};
   actors::runtime_options options{.journal = std::move(*journal)};
   if (argc > 5)

@@ -1,5 +1,3 @@
-#include <boost/json/src.hpp>
-
 #include "mock_llm/wire_json.hpp"
 
 namespace troupe::mock_llm {

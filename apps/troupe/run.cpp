@@ -228,7 +228,7 @@ using beginning = std::function<expected<actors::started_run>(actors::runtime&)>
 int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal, const beginning& begin) {
   caf::actor_system_config cfg;
   actors::prepare(cfg);
-  cfg.set("scheduler.max-threads", static_cast<std::uint64_t>(std::max(2u, std::thread::hardware_concurrency())));
+  actors::use_quiet_scheduler(cfg);
   caf::actor_system system{cfg};
   auto started = actors::runtime::start(system, std::move(config), {.journal = journal});
   if (!started)
@@ -317,7 +317,7 @@ int resume(const run_arguments& arguments) {
     return status_of_run(*summary);
   }
   // A run keeps the configuration that it started with.
-  auto kept = config::resolve(history.start.configuration, config->file);
+  auto kept = config::resolve(history.start.configuration ? *history.start.configuration : json(), config->file);
   if (!kept)
     return tell(kept.error());
   actors::run_additions more;

@@ -92,6 +92,12 @@ void tell_from_outside(const Handle& to, Message&& message) {
   caf::anon_send(to, std::forward<Message>(message));
 }
 
+/// "sharing" or "stealing"; CAF ignores a policy that is no atom.
+inline void set_scheduler(caf::actor_system_config& config, const char* policy, std::size_t threads) {
+  config.set("scheduler.policy", caf::atom_from_string(policy));
+  config.set("scheduler.max-threads", static_cast<std::uint64_t>(threads));
+}
+
 /// Words of an exception, kept in the exit reason so that supervisors can say why a child died.
 inline std::string words_of(const std::exception_ptr& thrown) {
   try {

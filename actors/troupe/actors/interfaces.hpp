@@ -67,11 +67,8 @@ struct subscribe {
   event_sink_actor subscriber;
   std::string run_id;
 };
-/// From the writer's thread: the group with this ticket is durable, or is not.
-struct group_written {
-  std::vector<std::uint64_t> tickets;
-  error failure;
-};
+/// From the writer's thread: of what was handed over, some is durable, or is not.
+struct groups_written {};
 struct events_read {
   std::uint64_t ticket = 0;
   error failure;
@@ -91,7 +88,7 @@ using journal_actor = caf::typed_actor<
   // Streams durable events to an actor.
   takes<subscribe>,
   // Internal: from the writer's thread.
-  takes<group_written>, takes<events_read>>;
+  takes<groups_written>, takes<events_read>>;
 
 // --- budget guard ---------------------------------------------------------------------------------------------------------------------------
 
@@ -156,11 +153,8 @@ struct llm_answer {
 struct cancel_calls {
   std::string run_id, task;
 };
-struct transfer_ended {
-  std::uint64_t call = 0;
-  std::int64_t request = 0;
-  std::shared_ptr<llm_outcome> outcome;
-};
+/// From the providers' threads: some requests have their outcome.
+struct transfers_ended {};
 struct call_timer {
   std::uint64_t call = 0;
   std::uint64_t generation = 0;
@@ -173,7 +167,7 @@ using llm_gateway_actor = caf::typed_actor<
   answers<llm_answer, llm_ask>,
   takes<cancel_calls>,
   // Internal: from a provider's thread; timers.
-  takes<transfer_ended>, takes<call_timer>>;
+  takes<transfers_ended>, takes<call_timer>>;
 
 // --- tool host ------------------------------------------------------------------------------------------------------------------------------
 
@@ -363,9 +357,9 @@ using metrics_collector_actor = caf::typed_actor<
 } // namespace troupe::actors
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
-  X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(group_written)            \
+  X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)           \
   X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
-  X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
+  X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
   X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
   X(summary_answer)

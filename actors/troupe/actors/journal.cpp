@@ -3,6 +3,8 @@
 #include <deque>
 #include <unordered_map>
 
+#include "troupe/actors/outbox.hpp"
+
 namespace troupe::actors {
 
 namespace {
@@ -11,6 +13,12 @@ namespace {
 struct open_group {
   caf::typed_response_promise<appended> asker;
   std::vector<event_ptr> events;
+};
+
+/// What the writer says of one group.
+struct written_group {
+  std::uint64_t ticket = 0;
+  error failure;
 };
 
 struct journal_state {
@@ -24,13 +32,14 @@ struct journal_state {
   std::unordered_map<std::uint64_t, std::pair<std::string, caf::typed_response_promise<task_events>>> reads;
   std::vector<std::pair<std::string, event_sink_actor>> subscribers;       ///< run ("": all), who
   std::uint64_t next_ticket = 1;
+  std::shared_ptr<outbox<written_group>> written = std::make_shared<outbox<written_group>>();
 };
 
 using journal_self = journal_actor::stateful_pointer<journal_state>;
 
 /// Gives the events their place and hands them to the writer.
 std::uint64_t hand_over(journal_self self, const std::string& run_id, const std::string& task, const std::string& agent,
-                        std::vector<event_body>&& bodies) {
+                        std::vector<event_body>&& bodies, bool waited_for) {
   auto& state = state_of(self);
   auto& last = state.last_seq[run_id];
   const auto now_us = state.utc_now_us();
@@ -49,32 +58,52 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   const auto ticket = state.next_ticket++;
   state.open[ticket].events = events;
   // The writer answers on its own thread: a weak handle, so that a late answer does not keep the actor alive.
-  state.store->append(std::move(events), [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<void> written) {
+  auto done = [weak = caf::actor_cast<caf::actor_addr>(self->address()), into = state.written, ticket](expected<void> written) {
+    if (!into->put({ticket, written ? error{} : std::move(written.error())}))
+      return;
     if (auto strong = caf::actor_cast<journal_actor>(weak))
-      tell_from_outside(strong, group_written{{ticket}, written ? error{} : written.error()});
-  });
+      tell_from_outside(strong, groups_written{});
+  };
+  if (waited_for)
+    state.store->append(std::move(events), std::move(done));
+  else
+    state.store->append_soon(std::move(events), std::move(done));
   return ticket;
 }
 
 void publish(journal_self self, const std::vector<event_ptr>& events) {
-  for (const auto& [run_id, subscriber] : state_of(self).subscribers)
-    if (run_id.empty() || run_id == events.front()->run_id)
-      tell(self, subscriber, published{events});
+  for (const auto& [run_id, subscriber] : state_of(self).subscribers) {
+    published news;
+    if (run_id.empty())
+      news.events = events;
+    else
+      std::copy_if(events.begin(), events.end(), std::back_inserter(news.events), [&](const event_ptr& e) { return e->run_id == run_id; });
+    if (!news.events.empty())
+      tell(self, subscriber, std::move(news));
+  }
 }
 
-void close_group(journal_self self, std::uint64_t ticket, const error& failure) {
+/// Those who listen hear of it before those who wait go on.
+void close_groups(journal_self self) {
   auto& state = state_of(self);
-  auto node = state.open.extract(ticket);
-  if (node.empty())
-    return;
-  auto& group = node.mapped();
-  if (failure.code != error_code::none) {
-    state.refused.emplace(group.events.front()->run_id, failure);
-  } else {
-    publish(self, group.events);
+  std::vector<event_ptr> durable;
+  std::vector<std::pair<caf::typed_response_promise<appended>, error>> answers;
+  for (auto& [ticket, failure] : state.written->take()) {
+    auto node = state.open.extract(ticket);
+    if (node.empty())
+      continue;
+    auto& group = node.mapped();
+    if (failure.code != error_code::none)
+      state.refused.emplace(group.events.front()->run_id, failure);
+    else
+      durable.insert(durable.end(), std::make_move_iterator(group.events.begin()), std::make_move_iterator(group.events.end()));
+    if (group.asker.pending())
+      answers.emplace_back(std::move(group.asker), std::move(failure));
   }
-  if (group.asker.pending())
-    group.asker.deliver(appended{failure});
+  if (!durable.empty())
+    publish(self, durable);
+  for (auto& [asker, failure] : answers)
+    asker.deliver(appended{std::move(failure)});
 }
 
 journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::journal> store, std::function<std::int64_t()> utc_now_us) {
@@ -91,14 +120,14 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
       if (auto bad = s.refused.find(wanted.run_id); bad != s.refused.end())
         return appended{bad->second};
       auto promise = self->make_response_promise<appended>();
-      const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies));
+      const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), true);
       s.open[ticket].asker = promise;
       return promise;
     },
     [self](note& wanted) {
       if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty())
         return;
-      hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies));
+      hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), false);
     },
     [self](const open_run& run) {
       state_of(self).last_seq[run.run_id] = run.last_seq;
@@ -127,10 +156,7 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
       self->monitor(wanted.subscriber);
       state_of(self).subscribers.emplace_back(wanted.run_id, wanted.subscriber);
     },
-    [self](const group_written& written) {
-      for (const auto ticket : written.tickets)
-        close_group(self, ticket, written.failure);
-    },
+    [self](const groups_written&) { close_groups(self); },
     [self](const events_read& read) {
       auto& s = state_of(self);
       auto node = s.reads.extract(read.ticket);

@@ -3,6 +3,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "troupe/actors/outbox.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/llm_call.hpp"
 
@@ -28,6 +29,13 @@ struct gateway_call {
   reserve_answer refused;             ///< what the guard said last, when it refused
 };
 
+/// What became of one request.
+struct ended_transfer {
+  std::uint64_t call = 0;
+  std::int64_t request = 0;
+  llm_outcome outcome;
+};
+
 struct gateway_state {
   explicit gateway_state(llm_gateway_actor::pointer) {}
   static inline const char* name = "llm_gateway";
@@ -38,6 +46,7 @@ struct gateway_state {
   std::unordered_map<std::uint64_t, gateway_call> calls;
   std::unordered_map<std::string, std::uint64_t> by_step; ///< run_id + '\n' + step_id
   std::uint64_t next_call = 1;
+  std::shared_ptr<outbox<ended_transfer>> ended = std::make_shared<outbox<ended_transfer>>();
 };
 
 using gateway_self = llm_gateway_actor::stateful_pointer<gateway_state>;
@@ -116,9 +125,11 @@ void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, con
   const auto& provider = state_of(self).known.at(call.model->chain[sending.link].provider);
   const auto weak = self->address();
   call.transfer = provider->start(request_of(call, sending.link, sending.max_tokens, sending.timeout),
-                                  [weak, id, request = sending.request](llm_outcome outcome) {
+                                  [weak, into = state_of(self).ended, id, request = sending.request](llm_outcome outcome) {
+                                    if (!into->put({id, request, std::move(outcome)}))
+                                      return;
                                     if (auto strong = caf::actor_cast<llm_gateway_actor>(weak))
-                                      tell_from_outside(strong, transfer_ended{id, request, std::make_shared<llm_outcome>(std::move(outcome))});
+                                      tell_from_outside(strong, transfers_ended{});
                                   });
 }
 
@@ -267,6 +278,18 @@ void cancel(gateway_self self, const cancel_calls& which) {
       perform(self, id, found->second.decide->cancel(self->clock().now()));
 }
 
+void take_outcome(gateway_self self, ended_transfer& ended) {
+  auto found = state_of(self).calls.find(ended.call);
+  if (found == state_of(self).calls.end())
+    return;
+  auto& call = found->second;
+  const auto now = self->clock().now();
+  if (auto* response = std::get_if<llm_response>(&ended.outcome))
+    perform(self, ended.call, call.decide->responded(ended.request, std::move(*response), call.ask.messages, now, random_of(self)));
+  else
+    perform(self, ended.call, call.decide->failed(ended.request, std::get<llm_failure>(ended.outcome), now, random_of(self)));
+}
+
 llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor journal, providers known, std::uint64_t seed) {
   install_handlers(self);
   state_of(self).journal = std::move(journal);
@@ -275,16 +298,9 @@ llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor jo
   return {
     [self](llm_ask& ask) { return begin(self, ask); },
     [self](const cancel_calls& which) { cancel(self, which); },
-    [self](transfer_ended& ended) {
-      auto found = state_of(self).calls.find(ended.call);
-      if (found == state_of(self).calls.end())
-        return;
-      auto& call = found->second;
-      const auto now = self->clock().now();
-      if (auto* response = std::get_if<llm_response>(ended.outcome.get()))
-        perform(self, ended.call, call.decide->responded(ended.request, std::move(*response), call.ask.messages, now, random_of(self)));
-      else
-        perform(self, ended.call, call.decide->failed(ended.request, std::get<llm_failure>(*ended.outcome), now, random_of(self)));
+    [self](const transfers_ended&) {
+      for (auto& each : state_of(self).ended->take())
+        take_outcome(self, each);
     },
     [self](const call_timer& fired) {
       auto found = state_of(self).calls.find(fired.call);

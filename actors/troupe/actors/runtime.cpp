@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <random>
 #include <set>
+#include <thread>
 
 #include <spdlog/spdlog.h>
 
@@ -149,6 +150,11 @@ caf::behavior watch_root(caf::event_based_actor* self, const supervisor_actor& r
 
 void prepare(caf::actor_system_config& config) {
   config.add_message_types<caf::id_block::troupe>();
+}
+
+void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads) {
+  const auto cores = std::max(1u, std::thread::hardware_concurrency());
+  set_scheduler(config, "sharing", threads > 0 ? threads : std::max(1u, cores - 1));
 }
 
 runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
@@ -370,7 +376,8 @@ expected<started_run> runtime::start_run(run_order order) {
     if (const auto broken = compiled->validate(order.input); !broken.empty())
       return fail(error_code::invalid_argument, words_of(broken));
   }
-  if (order.run_id.empty()) {
+  const bool is_new = order.run_id.empty(); // nobody has the id that is made here
+  if (is_new) {
     static id_maker ids;
     order.run_id = ids.next(options_.utc_now_us() / 1000);
   } else if (!is_run_id(order.run_id)) {
@@ -378,7 +385,8 @@ expected<started_run> runtime::start_run(run_order order) {
   }
   if (auto owned = options_.journal->own(order.run_id); !owned)
     return tl::unexpected(owned.error());
-  if (const auto exists = options_.journal->find_run(order.run_id); exists || exists.error().code != error_code::not_found) {
+  const expected<store::run_row> exists = is_new ? expected<store::run_row>(fail(error_code::not_found, "")) : options_.journal->find_run(order.run_id);
+  if (exists || exists.error().code != error_code::not_found) {
     options_.journal->disown(order.run_id);
     if (!exists)
       return tl::unexpected(exists.error());
@@ -388,7 +396,7 @@ expected<started_run> runtime::start_run(run_order order) {
   launch_plan plan;
   plan.budget = workflow->second.budget;
   plan.approve_all = order.approve_all;
-  plan.opening.emplace_back(run_started{order.workflow, order.tenant, order.input, plan.budget, 0, config_->source});
+  plan.opening.emplace_back(run_started{order.workflow, order.tenant, order.input, plan.budget, 0, json_ptr(config_, &config_->source)});
   plan.input = std::move(order.input);
   return launch(order.run_id, order.tenant, order.workflow, std::move(plan));
 }

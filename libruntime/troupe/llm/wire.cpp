@@ -6,6 +6,7 @@
 
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/util/fast_json.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::llm {
@@ -98,6 +99,8 @@ bool is_blank(std::string_view text) {
 } // namespace
 
 json parse_hostile(std::string_view text) {
+  if (auto fast = parse_fast(text, depth_max))
+    return std::move(*fast);
   if (!within_depth(text))
     return json(json::value_t::discarded);
   auto parsed = json::parse(text.begin(), text.end(), nullptr, false);

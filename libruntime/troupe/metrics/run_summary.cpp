@@ -96,7 +96,9 @@ struct run_fold::state {
   }
 
   void read_plan(const run_started& start) {
-    const auto& from = start.configuration;
+    if (!start.configuration)
+      return;
+    const auto& from = *start.configuration;
     const auto at = json::json_pointer() / "workflows" / start.workflow / "tasks";
     if (!from.is_object() || !from.contains(at) || !from.at(at).is_array())
       return;

@@ -21,6 +21,7 @@
 namespace troupe {
 
 using json = nlohmann::json;
+using json_ptr = std::shared_ptr<const json>;
 
 enum class run_status { queued, running, waiting_approval, completed, failed, aborted };
 BOOST_DESCRIBE_ENUM(run_status, queued, running, waiting_approval, completed, failed, aborted)
@@ -36,7 +37,7 @@ struct run_started {
   json input;
   limits budget;
   std::int64_t total_tasks = 0;
-  json configuration;          ///< as the run keeps it: a run goes on with the configuration that it started with
+  json_ptr configuration;      ///< as the run keeps it: a run goes on with the configuration that it started with; shared, for it is large
 };
 BOOST_DESCRIBE_STRUCT(run_started, (), (workflow, tenant, input, budget, total_tasks, configuration))
 

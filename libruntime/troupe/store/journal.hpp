@@ -57,6 +57,10 @@ public:
   /// be cut first, by reading the run while owning it), `internal` (a gap, a wrong run id).
   virtual void append(std::vector<event_ptr> events, on_durable done) = 0;
 
+  /// The same for events that nobody waits for: they go with the next `append`, or by themselves a few milliseconds later. A commit of
+  /// their own would only keep those waiting that come next.
+  virtual void append_soon(std::vector<event_ptr> events, on_durable done) { append(std::move(events), std::move(done)); }
+
   /// All events of a run from `after_seq` + 1 on, checked against their checksums. Sees what this process appended before (it flushes).
   /// Blocks: not for a scheduler thread, nor from `done`. `not_found`: no such run. A damaged run is `corrupt` and names the sequence; a
   /// torn tail is left out, told in `notes`, and removed from the file when this process owns the run.

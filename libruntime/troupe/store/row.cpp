@@ -56,16 +56,16 @@ std::uint32_t row_checksum(std::uint32_t previous, const row_view& row) {
   return add(sum, row.blob);
 }
 
-shared_texts::ptr shared_texts::find(const json& document) {
-  if (!document.is_structured())
+shared_texts::ptr shared_texts::find(const json_ptr& document) {
+  if (!document || !document->is_structured())
     return nullptr;
   for (std::size_t i = 0; i < recent_.size(); ++i)
-    if (recent_[i]->document == document) {
+    if (recent_[i]->document == document || *recent_[i]->document == *document) {
       std::rotate(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(i), recent_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
       return recent_.front();
     }
   std::string text;
-  write_json(document, text);
+  write_json(*document, text);
   if (text.size() < 256)
     return nullptr;
   if (recent_.size() == most)
@@ -78,7 +78,7 @@ shared_texts::ptr shared_texts::find(const json& document) {
 shared_texts::ptr write_body(const event_body& body, shared_texts& texts, std::string& out) {
   if (const auto* start = std::get_if<run_started>(&body)) {
     if (auto shared = texts.find(start->configuration)) {
-      write_document(run_started{start->workflow, start->tenant, start->input, start->budget, start->total_tasks, json()}, out);
+      write_document(run_started{start->workflow, start->tenant, start->input, start->budget, start->total_tasks, nullptr}, out);
       return shared;
     }
   }
@@ -95,8 +95,8 @@ expected<event_body> read_body(std::string_view type, std::string_view text, std
     auto* start = std::get_if<run_started>(&*body);
     if (!start)
       return fail(error_code::corrupt, "it refers to a shared text, which events of its type never do");
-    start->configuration = json::parse(shared.begin(), shared.end(), nullptr, false);
-    if (start->configuration.is_discarded())
+    start->configuration = std::make_shared<const json>(json::parse(shared.begin(), shared.end(), nullptr, false));
+    if (start->configuration->is_discarded())
       return fail(error_code::corrupt, "its configuration is no JSON");
   }
   return body;

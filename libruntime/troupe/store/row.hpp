@@ -36,17 +36,17 @@ std::uint32_t first_checksum(std::string_view run_id);
 /// CRC-32 over the row and the checksum of the row before it.
 std::uint32_t row_checksum(std::uint32_t previous, const row_view& row);
 
-/// Large configurations that many runs share, remembered by content so that each is printed and hashed once.
+/// Large configurations that many runs share, remembered so that each is printed and hashed once.
 class shared_texts {
 public:
   struct entry {
-    json document;
+    json_ptr document;
     std::string text;
     digest hash;
   };
   using ptr = std::shared_ptr<const entry>;
   /// Null for a document that is not worth it (less than 256 bytes of text).
-  ptr find(const json& document);
+  ptr find(const json_ptr& document);
 
 private:
   static constexpr std::size_t most = 8;

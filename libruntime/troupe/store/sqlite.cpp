@@ -77,12 +77,18 @@ public:
     return {};
   }
 
-  void append(std::vector<event_ptr> events, on_durable done) override {
+  void append(std::vector<event_ptr> events, on_durable done) override { take(std::move(events), std::move(done), false); }
+  void append_soon(std::vector<event_ptr> events, on_durable done) override { take(std::move(events), std::move(done), true); }
+
+  void take(std::vector<event_ptr> events, on_durable done, bool soon) {
     if (!events.empty() && events.front() && !is_run_id(events.front()->run_id)) {
       writer_->post([done = std::move(done)] { done(fail(error_code::internal, "an event has no valid run id", "journal")); });
       return;
     }
-    writer_->append(std::move(events), std::move(done));
+    if (soon)
+      writer_->append_soon(std::move(events), std::move(done));
+    else
+      writer_->append(std::move(events), std::move(done));
   }
 
   expected<std::vector<event_ptr>> read_run(const std::string& run_id, std::int64_t after_seq) override {

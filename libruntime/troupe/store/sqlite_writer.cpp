@@ -13,6 +13,10 @@ constexpr std::size_t group_events_max = 8192;
 constexpr int wal_frames_max = 4096;
 /// Runs remembered; beyond, all are forgotten and read again when they go on.
 constexpr std::size_t runs_max = 100'000;
+/// How long an event that nobody waits for waits for company; what a commit costs, or a little more.
+constexpr std::chrono::milliseconds soon{2};
+/// So many that wait are written without more ado.
+constexpr std::size_t soon_max = 1024;
 /// A group is tried again without the append that could not be written; when that happens this often, the file itself is bad.
 constexpr int tries_max = 8;
 
@@ -78,8 +82,20 @@ void sqlite_writer::append(std::vector<event_ptr> events, on_durable done) {
   {
     const std::lock_guard guard(mutex_);
     queue_.emplace_back(append_item{std::move(events), std::move(done)});
-    if (queue_.size() > 1)
+    if (++urgent_ > 1)
       return; // it is awake, or about to be
+  }
+  asked_.notify_one();
+}
+
+void sqlite_writer::append_soon(std::vector<event_ptr> events, on_durable done) {
+  {
+    const std::lock_guard guard(mutex_);
+    queue_.emplace_back(append_item{std::move(events), std::move(done)});
+    if (queue_.size() == 1)
+      soon_at_ = std::chrono::steady_clock::now() + soon;
+    else if (queue_.size() != soon_max)
+      return; // it knows when to look
   }
   asked_.notify_one();
 }
@@ -88,6 +104,7 @@ void sqlite_writer::post(std::function<void()> job) {
   {
     const std::lock_guard guard(mutex_);
     queue_.emplace_back(std::move(job));
+    ++urgent_;
   }
   asked_.notify_one();
 }
@@ -104,9 +121,17 @@ void sqlite_writer::loop() {
     std::function<void()> job;
     {
       std::unique_lock lock(mutex_);
-      asked_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty())
-        return;
+      while (!stopping_ && urgent_ == 0 && queue_.size() < soon_max) {
+        if (queue_.empty())
+          asked_.wait(lock);
+        else if (asked_.wait_until(lock, soon_at_) == std::cv_status::timeout)
+          break;
+      }
+      if (queue_.empty()) {
+        if (stopping_)
+          return;
+        continue;
+      }
       std::size_t events = 0;
       while (!queue_.empty() && events < group_events_max) {
         auto* next = std::get_if<append_item>(&queue_.front());
@@ -120,6 +145,8 @@ void sqlite_writer::loop() {
         job = std::move(std::get<std::function<void()>>(queue_.front()));
         queue_.pop_front();
       }
+      // What is left of a long queue, or behind a job, is written next: whether somebody waits for it does not matter any more.
+      urgent_ = queue_.size();
     }
     if (job)
       job();

@@ -29,6 +29,8 @@ public:
   ~sqlite_writer();
 
   void append(std::vector<event_ptr> events, on_durable done);
+  /// Written with what is appended next, or after `soon` (below) by itself.
+  void append_soon(std::vector<event_ptr> events, on_durable done);
   /// Runs `job` on the writer's thread after what was asked before. It may use what follows below.
   void post(std::function<void()> job);
   /// Runs `job` there and waits for what it answers. Not from the writer's thread.
@@ -116,6 +118,8 @@ private:
   std::mutex mutex_; // guards queue_ and stopping_
   std::condition_variable asked_;
   std::deque<item> queue_;
+  std::size_t urgent_ = 0;                          ///< of those in the queue; the others may wait until `soon_at_`
+  std::chrono::steady_clock::time_point soon_at_{}; ///< of the oldest that may wait
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -47,7 +47,7 @@ TROUPE_TEST("text, lists, optionals, shared messages, durations and money are wr
   same_as_dump(run_started{.workflow = "w",
                            .input = {{"b", 1.0}, {"a", {1, "x", nullptr, 1e300, -0.0, 18446744073709551615ULL}}},
                            .budget = {usd{1}, std::chrono::milliseconds{5}, {}},
-                           .configuration = json::parse(R"({"z":{"y":[]},"":{}})")});
+                           .configuration = std::make_shared<const json>(json::parse(R"({"z":{"y":[]},"":{}})"))});
   same_as_dump(task_started{.instruction = "x", .items = 3});
   same_as_dump(contract_violated{.violations = {"one", every}});
   same_as_dump(workflow_spec{.name = "w", .tasks = {{.id = "a", .with = {{"k", 1}, {"j", "x"}}, .timeout = milliseconds{7}}}});

@@ -127,7 +127,10 @@ TROUPE_TEST_WITH(fixture, "a large configuration is kept once for all runs of it
   REQUIRE(append(*journal, {start_of("small", {{"a", 1}})}).has_value());
   CHECK_EQ(number("SELECT count(*) FROM blobs"), 2);
   CHECK(number("SELECT sum(length(body)) FROM events") < 10'000);
-  const auto configuration = [&](const std::string& id) { return std::get<run_started>(journal->read_run(id)->at(0)->body).configuration; };
+  const auto configuration = [&](const std::string& id) { 
+    const auto kept = std::get<run_started>(journal->read_run(id)->at(0)->body).configuration;
+    return kept ? *kept : json();
+  };
   CHECK_EQ(configuration("big7"), big);
   CHECK_EQ(configuration("other"), other);
   CHECK_EQ(configuration("none"), json());
