@@ -159,30 +159,56 @@ runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration>
     options_.utc_now_us = utc_now_us;
 }
 
+/// Made when something needs them: they have threads.
+runtime::clients& runtime::own_clients() {
+  if (!clients_)
+    clients_ = std::make_unique<clients>(options_.http_shards, *config_);
+  return *clients_;
+}
+
+expected<std::shared_ptr<llm::provider>> runtime::make_provider(const provider_spec& spec) {
+  if (options_.instead.make_provider)
+    return options_.instead.make_provider(spec);
+  auto key = llm::read_api_key(spec);
+  if (!key)
+    return tl::unexpected(key.error());
+  auto made = llm::make_provider(spec, own_clients().http, *key);
+  if (!made)
+    return fail(made.error().code, made.error().text(), "provider \"" + spec.name + "\"");
+  return std::move(*made);
+}
+
+expected<tools::prepared_tool> runtime::make_tool(const tool_spec& spec) {
+  if (!options_.instead.make_runner) {
+    // The folder that a tool may write to is made: nothing in it is needed before.
+    if (std::error_code ignored; spec.builtin == "write_file" && !spec.root.empty())
+      std::filesystem::create_directories(spec.root, ignored);
+    return tools::prepare(spec, own_clients().environment);
+  }
+  auto runner = options_.instead.make_runner(spec);
+  if (!runner)
+    return tl::unexpected(runner.error());
+  return tools::prepare(spec, std::move(*runner));
+}
+
+void runtime::run_actors() const {
+  if (options_.instead.run_actors)
+    options_.instead.run_actors();
+}
+
 expected<void> runtime::make_clients(providers& made) {
   std::string problems;
   const auto add = [&](const std::string& problem) { problems += (problems.empty() ? "" : "\n") + problem; };
-  clients_ = std::make_unique<clients>(options_.http_shards, *config_);
   for (const auto& name : providers_in_use(*config_)) {
-    const auto& spec = config_->providers.at(name);
-    auto key = llm::read_api_key(spec);
-    if (!key) {
-      add(key.error().text());
-      continue;
-    }
-    auto provider = llm::make_provider(spec, clients_->http, *key);
+    auto provider = make_provider(config_->providers.at(name));
     if (provider)
       made.emplace(name, std::move(*provider));
     else
-      add("provider \"" + name + "\": " + provider.error().text());
+      add(provider.error().text());
   }
   auto set = std::make_shared<toolset>();
   for (const auto& name : tools_in_use(*config_)) {
-    const auto& wanted = config_->tools.at(name);
-    // The folder that a tool may write to is made: nothing in it is needed before.
-    if (std::error_code ignored; wanted.builtin == "write_file" && !wanted.root.empty())
-      std::filesystem::create_directories(wanted.root, ignored);
-    auto tool = tools::prepare(wanted, clients_->environment);
+    auto tool = make_tool(config_->tools.at(name));
     if (!tool) {
       add(tool.error().text());
       continue;
@@ -228,9 +254,10 @@ expected<void> runtime::start_actors(providers made) {
 
   std::string failure;
   caf::scoped_actor self{system_};
-  self->request(root_, caf::infinite, start_tree{})
-    .receive([&](const tree_started& started) { failure = started.failure; },
-             [&](const caf::error& reason) { failure = text_of(reason); });
+  auto booted = self->request(root_, caf::infinite, start_tree{});
+  run_actors();
+  booted.receive([&](const tree_started& started) { failure = started.failure; },
+                 [&](const caf::error& reason) { failure = text_of(reason); });
   if (!failure.empty())
     return fail(error_code::internal, "the supervision tree did not start: " + failure);
   return {};
@@ -255,6 +282,7 @@ runtime::~runtime() {
     self->send_exit(who, why);
   };
   const auto wait = [&] {
+    run_actors();
     while (!waiting.empty()) {
       self->receive([&](const caf::down_msg& down) {
         std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; });

@@ -27,11 +27,20 @@ namespace troupe::actors {
 /// Registers the message types; before the actor system is made.
 void prepare(caf::actor_system_config& config);
 
+/// What stands in for the world outside and for threads, so that a whole company can run under virtual time. Empty members: the real thing.
+struct stand_ins {
+  std::function<expected<std::shared_ptr<llm::provider>>(const provider_spec&)> make_provider;
+  std::function<expected<std::unique_ptr<tools::runner>>(const tool_spec&)> make_runner;
+  /// Lets the actors do what they can do now; called where the runtime waits for them. For a scheduler that has no threads of its own.
+  std::function<void()> run_actors;
+};
+
 struct runtime_options {
   std::shared_ptr<store::journal> journal;         ///< required; the runtime keeps it alive
   std::uint64_t seed = 0;                          ///< of jitter; 0: taken from the system
   std::function<std::int64_t()> utc_now_us;        ///< empty: the wall clock
   std::size_t http_shards = 1;                     ///< threads of the HTTP client
+  stand_ins instead;
 };
 
 /// What a run is asked for with.
@@ -84,7 +93,11 @@ public:
 private:
   struct clients; // HTTP, tool processes, worker threads: what outlives the actors that use them
   runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options);
+  clients& own_clients();
+  expected<std::shared_ptr<llm::provider>> make_provider(const provider_spec& spec);
+  expected<tools::prepared_tool> make_tool(const tool_spec& spec);
   expected<void> make_clients(providers& made);
+  void run_actors() const;
   expected<void> start_actors(providers made);
   std::optional<budget_guard_actor> guard_above(const std::string& tenant);
   started_run launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, struct launch_plan plan);
