@@ -91,6 +91,22 @@ void apply(guard_self self, const policy::ledger_changes& changes) {
       node.mapped().asker.deliver(refused_answer(self, node.mapped().wanted, why));
 }
 
+caf::result<budget_report> describe(guard_self self, const budget_query& query) {
+  auto& state = state_of(self);
+  auto own = state.ledger.usage(self->clock().now());
+  if (!state.setup.parent)
+    return budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))};
+  auto promise = self->make_response_promise<budget_report>();
+  auto deliver = [promise, own](const std::vector<policy::scope_usage>& above) mutable {
+    own.insert(own.end(), above.begin(), above.end());
+    promise.deliver(budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))});
+  };
+  ask(self, *state.setup.parent, query)
+    .then([deliver](const budget_report& above) mutable { deliver(*above.scopes); },
+          [deliver](const caf::error&) mutable { deliver({}); });
+  return promise;
+}
+
 budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setup) {
   install_handlers(self);
   auto& state = state_of(self);
@@ -134,6 +150,7 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
       if (s.setup.parent)
         tell(self, *s.setup.parent, given_back);
     },
+    [self](const budget_query& query) { return describe(self, query); },
   };
 }
 

@@ -19,6 +19,7 @@
 
 namespace troupe::policy {
 class tool_quota;
+struct scope_usage;
 }
 
 namespace troupe::actors {
@@ -117,6 +118,11 @@ struct settle {
 struct release {
   std::string id;
 };
+struct budget_query {};
+/// Each scope's limit, what is committed and what is held; those of the guards above last.
+struct budget_report {
+  std::shared_ptr<const std::vector<policy::scope_usage>> scopes;
+};
 /// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
 using budget_guard_actor = caf::typed_actor<
   // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
@@ -124,7 +130,9 @@ using budget_guard_actor = caf::typed_actor<
   // Settles a reservation; the rest is free again.
   takes<settle>,
   // Gives a reservation back whole, or leaves the line.
-  takes<release>>;
+  takes<release>,
+  // How much of its limits, and of those above, is spent and held.
+  answers<budget_report, budget_query>>;
 
 // --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
 
@@ -364,7 +372,7 @@ using metrics_collector_actor = caf::typed_actor<
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(group_written)            \
-  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
+  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
   X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
   X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \

@@ -372,6 +372,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
     context->deadline = system_.clock().now() + left;
   }
   context->guard = spawn_budget_guard(system_, std::move(guard));
+  const auto run_guard = context->guard;
   orchestrator_setup setup;
   setup.run = std::move(context);
   setup.workflow = workflow;
@@ -382,7 +383,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.crashes = std::move(plan.crashes);
   setup.pools = pools_;
   setup.journal = journal_;
-  return {run_id, spawn_orchestrator(system_, std::move(setup))};
+  return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
 
 expected<started_run> runtime::start_run(run_order order) {

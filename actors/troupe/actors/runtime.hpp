@@ -63,6 +63,7 @@ struct run_additions {
 struct started_run {
   std::string run_id;
   orchestrator_actor orchestrator;                 ///< begins when it is asked `start_run{}`
+  budget_guard_actor guard;                        ///< of the run: tells what is spent and held
 };
 
 /// A running configuration. Made and destroyed outside of actors; its methods may be called from any one thread.

@@ -1,0 +1,188 @@
+#include "simulation/scenario.hpp"
+
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+
+#include <spdlog/spdlog.h>
+
+#include "test.hpp"
+#include "troupe/model/described.hpp"
+#include "troupe/model/event_types.hpp"
+#include "troupe/policy/budget_ledger.hpp"
+#include "troupe/policy/replay.hpp"
+
+namespace troupe::simulation {
+
+namespace {
+
+const std::string run_id = "simulated";
+constexpr std::int64_t events_max = 50'000;
+
+std::shared_ptr<const configuration> load(const std::string& file) {
+  auto loaded = config::load(file);
+  if (!loaded.value)
+    throw std::runtime_error(loaded.text());
+  return std::make_shared<const configuration>(std::move(*loaded.value));
+}
+
+/// Takes the run up where a process left it. False: it has ended, nothing is left to do.
+bool take_up(process& in, world& of, const scenario& what) {
+  const auto found = of.disk.find(run_id);
+  if (found == of.disk.end()) { // nothing of it was ever durable
+    in.start(run_id, what.workflow, what.input);
+    return true;
+  }
+  if (policy::rebuild_run(found->second).ended)
+    return false;
+  in.resume(run_id);
+  return true;
+}
+
+void check_reservations(process& in, const actors::budget_guard_actor& guard, std::vector<std::string>& broken) {
+  const auto report = in.ask_now<actors::budget_report>(guard, actors::budget_query{});
+  if (!report) {
+    broken.push_back("the budget guard does not answer");
+    return;
+  }
+  for (const auto& scope : *report->scopes)
+    if (scope.reserved != spend{})
+      broken.push_back("scope \"" + scope.scope + "\" still holds " + to_string(scope.reserved.money) + " and "
+                       + std::to_string(scope.reserved.steps) + " steps");
+}
+
+std::string judge_as_completed(const run_summary& summary, const json& wanted) {
+  if (summary.status != run_status::completed)
+    return std::string("the run ended as ") + name_of(summary.status) + " (" + summary.reason + ")";
+  if (summary.result != wanted)
+    return "its result is " + summary.result.dump() + " and not " + wanted.dump();
+  return {};
+}
+
+void show(const play_result& played) {
+  for (const auto& line : played.trace)
+    std::cout << line << '\n';
+  for (const auto& e : played.events)
+    std::cout << e->seq << ' ' << e->time_us << ' ' << e->task << ' ' << event_type_names()[e->body.index()] << ' '
+              << std::visit([](const auto& body) { return to_document(body).dump(); }, e->body).substr(0, 300) << '\n';
+}
+
+} // namespace
+
+stage::stage(scenario what)
+  : what_(std::move(what)), files_({{"troupe.yaml", what_.config}, {"script.yaml", what_.script}}),
+    around_{load(files_.file("troupe.yaml")), files_.file("script.yaml"), what_.tools} {
+  spdlog::set_level(spdlog::level::off);
+}
+
+play_result stage::play(const std::vector<crash_point>& crashes, bool keep_trace) const {
+  play_result out;
+  world outside(around_);
+  auto running = std::make_unique<process>(outside, what_.seed);
+  running->keep_trace = keep_trace;
+  running->start(run_id, what_.workflow, what_.input);
+  const auto leave = [&] {
+    out.lengths.push_back(running->events());
+    out.digest = out.digest * 31 + running->digest();
+    out.trace.insert(out.trace.end(), running->trace().begin(), running->trace().end());
+  };
+  bool cancelled = false;
+  while (!running->ended()) {
+    if (out.crashes < crashes.size() && running->events() >= crashes[out.crashes].at) {
+      const auto& kind = crashes[out.crashes++].kind;
+      if (keep_trace)
+        out.trace.insert(out.trace.end(), running->trace().begin(), running->trace().end()), out.trace.push_back("*** " + kind.name);
+      if (kind.whom) {
+        running->crash(*kind.whom);
+        continue;
+      }
+      running->cut_off(kind.kept);
+      out.lengths.push_back(running->events());
+      running.reset();
+      running = std::make_unique<process>(outside, what_.seed + out.crashes);
+      running->keep_trace = keep_trace;
+      if (!take_up(*running, outside, what_))
+        break;
+      continue;
+    }
+    if (what_.cancel_at && !cancelled && running->events() >= *what_.cancel_at) {
+      cancelled = true;
+      caf::anon_send(running->orchestrator(), actors::cancel_run{"cancelled"});
+    }
+    if (!running->step() || running->events() > events_max) {
+      outside.broken.push_back("the run does not end: " + std::to_string(running->events()) + " events, and no answer");
+      break;
+    }
+  }
+  if (running->ended()) {
+    // Whatever was on its way may arrive: nothing of it may hold money any more.
+    for (int i = 0; i < 200 && running->step(); ++i) {
+    }
+    check_reservations(*running, running->guard(), outside.broken);
+  }
+  leave();
+  running.reset();
+  out.events = outside.disk[run_id];
+  metrics::run_fold fold;
+  for (const auto& e : out.events)
+    fold.apply(*e);
+  out.summary = fold.summary();
+  out.broken = broken_promises(out.events, outside);
+  out.starts_of_call = outside.starts_of_call;
+  out.starts_of_tool = outside.starts_of_tool;
+  return out;
+}
+
+std::vector<crash_kind> process_crashes() {
+  return {{"process-lost", std::nullopt, last_words::lost},
+          {"process-one-written", std::nullopt, last_words::one_written},
+          {"process-written", std::nullopt, last_words::written}};
+}
+
+std::int64_t crash_everywhere(const scenario& what, const std::vector<crash_kind>& kinds) {
+  std::string only_scenario, only_kind;
+  std::int64_t only_at = -1;
+  if (const auto* only = std::getenv("TROUPE_CRASH"))
+    std::istringstream(only) >> only_scenario >> only_kind >> only_at;
+  if (!only_scenario.empty() && only_scenario != what.name)
+    return 0;
+  const stage on(what);
+  const auto undisturbed = on.play();
+  const auto problems_of = [&](const play_result& played, bool may_fail) {
+    auto problems = played.broken;
+    auto wrong = what.judge ? what.judge(played.summary) : judge_as_completed(played.summary, undisturbed.summary.result);
+    if (may_fail && played.summary.status == run_status::failed)
+      wrong = played.summary.reason.empty() ? "it failed without a reason" : "";
+    if (!wrong.empty())
+      problems.push_back(wrong);
+    return problems;
+  };
+  const auto tell = [&](const std::string& point, const std::vector<std::string>& problems) {
+    for (const auto& problem : problems)
+      CAF_TEST_PRINT_ERROR("TROUPE_CRASH=\"" << what.name << " " << point << "\": " << problem);
+    CHECK(problems.empty());
+  };
+  tell("none 0", problems_of(undisturbed, false));
+  std::int64_t plays = 1;
+  for (const auto& kind : kinds) {
+    if (!only_kind.empty() && only_kind != kind.name)
+      continue;
+    int told = 0;
+    for (std::int64_t at = std::max<std::int64_t>(only_at, 0);; ++at) {
+      const auto played = on.play({{kind, at}}, only_at >= 0);
+      ++plays;
+      if (played.crashes == 0)
+        break;
+      if (const auto problems = problems_of(played, kind.may_fail); !problems.empty() && ++told <= 5)
+        tell(kind.name + " " + std::to_string(at), problems);
+      if (only_at >= 0) {
+        show(played);
+        break;
+      }
+    }
+    CHECK(told <= 5);
+  }
+  return plays;
+}
+
+} // namespace troupe::simulation
