@@ -27,7 +27,7 @@ tools:
 agents:
   worker: { model: m, tools: [look, put, pay], max_tokens: 300, )" + worker_keys + R"( }
   writer: { model: m, max_tokens: 300 }
-supervision: { name: root, children: [ { name: workers, children: [ { pool: worker, size: 2 } ] }, { agent: writer } ] }
+supervision: { name: root, children: [ { supervisor: { name: workers, children: [ { pool: worker, size: 2 } ] } }, { agent: writer } ] }
 )" + more + "workflows:\n" + workflows;
 }
 
@@ -56,7 +56,7 @@ tool_outcome failed(const std::string& why) {
 
 scenario plain() {
   return {.name = "plain",
-          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin }, { id: b, agent: writer, after: [a], instruction: \"Write {{ tasks.a.output }}\" } ] }\n"),
+          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin }, { id: b, agent: writer, needs: [a], instruction: \"Write {{ tasks.a.output }}\" } ] }\n"),
           .script = one_tool_then_answer};
 }
 
@@ -105,8 +105,8 @@ rules:
 
 scenario sub_workflow() {
   return {.name = "sub_workflow",
-          .config = company(R"(  main: { tasks: [ { id: a, workflow: below, input: { what: "{{ input.what }}" } }, { id: b, agent: writer, after: [a], instruction: "Write {{ tasks.a.output }}" } ] }
-  below: { input_schema: { type: object }, tasks: [ { id: x, agent: worker, instruction: "Do {{ input.what }}" } ] }
+          .config = company(R"(  main: { tasks: [ { id: a, workflow: below, with: { what: "{{ input.what }}" } }, { id: b, agent: writer, needs: [a], instruction: "Write {{ tasks.a.output }}" } ] }
+  below: { input: { schema: { type: object } }, tasks: [ { id: x, agent: worker, instruction: "Do {{ input.what }}" } ] }
 )"),
           .script = one_tool_then_answer,
           .input = {{"what", "it"}}};
@@ -117,7 +117,7 @@ scenario two_budgets() {
   return {.name = "two_budgets",
           .config = company(R"(  main: { budget: { usd: 1.00, steps: 9 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.30, steps: 3 }, on_failure: continue, instruction: Spend }, { id: other, agent: writer, instruction: Save } ] }
 )",
-                            "process_budget: { usd: 0.90 }\n"),
+                            "budget: { usd: 0.90 }\n"),
           .script = R"(version: 1
 rules:
   - when: { agent: worker }
