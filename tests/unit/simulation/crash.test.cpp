@@ -112,28 +112,67 @@ scenario sub_workflow() {
           .input = {{"what", "it"}}};
 }
 
-/// The run has money for all, the task "greedy" has not: both limits are asked for the same requests.
+/// Two tasks spend without end. The task "greedy" has little money, the run more, the process the least but one: whoever asks meets
+/// several limits at once, and waits for what others hold.
 scenario two_budgets() {
   return {.name = "two_budgets",
-          .config = company(R"(  main: { budget: { usd: 1.00, steps: 9 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.30, steps: 3 }, on_failure: continue, instruction: Spend }, { id: other, agent: writer, instruction: Save } ] }
+          .config = company(R"(  main: { budget: { usd: 0.50, steps: 40 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.16 }, on_failure: continue, instruction: Spend }, { id: endless, agent: worker, instruction: Spend } ] }
 )",
-                            "budget: { usd: 0.90 }\n"),
+                            "budget: { usd: 0.40 }\n"),
           .script = R"(version: 1
 rules:
-  - when: { agent: worker }
-    reply: { tool_calls: [ { name: look, arguments: { at: "{{ turn }}" } } ] }
-    usage: { input: 400, output: 100 }
   - when: { any: true }
-    reply: { text: "Saved" }
-    usage: { input: 60, output: 10 }
-)"};
+    reply: { tool_calls: [ { name: look, arguments: { at: "turn {{ turn }}" } } ] }
+    usage: { input: 200, output: 100 }
+)",
+          .judge = [](const run_summary& summary) -> std::string {
+            if (summary.status != run_status::aborted || summary.reason != "budget_exceeded")
+              return std::string("the run ended as ") + name_of(summary.status) + " (" + summary.reason + ")";
+            return summary.results.at(0).status == task_status::budget_exceeded ? "" : "the task had more than its limit";
+          }};
+}
+
+/// The user cancels while a model and a tool are at work.
+scenario cancelled(std::int64_t at) {
+  auto what = plain();
+  what.name = "cancel_at_" + std::to_string(at);
+  what.cancel_at = at;
+  what.judge = [](const run_summary& summary) -> std::string {
+    // Who died before the wish was heard never heard it: the run may then go on to its end.
+    if (summary.status == run_status::completed || (summary.status == run_status::aborted && summary.reason == "cancelled"))
+      return "";
+    return std::string("the run ended as ") + name_of(summary.status) + " (" + summary.reason + ")";
+  };
+  return what;
+}
+
+std::vector<crash_kind> agents(std::size_t count) {
+  std::vector<crash_kind> kinds;
+  for (std::size_t i = 0; i < count; ++i)
+    kinds.push_back({"agent-" + std::to_string(i), victim{"agent", i}});
+  return kinds;
+}
+
+std::vector<crash_kind> services() {
+  return {{"supervisor-0", victim{"supervisor", 0}}, {"supervisor-1", victim{"supervisor", 1}}, {"pool-0", victim{"agent_pool", 0}},
+          {"pool-1", victim{"agent_pool", 1}},       {"gateway", victim{"llm_gateway", 0}}};
+}
+
+void check_all(const scenario& what) {
+  crash_everywhere(what, process_crashes());
+  crash_everywhere(what, agents(3));
+  crash_everywhere(what, services());
 }
 
 } // namespace
 
-TROUPE_TEST("kill -9 at every event: plain") { crash_everywhere(plain(), process_crashes()); }
-TROUPE_TEST("kill -9 at every event: fail over") { crash_everywhere(fail_over(), process_crashes()); }
-TROUPE_TEST("kill -9 at every event: parallel tools") { crash_everywhere(parallel_tools(), process_crashes()); }
-TROUPE_TEST("kill -9 at every event: for_each") { crash_everywhere(for_each(), process_crashes()); }
-TROUPE_TEST("kill -9 at every event: sub-workflow") { crash_everywhere(sub_workflow(), process_crashes()); }
-TROUPE_TEST("kill -9 at every event: two budgets") { crash_everywhere(two_budgets(), process_crashes()); }
+TROUPE_TEST("at every event of a plain run") { check_all(plain()); }
+TROUPE_TEST("at every event of a fail-over") { check_all(fail_over()); }
+TROUPE_TEST("at every event of parallel tools of each effect") { check_all(parallel_tools()); }
+TROUPE_TEST("at every event of a for_each") { check_all(for_each()); }
+TROUPE_TEST("at every event of a sub-workflow") { check_all(sub_workflow()); }
+TROUPE_TEST("at every event of a conflict of two budgets") { check_all(two_budgets()); }
+TROUPE_TEST("at every event of a run that is cancelled") {
+  for (const std::int64_t at : {3, 20, 40, 60})
+    check_all(cancelled(at));
+}
