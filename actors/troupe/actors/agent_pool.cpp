@@ -141,6 +141,19 @@ void member_down(pool_self self, const caf::down_msg& down) {
   apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
 }
 
+/// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, and its task goes on with
+/// the new one.
+void forget_incarnation(pool_self self, const std::string& name) {
+  auto& state = state_of(self);
+  const auto known = state.members.find(name);
+  if (known == state.members.end() || !known->second.up)
+    return;
+  state.names.erase(known->second.joined.handle.address());
+  for (auto& [key, task] : state.tasks)
+    if (const auto at = state.routing->where(key); at && at->member == name)
+      task.assignment.resumed = true;
+}
+
 agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members, journal_actor journal,
                                            policy::routing_options options) {
   install_handlers(self);
@@ -156,6 +169,7 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
     [self](const cancel_task& which) { cancel(self, which); },
     [self](const member_joined& joined) {
       auto& s = state_of(self);
+      forget_incarnation(self, joined.member);
       self->monitor(joined.handle);
       s.names[joined.handle.address()] = joined.member;
       s.members[joined.member] = pool_member{joined, true};

@@ -123,7 +123,8 @@ struct budget_query {};
 struct budget_report {
   std::shared_ptr<const std::vector<policy::scope_usage>> scopes;
 };
-/// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
+/// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing. It monitors whoever
+/// asks: what the dead held is settled to its worst case, since nobody knows what became of it, and what they waited for is given back.
 using budget_guard_actor = caf::typed_actor<
   // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
   answers<reserve_answer, reserve>,
@@ -320,7 +321,7 @@ struct supervision_timer {
 };
 
 /// The SUPERVISOR starts, watches, restarts and stops its children as Erlang/OTP's does. It monitors them; its own end is seen by its
-/// parent, at the root by the program.
+/// parent, at the root by the program. Children that are left when it ends (it was killed, or crashed) are killed.
 using supervisor_actor = caf::typed_actor<
   // Starts the children, left to right.
   answers<tree_started, start_tree>,

@@ -29,6 +29,8 @@ struct supervisor_state {
   std::mt19937_64 dice;
   std::unordered_map<caf::actor_addr, live_child> live;
   std::unordered_map<std::string, caf::actor_addr> by_id;
+  /// By id, shared with what runs when this supervisor has ended: nobody outlives it, however it ends.
+  std::shared_ptr<std::map<std::string, caf::actor>> brood = std::make_shared<std::map<std::string, caf::actor>>();
   std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
@@ -53,6 +55,7 @@ void watch(supervisor_self self, const policy::start_child& start, const caf::ac
   self->monitor(handle);
   state.live[handle.address()] = live_child{start.id, start.incarnation, handle};
   state.by_id[start.id] = handle.address();
+  state.brood->insert_or_assign(start.id, handle);
 }
 
 void start_agent(supervisor_self self, const policy::start_child& start) {
@@ -190,8 +193,10 @@ void child_down(supervisor_self self, const caf::down_msg& down) {
   if (node.empty())
     return;
   const auto child = node.mapped();
-  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key())
+  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key()) {
     state.by_id.erase(at);
+    state.brood->erase(child.id);
+  }
   state.below.erase(child.id);
   auto kind = policy::exit_kind::crash;
   if (!down.reason)
@@ -249,6 +254,10 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
   state.decide.emplace(std::move(spec));
   state.setup = std::move(setup);
   self->set_down_handler([self](caf::down_msg& down) { child_down(self, down); });
+  self->attach_functor([brood = state.brood] {
+    for (const auto& [id, child] : *brood)
+      caf::anon_send_exit(child, caf::exit_reason::kill);
+  });
   // Told to end from above: children first, in order.
   self->set_exit_handler([self](caf::exit_msg& exit) {
     if (exit.reason == caf::exit_reason::kill)

@@ -154,8 +154,9 @@ std::vector<crash_kind> agents(std::size_t count) {
 }
 
 std::vector<crash_kind> services() {
-  return {{"supervisor-0", victim{"supervisor", 0}}, {"supervisor-1", victim{"supervisor", 1}}, {"pool-0", victim{"agent_pool", 0}},
-          {"pool-1", victim{"agent_pool", 1}},       {"gateway", victim{"llm_gateway", 0}}};
+  const auto lost = last_words::lost;
+  return {{"supervisor", victim{"supervisor", 1}, lost}, {"root", victim{"supervisor", 0}, lost, true}, {"pool-0", victim{"agent_pool", 0}, lost, true},
+          {"pool-1", victim{"agent_pool", 1}, lost, true}, {"gateway", victim{"llm_gateway", 0}, lost, true}};
 }
 
 void check_all(const scenario& what) {
