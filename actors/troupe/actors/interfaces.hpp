@@ -264,13 +264,17 @@ struct cancel_task {
 struct deadline_hit {
   std::uint64_t generation = 0;
 };
+/// The gateway had died: the step is asked for again.
+struct step_again {
+  std::uint64_t generation = 0;
+};
 
 /// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. It dies with whatever is
 /// wrong with it; its task goes on from the journal in the next incarnation.
 using agent_actor = caf::typed_actor<
   answers<task_result, task_assignment>,
   takes<cancel_task>,
-  takes<deadline_hit>>;
+  takes<deadline_hit>, takes<step_again>>;
 
 struct member_joined {
   std::string member;            ///< researcher/2
@@ -316,6 +320,10 @@ struct tree_answer {
   std::shared_ptr<tree_node> root;
 };
 struct stop_tree {};
+/// The members of this agent's pool are ended and started anew, wherever they are below: the pool is a new one.
+struct replace_members {
+  std::string agent;
+};
 struct supervision_timer {
   std::uint64_t id = 0;
 };
@@ -329,6 +337,7 @@ using supervisor_actor = caf::typed_actor<
   answers<tree_answer, describe_tree>,
   // Stops the children, right to left, then ends.
   takes<stop_tree>,
+  takes<replace_members>,
   takes<supervision_timer>>;
 
 // --- orchestrator, metrics -----------------------------------------------------------------------------------------------------------------
@@ -345,6 +354,11 @@ struct cancel_run {
 };
 /// The process is asked to end: the run is left as it is, to be resumed.
 struct suspend_run {};
+/// The pool had died: the task is given to its successor.
+struct give_again {
+  std::string task;
+  std::int64_t attempt = 1;
+};
 struct run_timer {
   int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace
 };
@@ -355,7 +369,7 @@ using orchestrator_actor = caf::typed_actor<
   takes<cancel_run>,
   // Answered by the pending start_run with status running, once nothing of the run is under way.
   takes<suspend_run>,
-  takes<run_timer>>;
+  takes<run_timer>, takes<give_again>>;
 
 struct summary_query {
   std::string run_id;
@@ -376,7 +390,7 @@ using metrics_collector_actor = caf::typed_actor<
   X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
   X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
-  X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
+  X(tree_answer) X(replace_members) X(step_again) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
   X(summary_answer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)

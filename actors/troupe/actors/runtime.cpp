@@ -129,22 +129,6 @@ limits with(const limits& base, const run_additions& more) {
   return sum;
 }
 
-/// When the root ends by itself no member will come back: the pools fail what waits for one, so that every run ends and is told.
-caf::behavior watch_root(caf::event_based_actor* self, const supervisor_actor& root, std::map<std::string, agent_pool_actor> pools,
-                         std::map<std::string, std::vector<std::string>> members) {
-  install_handlers(self);
-  self->monitor(root);
-  self->set_down_handler([self, pools = std::move(pools), members = std::move(members)](const caf::down_msg& down) {
-    if (down.reason && down.reason != caf::exit_reason::user_shutdown)
-      spdlog::error("{}", text_of(down.reason));
-    for (const auto& [agent, names] : members)
-      for (const auto& name : names)
-        caf::anon_send(pools.at(agent), member_gone{name});
-    self->quit();
-  });
-  return {[](const start_tree&) {}}; // lives for the down message
-}
-
 } // namespace
 
 void prepare(caf::actor_system_config& config) {
@@ -230,7 +214,8 @@ expected<void> runtime::start_actors(providers made) {
   journal_ = spawn_journal(system_, options_.journal, options_.utc_now_us);
   metrics_ = spawn_metrics_collector(system_);
   caf::anon_send(journal_, subscribe{metrics_, ""});
-  gateway_ = spawn_llm_gateway(system_, journal_, std::move(made), options_.seed);
+  const auto make_gateway = [this, made = std::move(made)] { return spawn_llm_gateway(system_, journal_, made, options_.seed); };
+  gateway_ = std::make_shared<service<llm_gateway_actor>>(make_gateway());
   const auto gate = spawn_tool_gate(system_);
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
   for (const auto& [name, tool] : tools_->prepared)
@@ -240,17 +225,20 @@ expected<void> runtime::start_actors(providers made) {
   auto tree = std::make_shared<tree_setup>();
   tree->seed = options_.seed;
   tree->make_agent = [this](const std::string&, const std::string& member) { return spawn_agent(system_, member, peers_); };
-  for (const auto& [agent, members] : members_of(config_->supervision)) {
+  const auto all_members = members_of(config_->supervision);
+  const auto make_pool = [this, all_members](const std::string& agent) {
     const auto spec = config_->agents.find(agent);
     const auto crashes = spec == config_->agents.end() ? agent_spec{}.crashes : spec->second.crashes;
-    pools_.emplace(agent, spawn_agent_pool(system_, agent, members, journal_, crashes));
-  }
+    return spawn_agent_pool(system_, agent, all_members.at(agent), journal_, crashes);
+  };
+  for (const auto& [agent, members] : all_members)
+    pools_.emplace(agent, std::make_shared<service<agent_pool_actor>>(make_pool(agent)));
   tree->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
     process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget});
 
-  root_watch_ = system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
+  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, pools_, all_members, make_gateway, make_pool});
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -293,10 +281,12 @@ runtime::~runtime() {
     stop(caf::actor_cast<caf::actor>(root_), caf::exit_reason::user_shutdown);
     wait(); // agents first, in order
   }
-  if (root_watch_)
-    stop(root_watch_, caf::exit_reason::user_shutdown);
+  if (keeper_) {
+    stop(keeper_, caf::exit_reason::user_shutdown);
+    wait(); // nothing is made again from here on
+  }
   for (const auto& [name, pool] : pools_)
-    stop(caf::actor_cast<caf::actor>(pool), caf::exit_reason::user_shutdown);
+    stop(caf::actor_cast<caf::actor>(pool->now()), caf::exit_reason::user_shutdown);
   if (peers_)
     for (const auto& [name, host] : peers_->hosts)
       stop(caf::actor_cast<caf::actor>(host), caf::exit_reason::user_shutdown);
@@ -306,7 +296,7 @@ runtime::~runtime() {
   for (const auto& [name, guard] : tenant_guards_)
     stop(caf::actor_cast<caf::actor>(guard), caf::exit_reason::user_shutdown);
   if (gateway_)
-    stop(caf::actor_cast<caf::actor>(gateway_), caf::exit_reason::user_shutdown);
+    stop(caf::actor_cast<caf::actor>(gateway_->now()), caf::exit_reason::user_shutdown);
   if (journal_)
     stop(caf::actor_cast<caf::actor>(journal_), caf::exit_reason::user_shutdown);
   if (metrics_)

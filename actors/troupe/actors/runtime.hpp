@@ -88,7 +88,7 @@ public:
   const journal_actor& journal() const { return journal_; }
   const metrics_collector_actor& metrics() const { return metrics_; }
   const supervisor_actor& root() const { return root_; }
-  const std::map<std::string, agent_pool_actor>& pools() const { return pools_; }
+  const pool_services& pools() const { return pools_; }
   const configuration& config() const { return *config_; }
 
 private:
@@ -111,10 +111,10 @@ private:
   std::shared_ptr<const agent_peers> peers_;
   journal_actor journal_;
   metrics_collector_actor metrics_;
-  llm_gateway_actor gateway_;
+  gateway_service gateway_;
   supervisor_actor root_;
-  caf::actor root_watch_; ///< held: an actor that nobody holds ends
-  std::map<std::string, agent_pool_actor> pools_;
+  caf::actor keeper_; ///< held: an actor that nobody holds ends
+  pool_services pools_;
   std::map<std::string, budget_guard_actor> tenant_guards_;
   std::optional<budget_guard_actor> process_guard_;
 };
