@@ -144,7 +144,10 @@ void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
     if (given.pool == pool)
       lost.push_back(path);
   for (const auto& path : lost) {
-    auto& given = state.with_pool.at(path);
+    const auto found = state.with_pool.find(path);
+    if (found == state.with_pool.end())
+      continue; // the end of another one has ended it too
+    auto& given = found->second;
     given.pool = nullptr;
     given.order.resumed = true;
     if (given.stopped)

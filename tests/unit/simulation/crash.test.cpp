@@ -116,9 +116,9 @@ scenario sub_workflow() {
 /// several limits at once, and waits for what others hold.
 scenario two_budgets() {
   return {.name = "two_budgets",
-          .config = company(R"(  main: { budget: { usd: 0.50, steps: 40 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.16 }, on_failure: continue, instruction: Spend }, { id: endless, agent: worker, instruction: Spend } ] }
+          .config = company(R"(  main: { budget: { usd: 0.34, steps: 40 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.12 }, on_failure: continue, instruction: Spend }, { id: endless, agent: worker, instruction: Spend } ] }
 )",
-                            "budget: { usd: 0.40 }\n"),
+                            "budget: { usd: 0.30 }\n"),
           .script = R"(version: 1
 rules:
   - when: { any: true }
@@ -154,9 +154,11 @@ std::vector<crash_kind> agents(std::size_t count) {
 }
 
 std::vector<crash_kind> services() {
-  const auto lost = last_words::lost;
-  return {{"supervisor", victim{"supervisor", 1}, lost}, {"root", victim{"supervisor", 0}, lost, true}, {"pool-0", victim{"agent_pool", 0}, lost, true},
-          {"pool-1", victim{"agent_pool", 1}, lost, true}, {"gateway", victim{"llm_gateway", 0}, lost, true}};
+  return {{"supervisor", victim{"supervisor", 1}},
+          {"root", victim{"supervisor", 0}, last_words::lost, true}, // nobody restarts the root: its runs end and say so
+          {"pool-0", victim{"agent_pool", 0}},
+          {"pool-1", victim{"agent_pool", 1}},
+          {"gateway", victim{"llm_gateway", 0}}};
 }
 
 void check_all(const scenario& what) {
@@ -176,4 +178,9 @@ TROUPE_TEST("at every event of a conflict of two budgets") { check_all(two_budge
 TROUPE_TEST("at every event of a run that is cancelled") {
   for (const std::int64_t at : {3, 20, 40, 60})
     check_all(cancelled(at));
+}
+TROUPE_TEST("at every event of a resume after a crash at any event") {
+  for (const auto& what : {plain(), parallel_tools()})
+    for (const auto& kind : process_crashes())
+      crash_twice(what, kind, 23);
 }

@@ -139,49 +139,109 @@ std::vector<crash_kind> process_crashes() {
           {"process-written", std::nullopt, last_words::written}};
 }
 
-std::int64_t crash_everywhere(const scenario& what, const std::vector<crash_kind>& kinds) {
-  std::string only_scenario, only_kind;
-  std::int64_t only_at = -1;
-  if (const auto* only = std::getenv("TROUPE_CRASH"))
-    std::istringstream(only) >> only_scenario >> only_kind >> only_at;
-  if (!only_scenario.empty() && only_scenario != what.name)
-    return 0;
-  const stage on(what);
-  const auto undisturbed = on.play();
-  const auto problems_of = [&](const play_result& played, bool may_fail) {
+namespace {
+
+/// After so many failing points of one kind the others are not tried.
+constexpr int failures_told = 5;
+
+/// One scenario, and the point that TROUPE_CRASH asks for.
+class sweep {
+public:
+  struct result {
+    std::size_t crashes = 0;
+    bool failed = false;
+  };
+
+  explicit sweep(const scenario& what) : what_(what), on_(what), undisturbed_(on_.play()) {
+    if (const auto* only = std::getenv("TROUPE_CRASH")) {
+      std::istringstream words(only);
+      words >> only_scenario_ >> only_kind_;
+      for (std::int64_t at = 0; words >> at;)
+        only_at_.push_back(at);
+    }
+  }
+
+  bool all() const { return only_scenario_.empty(); }
+  /// The events of the one point that is wanted, where it is of this scenario and kind; else nothing.
+  std::vector<std::int64_t> only(const std::string& kind, std::size_t count) const {
+    return only_scenario_ == what_.name && only_kind_ == kind && only_at_.size() == count ? only_at_ : std::vector<std::int64_t>{};
+  }
+
+  void check_undisturbed() const { tell("none", problems_of(undisturbed_, false)); }
+
+  result check(const std::string& kind, const std::vector<crash_point>& crashes) const {
+    auto name = kind;
+    for (const auto& crash : crashes)
+      name += ' ' + std::to_string(crash.at);
+    const auto played = on_.play(crashes, !all());
+    if (!all())
+      show(played);
+    const auto problems = played.crashes == 0 ? std::vector<std::string>{} : problems_of(played, crashes.front().kind.may_fail);
+    tell(name, problems);
+    return {played.crashes, !problems.empty()};
+  }
+
+private:
+  std::vector<std::string> problems_of(const play_result& played, bool may_fail) const {
     auto problems = played.broken;
-    auto wrong = what.judge ? what.judge(played.summary) : judge_as_completed(played.summary, undisturbed.summary.result);
+    auto wrong = what_.judge ? what_.judge(played.summary) : judge_as_completed(played.summary, undisturbed_.summary.result);
     if (may_fail && played.summary.status == run_status::failed)
       wrong = played.summary.reason.empty() ? "it failed without a reason" : "";
     if (!wrong.empty())
       problems.push_back(wrong);
     return problems;
-  };
-  const auto tell = [&](const std::string& point, const std::vector<std::string>& problems) {
-    for (const auto& problem : problems)
-      CAF_TEST_PRINT_ERROR("TROUPE_CRASH=\"" << what.name << " " << point << "\": " << problem);
-    CHECK(problems.empty());
-  };
-  tell("none 0", problems_of(undisturbed, false));
-  std::int64_t plays = 1;
-  for (const auto& kind : kinds) {
-    if (!only_kind.empty() && only_kind != kind.name)
-      continue;
-    int told = 0;
-    for (std::int64_t at = std::max<std::int64_t>(only_at, 0);; ++at) {
-      const auto played = on.play({{kind, at}}, only_at >= 0);
-      ++plays;
-      if (played.crashes == 0)
-        break;
-      if (const auto problems = problems_of(played, kind.may_fail); !problems.empty() && ++told <= 5)
-        tell(kind.name + " " + std::to_string(at), problems);
-      if (only_at >= 0) {
-        show(played);
-        break;
-      }
-    }
-    CHECK(told <= 5);
   }
+
+  void tell(const std::string& point, const std::vector<std::string>& problems) const {
+    for (const auto& problem : problems)
+      CAF_TEST_PRINT_ERROR("TROUPE_CRASH=\"" << what_.name << " " << point << "\": " << problem);
+    CHECK(problems.empty());
+  }
+
+  const scenario& what_;
+  stage on_;
+  play_result undisturbed_;
+  std::string only_scenario_, only_kind_;
+  std::vector<std::int64_t> only_at_;
+};
+
+} // namespace
+
+std::int64_t crash_everywhere(const scenario& what, const std::vector<crash_kind>& kinds) {
+  const sweep over(what);
+  std::int64_t plays = 1;
+  if (over.all())
+    over.check_undisturbed();
+  for (const auto& kind : kinds) {
+    if (const auto only = over.only(kind.name, 1); !only.empty())
+      over.check(kind.name, {{kind, only[0]}});
+    int failures = 0;
+    for (std::int64_t at = 0; over.all() && failures < failures_told; ++at, ++plays) {
+      const auto met = over.check(kind.name, {{kind, at}});
+      if (met.crashes == 0)
+        break;
+      failures += met.failed ? 1 : 0;
+    }
+  }
+  return plays;
+}
+
+std::int64_t crash_twice(const scenario& what, const crash_kind& kind, std::int64_t stride) {
+  const sweep over(what);
+  const auto name = kind.name + "-twice";
+  if (const auto only = over.only(name, 2); !only.empty())
+    over.check(name, {{kind, only[0]}, {kind, only[1]}});
+  std::int64_t plays = 0;
+  int failures = 0;
+  for (std::int64_t first = 0; over.all() && failures < failures_told; first += stride)
+    for (std::int64_t second = 0; failures < failures_told; ++second, ++plays) {
+      const auto met = over.check(name, {{kind, first}, {kind, second}});
+      if (met.crashes == 0)
+        return plays;
+      if (met.crashes == 1)
+        break;
+      failures += met.failed ? 1 : 0;
+    }
   return plays;
 }
 

@@ -4,6 +4,7 @@
 //
 // A point that fails prints its name. That point alone, with each event that led to it and all that was recorded:
 //   TROUPE_CRASH="SCENARIO KIND NUMBER" build/dev/tests/test_simulation
+// (A KIND that ends in "-twice" has two numbers.)
 
 #include <functional>
 #include <memory>
@@ -71,6 +72,9 @@ std::vector<crash_kind> process_crashes();
 
 /// Plays a scenario with one crash of each kind at each event. CHECKs inside; returns how many plays there were.
 std::int64_t crash_everywhere(const scenario& what, const std::vector<crash_kind>& kinds);
+
+/// The process is killed at every `stride`-th event, and the one that takes the run up at every event.
+std::int64_t crash_twice(const scenario& what, const crash_kind& kind, std::int64_t stride);
 
 /// Everything that a run's events say against the promises of SEMANTICS 1, 3, 4 and 9.
 std::vector<std::string> broken_promises(const std::vector<event_ptr>& events, const world& seen);
