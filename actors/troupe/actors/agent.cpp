@@ -1,5 +1,6 @@
 #include "troupe/actors/agent.hpp"
 
+#include <set>
 #include <stdexcept>
 
 #include "troupe/actors/context.hpp"
@@ -22,6 +23,7 @@ namespace {
 struct tool_slot {
   tool_call call;
   message_ptr result; ///< null: not there yet
+  caf::actor_addr asked; ///< the host that has it
 };
 
 struct work {
@@ -36,7 +38,8 @@ struct work {
   std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
   clock_point deadline;
-  bool recovering = false;               ///< the next request may have been made by the incarnation before
+  bool recovering = false;               ///< the next request may have been made by the incarnation before, or the gateway before
+  caf::actor_addr asked;                 ///< the gateway that has the request in flight; null: none
 };
 
 struct agent_state {
@@ -46,6 +49,7 @@ struct agent_state {
   std::shared_ptr<const agent_peers> peers;
   std::optional<work> task;
   std::uint64_t generation = 0;          ///< of the task: what belongs to an earlier one is late
+  std::set<caf::actor_addr> watched;     ///< whom it asks: a request to one that dies is never answered
   // What is made once an agent specification, not once a task.
   std::shared_ptr<const configuration> prepared_for;
   std::string prepared_agent;
@@ -60,6 +64,13 @@ void judge(agent_self self, const std::string& text, finish_reason finish);
 
 work& task_of(agent_self self) {
   return *state_of(self).task;
+}
+
+/// A request that is in the hands of an actor when it dies is never answered: CAF tells by the down message only.
+template <class Handle>
+void watch(agent_self self, const Handle& peer) {
+  if (state_of(self).watched.insert(peer.address()).second)
+    self->monitor(peer);
 }
 
 void record(agent_self self, std::vector<event_body>&& events) {
@@ -101,7 +112,7 @@ void begin_ending(agent_self self, task_status status) {
   state.task->ending = status;
   const auto& a = state.task->assignment;
   const cancel_calls all{a.run->run_id, a.task};
-  tell(self, state.peers->gateway, all);
+  tell(self, state.peers->gateway->now(), all);
   for (const auto& tool : state.task->spec->tools)
     if (const auto host = state.peers->hosts.find(tool); host != state.peers->hosts.end())
       tell(self, host->second, all);
@@ -173,9 +184,12 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
     --now.task->in_flight;
     slot_done(self, index, message_of(role::tool, std::move(text), now.task->slots[index].call.id, is_error));
   };
-  ask(self, state.peers->hosts.at(call.name), std::move(order))
+  const auto& host = state.peers->hosts.at(call.name);
+  task.slots[index].asked = host.address();
+  watch(self, host);
+  ask(self, host, std::move(order))
     .then([arrived](tool_answer& answer) { arrived(std::move(answer.text), answer.is_error); },
-          [arrived](const caf::error& reason) { arrived("The tool's host is gone: " + text_of(reason), true); });
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// All calls of one response at once; their results go back in the order asked. `known`: results that are recorded already.
@@ -200,6 +214,7 @@ void run_tools(agent_self self, const chat_message& message, finish_reason finis
 void take_answer(agent_self self, const llm_answer& answer) {
   auto& task = task_of(self);
   --task.in_flight;
+  task.asked = nullptr;
   if (answer.crash)
     throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
   if (stop_if_ending(self))
@@ -226,16 +241,45 @@ void next_step(agent_self self) {
                 .messages = task.messages, .tools = state.declared, .temperature = task.spec->temperature,
                 .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
   ++task.in_flight;
-  ask(self, state.peers->gateway, std::move(order))
+  const auto gateway = state.peers->gateway->now();
+  task.asked = gateway.address();
+  watch(self, gateway);
+  ask(self, gateway, std::move(order))
     .then(
       [self, generation = state.generation](const llm_answer& answer) {
         if (state_of(self).generation == generation && state_of(self).task)
           take_answer(self, answer);
       },
-      [self, generation = state.generation](const caf::error& reason) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          take_answer(self, llm_answer{.status = task_status::error, .reason = "internal", .error = "the gateway is gone: " + text_of(reason)});
-      });
+      [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// Whom it asked has died. The gateway has a successor, which goes by the journal; of a tool's host the model is told.
+void peer_down(agent_self self, const caf::actor_addr& peer) {
+  auto& state = state_of(self);
+  state.watched.erase(peer);
+  if (!state.task)
+    return;
+  auto& task = *state.task;
+  if (task.asked == peer) {
+    task.asked = nullptr;
+    --task.in_flight;
+    if (stop_if_ending(self))
+      return;
+    if (state.peers->gateway->gone()) {
+      finish(self, task_result{.status = task_status::error, .reason = "internal", .error = "the gateway died, and does not come back"});
+      return;
+    }
+    task.recovering = true;
+    tell_later(self, agent_actor(self), service_pause, step_again{state.generation});
+    return;
+  }
+  const auto generation = state.generation;
+  for (std::size_t i = 0; state.generation == generation && state.task && i < state.task->slots.size(); ++i)
+    if (auto& slot = state.task->slots[i]; !slot.result && slot.asked == peer) {
+      slot.asked = nullptr;
+      --state.task->in_flight;
+      slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true));
+    }
 }
 
 // --- the answer --------------------------------------------------------------------------------------------------------------------------------
@@ -389,6 +433,7 @@ agent_actor::behavior_type agent(agent_self self, std::string member, std::share
   install_handlers(self);
   state_of(self).member = std::move(member);
   state_of(self).peers = std::move(peers);
+  self->set_down_handler([self](const caf::down_msg& down) { peer_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   self->set_exception_handler([self](std::exception_ptr& thrown) -> caf::error {
     const auto& task = state_of(self).task;
     // One death more than a task may cause: the task is the culprit, the restart intensity is spared (SEMANTICS 8).
@@ -406,6 +451,10 @@ agent_actor::behavior_type agent(agent_self self, std::string member, std::share
     [self](const deadline_hit& hit) {
       if (hit.generation == state_of(self).generation)
         begin_ending(self, task_status::timeout);
+    },
+    [self](const step_again& due) {
+      if (due.generation == state_of(self).generation && state_of(self).task && !state_of(self).task->ending)
+        next_step(self);
     },
   };
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/services.hpp"
 #include "troupe/actors/tool_host.hpp"
 
 namespace troupe::actors {
@@ -12,7 +13,7 @@ namespace troupe::actors {
 /// Whom an agent works with; shared by all agents of a process.
 struct agent_peers {
   journal_actor journal;
-  llm_gateway_actor gateway;
+  gateway_service gateway;
   std::map<std::string, tool_host_actor> hosts; ///< by tool
   toolset_ptr tools;
 };

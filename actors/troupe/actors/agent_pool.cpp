@@ -18,6 +18,7 @@ struct pooled_task {
 struct pool_member {
   member_joined joined;
   bool up = false;
+  bool last = false;                     ///< no incarnation will follow
 };
 
 struct pool_state {
@@ -127,7 +128,7 @@ void member_down(pool_self self, const caf::down_msg& down) {
   state.names.erase(known);
   auto& member = state.members.at(name);
   member.up = false;
-  const bool crashed = down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill;
+  const bool crashed = down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
   for (auto& [key, task] : state.tasks)
     if (const auto at = state.routing->where(key); at && at->member == name) {
       task.assignment.resumed = true;
@@ -138,7 +139,20 @@ void member_down(pool_self self, const caf::down_msg& down) {
       }
     }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
-  apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
+  apply(self, state.routing->member_down(name, crashed, !member.last, self->clock().now()));
+}
+
+/// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, and its task goes on with
+/// the new one.
+void forget_incarnation(pool_self self, const std::string& name) {
+  auto& state = state_of(self);
+  const auto known = state.members.find(name);
+  if (known == state.members.end() || !known->second.up)
+    return;
+  state.names.erase(known->second.joined.handle.address());
+  for (auto& [key, task] : state.tasks)
+    if (const auto at = state.routing->where(key); at && at->member == name)
+      task.assignment.resumed = true;
 }
 
 agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members, journal_actor journal,
@@ -156,12 +170,20 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
     [self](const cancel_task& which) { cancel(self, which); },
     [self](const member_joined& joined) {
       auto& s = state_of(self);
+      forget_incarnation(self, joined.member);
       self->monitor(joined.handle);
       s.names[joined.handle.address()] = joined.member;
-      s.members[joined.member] = pool_member{joined, true};
+      s.members[joined.member] = pool_member{joined, true, false};
       apply(self, s.routing->join(joined.member, self->clock().now()));
     },
-    [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
+    [self](const member_gone& gone) {
+      auto& s = state_of(self);
+      // Its end may be known there before it is here.
+      if (const auto known = s.members.find(gone.member); known != s.members.end() && known->second.up)
+        known->second.last = true;
+      else
+        apply(self, s.routing->not_coming(gone.member, self->clock().now()));
+    },
     [self](const pool_query&) {
       const auto now = state_of(self).routing->stats();
       return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};

@@ -1,5 +1,7 @@
 #include "troupe/actors/budget_guard.hpp"
 
+#include <map>
+#include <set>
 #include <unordered_map>
 
 #include "troupe/policy/budget_ledger.hpp"
@@ -16,12 +18,21 @@ struct waiting_ask {
   reserve wanted;
 };
 
+/// Who asked for what: settled when they die.
+struct holding {
+  caf::actor_addr holder;
+  spend worst_case;
+  bool granted = false; ///< the holder was told so: it may have sent its request
+};
+
 struct guard_state {
   explicit guard_state(budget_guard_actor::pointer) {}
   static inline const char* name = "budget_guard";
   guard_setup setup;
   policy::budget_ledger ledger;
   std::unordered_map<std::string, waiting_ask> waiting;
+  std::map<std::string, holding> held;                ///< by id: granted, or waiting
+  std::set<caf::actor_addr> watched;
 };
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
@@ -44,6 +55,12 @@ std::vector<std::string> scopes_of(const guard_state& state, const std::string& 
 
 void apply(guard_self self, const policy::ledger_changes& changes);
 
+reserve_answer granted_answer(guard_self self, const std::string& id) {
+  if (auto found = state_of(self).held.find(id); found != state_of(self).held.end())
+    found->second.granted = true;
+  return reserve_answer{true, {}, {}, {}, usd::max()};
+}
+
 reserve_answer refused_answer(guard_self self, const reserve& wanted, const policy::budget_refusal& why) {
   const auto left = state_of(self).ledger.left_if_all_settle(scopes_of(state_of(self), wanted.task, wanted.agent));
   return reserve_answer{false, why.scope, why.kind, why.message, left.money};
@@ -57,17 +74,22 @@ void granted_here(guard_self self, const std::string& id) {
     return;
   auto& ask_record = node.mapped();
   if (!state.setup.parent) {
-    ask_record.asker.deliver(reserve_answer{true, {}, {}, {}, usd::max()});
+    ask_record.asker.deliver(granted_answer(self, id));
     return;
   }
   ask(self, *state.setup.parent, ask_record.wanted)
     .then(
       [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
-        if (!said.granted)
-          apply(self, state_of(self).ledger.release(id));
+        if (said.granted) {
+          asker.deliver(granted_answer(self, id));
+          return;
+        }
+        state_of(self).held.erase(id);
+        apply(self, state_of(self).ledger.release(id));
         asker.deliver(said);
       },
       [self, asker = ask_record.asker, id, scope = state.setup.scope](const caf::error& reason) mutable {
+        state_of(self).held.erase(id);
         apply(self, state_of(self).ledger.release(id));
         asker.deliver(reserve_answer{false, scope, limit_kind::money, "the budget guard above is gone: " + text_of(reason), usd{}});
       });
@@ -86,9 +108,67 @@ void apply(guard_self self, const policy::ledger_changes& changes) {
   tell_warnings(self, changes.warnings);
   for (const auto& [id, granted] : changes.granted)
     granted_here(self, id);
-  for (const auto& [id, why] : changes.refused)
+  for (const auto& [id, why] : changes.refused) {
+    state.held.erase(id);
     if (auto node = state.waiting.extract(id); !node.empty())
       node.mapped().asker.deliver(refused_answer(self, node.mapped().wanted, why));
+  }
+}
+
+void take_back(guard_self self, const settle& done) {
+  auto& state = state_of(self);
+  state.held.erase(done.id);
+  apply(self, state.ledger.settle(done.id, done.actual));
+  if (state.setup.parent)
+    tell(self, *state.setup.parent, done);
+}
+
+void take_back(guard_self self, const release& given_back) {
+  auto& state = state_of(self);
+  state.held.erase(given_back.id);
+  apply(self, state.ledger.release(given_back.id));
+  if (auto node = state.waiting.extract(given_back.id); !node.empty())
+    node.mapped().asker.deliver(reserve_answer{false, state.setup.scope, limit_kind::money, "given up", usd{}});
+  if (state.setup.parent)
+    tell(self, *state.setup.parent, given_back);
+}
+
+void watch(guard_self self, const reserve& wanted) {
+  auto& state = state_of(self);
+  const auto holder = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  state.held.insert_or_assign(wanted.id, holding{holder, wanted.worst_case, false});
+  if (holder && state.watched.insert(holder).second)
+    self->monitor(holder);
+}
+
+void holder_down(guard_self self, const caf::actor_addr& holder) {
+  auto& state = state_of(self);
+  state.watched.erase(holder);
+  std::vector<std::pair<std::string, holding>> left;
+  for (const auto& each : state.held)
+    if (each.second.holder == holder)
+      left.push_back(each);
+  for (const auto& [id, each] : left)
+    if (each.granted)
+      take_back(self, settle{id, each.worst_case});
+    else
+      take_back(self, release{id});
+}
+
+caf::result<budget_report> describe(guard_self self, const budget_query& query) {
+  auto& state = state_of(self);
+  auto own = state.ledger.usage(self->clock().now());
+  if (!state.setup.parent)
+    return budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))};
+  auto promise = self->make_response_promise<budget_report>();
+  auto deliver = [promise, own](const std::vector<policy::scope_usage>& above) mutable {
+    own.insert(own.end(), above.begin(), above.end());
+    promise.deliver(budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))});
+  };
+  ask(self, *state.setup.parent, query)
+    .then([deliver](const budget_report& above) mutable { deliver(*above.scopes); },
+          [deliver](const caf::error&) mutable { deliver({}); });
+  return promise;
 }
 
 budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setup) {
@@ -103,37 +183,30 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     if (auto spent = state.setup.spent_inner.find(name); spent != state.setup.spent_inner.end())
       ledger.charge({name}, spent->second);
   }
+  self->set_down_handler([self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   ledger.start_clock(state.setup.scope, self->clock().now(), state.setup.time_used);
   return {
     [self](const reserve& wanted) -> caf::result<reserve_answer> {
       auto& s = state_of(self);
       const auto now = self->clock().now();
       tell_warnings(self, s.ledger.time_warnings(now));
+      watch(self, wanted);
       auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
-      if (auto* why = std::get_if<policy::budget_refusal>(&said))
+      if (auto* why = std::get_if<policy::budget_refusal>(&said)) {
+        s.held.erase(wanted.id);
         return refused_answer(self, wanted, *why);
+      }
       if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
-        return reserve_answer{true, {}, {}, {}, usd::max()};
+        return granted_answer(self, wanted.id);
       auto promise = self->make_response_promise<reserve_answer>();
       s.waiting[wanted.id] = waiting_ask{promise, wanted};
       if (std::holds_alternative<policy::budget_granted>(said))
         granted_here(self, wanted.id);
       return promise;
     },
-    [self](const settle& done) {
-      auto& s = state_of(self);
-      apply(self, s.ledger.settle(done.id, done.actual));
-      if (s.setup.parent)
-        tell(self, *s.setup.parent, done);
-    },
-    [self](const release& given_back) {
-      auto& s = state_of(self);
-      apply(self, s.ledger.release(given_back.id));
-      if (auto node = s.waiting.extract(given_back.id); !node.empty())
-        node.mapped().asker.deliver(reserve_answer{false, s.setup.scope, limit_kind::money, "given up", usd{}});
-      if (s.setup.parent)
-        tell(self, *s.setup.parent, given_back);
-    },
+    [self](const settle& done) { take_back(self, done); },
+    [self](const release& given_back) { take_back(self, given_back); },
+    [self](const budget_query& query) { return describe(self, query); },
   };
 }
 

@@ -18,6 +18,10 @@ bool is_poison(const caf::error& reason) {
   return reason == caf::sec::runtime_error && reason.context().size() == 2 && context_text(reason, 0) == "poison";
 }
 
+bool is_replaced(const caf::error& reason) {
+  return reason == caf::sec::runtime_error && reason.context().size() == 2 && context_text(reason, 0) == "replaced";
+}
+
 bool is_escalation(const caf::error& reason) {
   return reason == caf::sec::runtime_error && reason.context().size() == 2 && context_text(reason, 0) == "escalation";
 }

@@ -119,6 +119,11 @@ inline caf::error poison_error(std::string text) {
   return caf::make_error(caf::sec::runtime_error, std::string("poison"), std::move(text));
 }
 
+/// Ends an actor that is made anew for no fault of its own: no crash of its task, and no restart that counts.
+inline caf::error replaced_error(std::string text) {
+  return caf::make_error(caf::sec::runtime_error, std::string("replaced"), std::move(text));
+}
+
 /// A supervisor that escalates: to its own supervisor a shutdown (as in OTP), with words.
 inline caf::error escalation_error(std::string text) {
   return caf::make_error(caf::sec::runtime_error, std::string("escalation"), std::move(text));
@@ -127,6 +132,7 @@ inline caf::error escalation_error(std::string text) {
 /// Text of an exit reason for people and events.
 std::string text_of(const caf::error& reason);
 bool is_poison(const caf::error& reason);
+bool is_replaced(const caf::error& reason);
 bool is_escalation(const caf::error& reason);
 
 /// Installs what every actor of ours has instead of CAF's defaults, which print to standard output: an exception ends the actor with

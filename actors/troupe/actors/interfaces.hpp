@@ -19,6 +19,7 @@
 
 namespace troupe::policy {
 class tool_quota;
+struct scope_usage;
 }
 
 namespace troupe::actors {
@@ -114,14 +115,22 @@ struct settle {
 struct release {
   std::string id;
 };
-/// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
+struct budget_query {};
+/// Each scope's limit, what is committed and what is held; those of the guards above last.
+struct budget_report {
+  std::shared_ptr<const std::vector<policy::scope_usage>> scopes;
+};
+/// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing. It monitors whoever
+/// asks: what the dead held is settled to its worst case, since nobody knows what became of it, and what they waited for is given back.
 using budget_guard_actor = caf::typed_actor<
   // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
   answers<reserve_answer, reserve>,
   // Settles a reservation; the rest is free again.
   takes<settle>,
   // Gives a reservation back whole, or leaves the line.
-  takes<release>>;
+  takes<release>,
+  // How much of its limits, and of those above, is spent and held.
+  answers<budget_report, budget_query>>;
 
 // --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
 
@@ -249,13 +258,17 @@ struct cancel_task {
 struct deadline_hit {
   std::uint64_t generation = 0;
 };
+/// The gateway had died: the step is asked for again.
+struct step_again {
+  std::uint64_t generation = 0;
+};
 
 /// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. It dies with whatever is
 /// wrong with it; its task goes on from the journal in the next incarnation.
 using agent_actor = caf::typed_actor<
   answers<task_result, task_assignment>,
   takes<cancel_task>,
-  takes<deadline_hit>>;
+  takes<deadline_hit>, takes<step_again>>;
 
 struct member_joined {
   std::string member;            ///< researcher/2
@@ -301,12 +314,16 @@ struct tree_answer {
   std::shared_ptr<tree_node> root;
 };
 struct stop_tree {};
+/// The members of this agent's pool are ended and started anew, wherever they are below: the pool is a new one.
+struct replace_members {
+  std::string agent;
+};
 struct supervision_timer {
   std::uint64_t id = 0;
 };
 
 /// The SUPERVISOR starts, watches, restarts and stops its children as Erlang/OTP's does. It monitors them; its own end is seen by its
-/// parent, at the root by the program.
+/// parent, at the root by the program. Children that are left when it ends (it was killed, or crashed) are killed.
 using supervisor_actor = caf::typed_actor<
   // Starts the children, left to right.
   answers<tree_started, start_tree>,
@@ -314,6 +331,7 @@ using supervisor_actor = caf::typed_actor<
   answers<tree_answer, describe_tree>,
   // Stops the children, right to left, then ends.
   takes<stop_tree>,
+  takes<replace_members>,
   takes<supervision_timer>>;
 
 // --- orchestrator, metrics -----------------------------------------------------------------------------------------------------------------
@@ -330,6 +348,11 @@ struct cancel_run {
 };
 /// The process is asked to end: the run is left as it is, to be resumed.
 struct suspend_run {};
+/// The pool had died: the task is given to its successor.
+struct give_again {
+  std::string task;
+  std::int64_t attempt = 1;
+};
 struct run_timer {
   int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace
 };
@@ -340,7 +363,7 @@ using orchestrator_actor = caf::typed_actor<
   takes<cancel_run>,
   // Answered by the pending start_run with status running, once nothing of the run is under way.
   takes<suspend_run>,
-  takes<run_timer>>;
+  takes<run_timer>, takes<give_again>>;
 
 struct summary_query {
   std::string run_id;
@@ -358,10 +381,11 @@ using metrics_collector_actor = caf::typed_actor<
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)           \
-  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
-  X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
+  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer)               \
+  X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave)                    \
+  X(task_assignment) X(task_result) X(cancel_task)                                                                                         \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
-  X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
+  X(tree_answer) X(replace_members) X(step_again) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
   X(summary_answer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)

@@ -6,6 +6,7 @@
 #include "troupe/actors/outbox.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/llm_call.hpp"
+#include "troupe/policy/replay.hpp"
 
 namespace troupe::actors {
 
@@ -92,7 +93,7 @@ void arm_timer(gateway_self self, std::uint64_t id, gateway_call& call, clock_po
 }
 
 void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const policy::reserve_for& wanted) {
-  call.reservation = call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(id);
+  call.reservation = call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(self->id()) + "." + std::to_string(id);
   call.link = wanted.link;
   if (wanted.until)
     arm_timer(self, id, call, *wanted.until);
@@ -222,6 +223,14 @@ void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
       answer(self, id, llm_answer{.message = responded->message, .finish = responded->finish});
       return;
     }
+  // What the gateway before had sent when it died: nobody knows its outcome.
+  const auto& ask = found->second.ask;
+  std::vector<event_body> lost;
+  for (const auto& request : policy::rebuild(recorded.events).unanswered)
+    if (request.step_id == ask.step_id)
+      lost.emplace_back(outcome_unknown{request.id(), request.worst_case});
+  if (!lost.empty())
+    tell(self, state_of(self).journal, note{ask.run->run_id, ask.task, ask.agent, std::move(lost)});
   perform(self, id, found->second.decide->start(self->clock().now()));
 }
 

@@ -1,5 +1,7 @@
 #include "troupe/actors/orchestrator.hpp"
 
+#include <set>
+
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
@@ -24,12 +26,21 @@ struct graph_of {
   std::int64_t attempt = 1;
 };
 
+/// A task that an agent works on.
+struct given_task {
+  task_assignment order;
+  std::string prefix;
+  caf::actor_addr pool;          ///< that has it; null: its pool died, and it waits for the next one
+  bool stopped = false;          ///< it was told to end
+};
+
 struct orchestrator_state {
   explicit orchestrator_state(orchestrator_actor::pointer) {}
   static inline const char* name = "orchestrator";
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
-  std::map<std::string, std::string> with_pool; ///< paths that an agent works on -> agent
+  std::map<std::string, given_task> with_pool; ///< by path
+  std::set<caf::actor_addr> watched;           ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
   bool timed_out = false;
@@ -90,6 +101,64 @@ void take_result(orchestrator_self self, const std::string& prefix, const task_r
   task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
 }
 
+void give(orchestrator_self self, const std::string& path) {
+  auto& state = state_of(self);
+  auto& given = state.with_pool.at(path);
+  const auto pool = state.setup.pools.at(given.order.agent)->now();
+  given.pool = pool.address();
+  if (state.watched.insert(given.pool).second)
+    self->monitor(pool);
+  ask(self, pool, given.order)
+    .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
+          [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// The end of a task that no pool has.
+void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error) {
+  const auto& given = state_of(self).with_pool.at(path);
+  const auto prefix = given.prefix;
+  take_result(self, prefix, task_result{.task = path, .attempt = given.order.attempt, .status = status, .reason = std::move(reason),
+                                        .error = std::move(error), .fatal = true});
+}
+
+/// Ends what an agent works on; its result says so.
+void stop_given(orchestrator_self self, const std::string& path) {
+  auto& state = state_of(self);
+  const auto found = state.with_pool.find(path);
+  if (found == state.with_pool.end())
+    return;
+  found->second.stopped = true;
+  if (found->second.pool)
+    tell(self, state.setup.pools.at(found->second.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out});
+  else
+    end_unserved(self, path, state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled",
+                 "it was stopped while its pool was made anew");
+}
+
+/// What a dead pool had goes to its successor, as a task that may have gone on.
+void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
+  auto& state = state_of(self);
+  state.watched.erase(pool);
+  std::vector<std::string> lost;
+  for (const auto& [path, given] : state.with_pool)
+    if (given.pool == pool)
+      lost.push_back(path);
+  for (const auto& path : lost) {
+    const auto found = state.with_pool.find(path);
+    if (found == state.with_pool.end())
+      continue; // the end of another one has ended it too
+    auto& given = found->second;
+    given.pool = nullptr;
+    given.order.resumed = true;
+    if (given.stopped)
+      stop_given(self, path);
+    else if (state.setup.pools.at(given.order.agent)->gone())
+      end_unserved(self, path, task_status::error, "no_member", "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
+    else
+      tell_later(self, orchestrator_actor(self), service_pause, give_again{path, given.order.attempt});
+  }
+}
+
 void carry_out(orchestrator_self self, const std::string&, policy::record_event& what) {
   auto& setup = state_of(self).setup;
   tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
@@ -113,12 +182,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
                         .resumed = what.resumed, .timeout = what.spec->timeout};
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
-  state.with_pool[what.path] = what.agent;
-  const auto lost = [self, prefix, path = what.path, attempt = what.attempt](const caf::error& reason) {
-    take_result(self, prefix, task_result{.task = path, .attempt = attempt, .status = task_status::error, .reason = "no_member",
-                                          .error = "the pool ended: " + text_of(reason), .fatal = true});
-  };
-  ask(self, pool->second, std::move(order)).then([self, prefix](const task_result& result) { take_result(self, prefix, result); }, lost);
+  state.with_pool[what.path] = given_task{std::move(order), prefix, {}, false};
+  give(self, what.path);
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -153,8 +218,11 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
 
 void cancel_now(orchestrator_self self) {
   auto& state = state_of(self);
-  for (const auto& [path, agent] : state.with_pool)
-    tell(self, state.setup.pools.at(agent), cancel_task{state.setup.run->run_id, path, state.timed_out});
+  std::vector<std::string> paths;
+  for (const auto& [path, given] : state.with_pool)
+    paths.push_back(path);
+  for (const auto& path : paths)
+    stop_given(self, path);
 }
 
 void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
@@ -169,8 +237,7 @@ void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& 
     tell_later(self, orchestrator_actor(self), what.grace, run_timer{1});
     return;
   }
-  if (const auto at = state.with_pool.find(what.path); at != state.with_pool.end())
-    tell(self, state.setup.pools.at(at->second), cancel_task{state.setup.run->run_id, what.path, state.timed_out});
+  stop_given(self, what.path);
 }
 
 void end_run(orchestrator_self self, policy::finish_run& what) {
@@ -253,6 +320,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
   state_of(self).setup = std::move(setup);
+  self->set_down_handler([self](const caf::down_msg& down) { pool_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {
     [self](const start_run&) { return begin(self); },
     [self](const cancel_run& why) {
@@ -264,6 +332,11 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       state_of(self).suspended = true;
       cancel_now(self);
       leave_if_quiet(self);
+    },
+    [self](const give_again& due) {
+      const auto found = state_of(self).with_pool.find(due.task);
+      if (found != state_of(self).with_pool.end() && !found->second.pool && found->second.order.attempt == due.attempt)
+        give(self, due.task);
     },
     [self](const run_timer& fired) {
       auto& state = state_of(self);

@@ -130,22 +130,6 @@ limits with(const limits& base, const run_additions& more) {
   return sum;
 }
 
-/// When the root ends by itself no member will come back: the pools fail what waits for one, so that every run ends and is told.
-caf::behavior watch_root(caf::event_based_actor* self, const supervisor_actor& root, std::map<std::string, agent_pool_actor> pools,
-                         std::map<std::string, std::vector<std::string>> members) {
-  install_handlers(self);
-  self->monitor(root);
-  self->set_down_handler([self, pools = std::move(pools), members = std::move(members)](const caf::down_msg& down) {
-    if (down.reason && down.reason != caf::exit_reason::user_shutdown)
-      spdlog::error("{}", text_of(down.reason));
-    for (const auto& [agent, names] : members)
-      for (const auto& name : names)
-        caf::anon_send(pools.at(agent), member_gone{name});
-    self->quit();
-  });
-  return {[](const start_tree&) {}}; // lives for the down message
-}
-
 } // namespace
 
 void prepare(caf::actor_system_config& config) {
@@ -165,30 +149,56 @@ runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration>
     options_.utc_now_us = utc_now_us;
 }
 
+/// Made when something needs them: they have threads.
+runtime::clients& runtime::own_clients() {
+  if (!clients_)
+    clients_ = std::make_unique<clients>(options_.http_shards, *config_);
+  return *clients_;
+}
+
+expected<std::shared_ptr<llm::provider>> runtime::make_provider(const provider_spec& spec) {
+  if (options_.instead.make_provider)
+    return options_.instead.make_provider(spec);
+  auto key = llm::read_api_key(spec);
+  if (!key)
+    return tl::unexpected(key.error());
+  auto made = llm::make_provider(spec, own_clients().http, *key);
+  if (!made)
+    return fail(made.error().code, made.error().text(), "provider \"" + spec.name + "\"");
+  return std::move(*made);
+}
+
+expected<tools::prepared_tool> runtime::make_tool(const tool_spec& spec) {
+  if (!options_.instead.make_runner) {
+    // The folder that a tool may write to is made: nothing in it is needed before.
+    if (std::error_code ignored; spec.builtin == "write_file" && !spec.root.empty())
+      std::filesystem::create_directories(spec.root, ignored);
+    return tools::prepare(spec, own_clients().environment);
+  }
+  auto runner = options_.instead.make_runner(spec);
+  if (!runner)
+    return tl::unexpected(runner.error());
+  return tools::prepare(spec, std::move(*runner));
+}
+
+void runtime::run_actors() const {
+  if (options_.instead.run_actors)
+    options_.instead.run_actors();
+}
+
 expected<void> runtime::make_clients(providers& made) {
   std::string problems;
   const auto add = [&](const std::string& problem) { problems += (problems.empty() ? "" : "\n") + problem; };
-  clients_ = std::make_unique<clients>(options_.http_shards, *config_);
   for (const auto& name : providers_in_use(*config_)) {
-    const auto& spec = config_->providers.at(name);
-    auto key = llm::read_api_key(spec);
-    if (!key) {
-      add(key.error().text());
-      continue;
-    }
-    auto provider = llm::make_provider(spec, clients_->http, *key);
+    auto provider = make_provider(config_->providers.at(name));
     if (provider)
       made.emplace(name, std::move(*provider));
     else
-      add("provider \"" + name + "\": " + provider.error().text());
+      add(provider.error().text());
   }
   auto set = std::make_shared<toolset>();
   for (const auto& name : tools_in_use(*config_)) {
-    const auto& wanted = config_->tools.at(name);
-    // The folder that a tool may write to is made: nothing in it is needed before.
-    if (std::error_code ignored; wanted.builtin == "write_file" && !wanted.root.empty())
-      std::filesystem::create_directories(wanted.root, ignored);
-    auto tool = tools::prepare(wanted, clients_->environment);
+    auto tool = make_tool(config_->tools.at(name));
     if (!tool) {
       add(tool.error().text());
       continue;
@@ -210,7 +220,8 @@ expected<void> runtime::start_actors(providers made) {
   journal_ = spawn_journal(system_, options_.journal, options_.utc_now_us);
   metrics_ = spawn_metrics_collector(system_);
   caf::anon_send(journal_, subscribe{metrics_, ""});
-  gateway_ = spawn_llm_gateway(system_, journal_, std::move(made), options_.seed);
+  const auto make_gateway = [this, made = std::move(made)] { return spawn_llm_gateway(system_, journal_, made, options_.seed); };
+  gateway_ = std::make_shared<service<llm_gateway_actor>>(make_gateway());
   const auto gate = spawn_tool_gate(system_);
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
   for (const auto& [name, tool] : tools_->prepared)
@@ -220,23 +231,27 @@ expected<void> runtime::start_actors(providers made) {
   auto tree = std::make_shared<tree_setup>();
   tree->seed = options_.seed;
   tree->make_agent = [this](const std::string&, const std::string& member) { return spawn_agent(system_, member, peers_); };
-  for (const auto& [agent, members] : members_of(config_->supervision)) {
+  const auto all_members = members_of(config_->supervision);
+  const auto make_pool = [this, all_members](const std::string& agent) {
     const auto spec = config_->agents.find(agent);
     const auto crashes = spec == config_->agents.end() ? agent_spec{}.crashes : spec->second.crashes;
-    pools_.emplace(agent, spawn_agent_pool(system_, agent, members, journal_, crashes));
-  }
+    return spawn_agent_pool(system_, agent, all_members.at(agent), journal_, crashes);
+  };
+  for (const auto& [agent, members] : all_members)
+    pools_.emplace(agent, std::make_shared<service<agent_pool_actor>>(make_pool(agent)));
   tree->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
     process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget});
 
-  root_watch_ = system_.spawn(watch_root, root_, pools_, members_of(config_->supervision));
+  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, pools_, all_members, make_gateway, make_pool});
 
   std::string failure;
   caf::scoped_actor self{system_};
-  self->request(root_, caf::infinite, start_tree{})
-    .receive([&](const tree_started& started) { failure = started.failure; },
-             [&](const caf::error& reason) { failure = text_of(reason); });
+  auto booted = self->request(root_, caf::infinite, start_tree{});
+  run_actors();
+  booted.receive([&](const tree_started& started) { failure = started.failure; },
+                 [&](const caf::error& reason) { failure = text_of(reason); });
   if (!failure.empty())
     return fail(error_code::internal, "the supervision tree did not start: " + failure);
   return {};
@@ -261,6 +276,7 @@ runtime::~runtime() {
     self->send_exit(who, why);
   };
   const auto wait = [&] {
+    run_actors();
     while (!waiting.empty()) {
       self->receive([&](const caf::down_msg& down) {
         std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; });
@@ -271,10 +287,12 @@ runtime::~runtime() {
     stop(caf::actor_cast<caf::actor>(root_), caf::exit_reason::user_shutdown);
     wait(); // agents first, in order
   }
-  if (root_watch_)
-    stop(root_watch_, caf::exit_reason::user_shutdown);
+  if (keeper_) {
+    stop(keeper_, caf::exit_reason::user_shutdown);
+    wait(); // nothing is made again from here on
+  }
   for (const auto& [name, pool] : pools_)
-    stop(caf::actor_cast<caf::actor>(pool), caf::exit_reason::user_shutdown);
+    stop(caf::actor_cast<caf::actor>(pool->now()), caf::exit_reason::user_shutdown);
   if (peers_)
     for (const auto& [name, host] : peers_->hosts)
       stop(caf::actor_cast<caf::actor>(host), caf::exit_reason::user_shutdown);
@@ -284,7 +302,7 @@ runtime::~runtime() {
   for (const auto& [name, guard] : tenant_guards_)
     stop(caf::actor_cast<caf::actor>(guard), caf::exit_reason::user_shutdown);
   if (gateway_)
-    stop(caf::actor_cast<caf::actor>(gateway_), caf::exit_reason::user_shutdown);
+    stop(caf::actor_cast<caf::actor>(gateway_->now()), caf::exit_reason::user_shutdown);
   if (journal_)
     stop(caf::actor_cast<caf::actor>(journal_), caf::exit_reason::user_shutdown);
   if (metrics_)
@@ -350,6 +368,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
     context->deadline = system_.clock().now() + left;
   }
   context->guard = spawn_budget_guard(system_, std::move(guard));
+  const auto run_guard = context->guard;
   orchestrator_setup setup;
   setup.run = std::move(context);
   setup.workflow = workflow;
@@ -360,7 +379,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.crashes = std::move(plan.crashes);
   setup.pools = pools_;
   setup.journal = journal_;
-  return {run_id, spawn_orchestrator(system_, std::move(setup))};
+  return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
 
 expected<started_run> runtime::start_run(run_order order) {

@@ -30,11 +30,20 @@ void prepare(caf::actor_system_config& config);
 /// that a core is left for network and journal (`threads` 0). An embedder's system may have either.
 void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads = 0);
 
+/// What stands in for the world outside and for threads, so that a whole company can run under virtual time. Empty members: the real thing.
+struct stand_ins {
+  std::function<expected<std::shared_ptr<llm::provider>>(const provider_spec&)> make_provider;
+  std::function<expected<std::unique_ptr<tools::runner>>(const tool_spec&)> make_runner;
+  /// Lets the actors do what they can do now; called where the runtime waits for them. For a scheduler that has no threads of its own.
+  std::function<void()> run_actors;
+};
+
 struct runtime_options {
   std::shared_ptr<store::journal> journal;         ///< required; the runtime keeps it alive
   std::uint64_t seed = 0;                          ///< of jitter; 0: taken from the system
   std::function<std::int64_t()> utc_now_us;        ///< empty: the wall clock
   std::size_t http_shards = 1;                     ///< threads of the HTTP client
+  stand_ins instead;
 };
 
 /// What a run is asked for with.
@@ -57,6 +66,7 @@ struct run_additions {
 struct started_run {
   std::string run_id;
   orchestrator_actor orchestrator;                 ///< begins when it is asked `start_run{}`
+  budget_guard_actor guard;                        ///< of the run: tells what is spent and held
 };
 
 /// A running configuration. Made and destroyed outside of actors; its methods may be called from any one thread.
@@ -81,13 +91,17 @@ public:
   const journal_actor& journal() const { return journal_; }
   const metrics_collector_actor& metrics() const { return metrics_; }
   const supervisor_actor& root() const { return root_; }
-  const std::map<std::string, agent_pool_actor>& pools() const { return pools_; }
+  const pool_services& pools() const { return pools_; }
   const configuration& config() const { return *config_; }
 
 private:
   struct clients; // HTTP, tool processes, worker threads: what outlives the actors that use them
   runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options);
+  clients& own_clients();
+  expected<std::shared_ptr<llm::provider>> make_provider(const provider_spec& spec);
+  expected<tools::prepared_tool> make_tool(const tool_spec& spec);
   expected<void> make_clients(providers& made);
+  void run_actors() const;
   expected<void> start_actors(providers made);
   std::optional<budget_guard_actor> guard_above(const std::string& tenant);
   started_run launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, struct launch_plan plan);
@@ -100,10 +114,10 @@ private:
   std::shared_ptr<const agent_peers> peers_;
   journal_actor journal_;
   metrics_collector_actor metrics_;
-  llm_gateway_actor gateway_;
+  gateway_service gateway_;
   supervisor_actor root_;
-  caf::actor root_watch_; ///< held: an actor that nobody holds ends
-  std::map<std::string, agent_pool_actor> pools_;
+  caf::actor keeper_; ///< held: an actor that nobody holds ends
+  pool_services pools_;
   std::map<std::string, budget_guard_actor> tenant_guards_;
   std::optional<budget_guard_actor> process_guard_;
 };

@@ -1,6 +1,7 @@
 #include "troupe/actors/supervisor.hpp"
 
 #include <random>
+#include <set>
 #include <unordered_map>
 
 #include <spdlog/spdlog.h>
@@ -29,6 +30,8 @@ struct supervisor_state {
   std::mt19937_64 dice;
   std::unordered_map<caf::actor_addr, live_child> live;
   std::unordered_map<std::string, caf::actor_addr> by_id;
+  /// By id, shared with what runs when this supervisor has ended: nobody outlives it, however it ends.
+  std::shared_ptr<std::map<std::string, caf::actor>> brood = std::make_shared<std::map<std::string, caf::actor>>();
   std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
@@ -53,6 +56,7 @@ void watch(supervisor_self self, const policy::start_child& start, const caf::ac
   self->monitor(handle);
   state.live[handle.address()] = live_child{start.id, start.incarnation, handle};
   state.by_id[start.id] = handle.address();
+  state.brood->insert_or_assign(start.id, handle);
 }
 
 void start_agent(supervisor_self self, const policy::start_child& start) {
@@ -61,7 +65,7 @@ void start_agent(supervisor_self self, const policy::start_child& start) {
   const auto made = state.setup->make_agent(agent, start.id);
   watch(self, start, caf::actor_cast<caf::actor>(made));
   const auto& history = state.restarts[start.id];
-  tell(self, state.setup->pools.at(agent), member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1, history.second});
+  tell(self, state.setup->pools.at(agent)->now(), member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1, history.second});
 }
 
 void start_below(supervisor_self self, const policy::start_child& start) {
@@ -175,13 +179,13 @@ void tell_gone(supervisor_self self, const policy::gone_child& gone) {
   const auto& spec = gone.spec;
   if (spec->kind != child_kind::supervisor) {
     if (auto pool = state.setup->pools.find(spec->id); pool != state.setup->pools.end())
-      tell(self, pool->second, member_gone{id});
+      tell(self, pool->second->now(), member_gone{id});
     return;
   }
   for (const auto& [agent, members] : members_of(spec->supervisor.front()))
     if (auto pool = state.setup->pools.find(agent); pool != state.setup->pools.end())
       for (const auto& member : members)
-        tell(self, pool->second, member_gone{member});
+        tell(self, pool->second->now(), member_gone{member});
 }
 
 void child_down(supervisor_self self, const caf::down_msg& down) {
@@ -190,15 +194,38 @@ void child_down(supervisor_self self, const caf::down_msg& down) {
   if (node.empty())
     return;
   const auto child = node.mapped();
-  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key())
+  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key()) {
     state.by_id.erase(at);
+    state.brood->erase(child.id);
+  }
   state.below.erase(child.id);
   auto kind = policy::exit_kind::crash;
   if (!down.reason)
     kind = policy::exit_kind::normal;
   else if (down.reason == caf::exit_reason::user_shutdown || is_escalation(down.reason))
     kind = policy::exit_kind::shutdown;
-  perform(self, state.decide->child_exited(child.id, child.incarnation, kind, text_of(down.reason), moment_of(self), !is_poison(down.reason)));
+  perform(self, state.decide->child_exited(child.id, child.incarnation, kind, text_of(down.reason), moment_of(self),
+                                           !is_poison(down.reason) && !is_replaced(down.reason)));
+}
+
+/// Those that run are ended, and join the new pool when they run again; of those that will not run the pool is told.
+void replace_all(supervisor_self self, const replace_members& which) {
+  auto& state = state_of(self);
+  std::set<std::string> coming;
+  for (const auto& child : state.decide->describe().children)
+    if (child.state != policy::child_state::stopped)
+      coming.insert(child.id);
+  for (const auto& child : state.decide->spec().children) {
+    if (child.kind == child_kind::supervisor || child.id != which.agent)
+      continue;
+    for (const auto& member : policy::member_ids(child))
+      if (const auto running = state.brood->find(member); running != state.brood->end())
+        self->send_exit(running->second, replaced_error("its pool died"));
+      else if (coming.count(member) == 0)
+        tell(self, state.setup->pools.at(which.agent)->now(), member_gone{member});
+  }
+  for (const auto& [id, below] : state.below)
+    tell(self, below, which);
 }
 
 std::shared_ptr<tree_node> node_of(const policy::supervisor_description& description) {
@@ -249,6 +276,10 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
   state.decide.emplace(std::move(spec));
   state.setup = std::move(setup);
   self->set_down_handler([self](caf::down_msg& down) { child_down(self, down); });
+  self->attach_functor([brood = state.brood] {
+    for (const auto& [id, child] : *brood)
+      caf::anon_send_exit(child, caf::exit_reason::kill);
+  });
   // Told to end from above: children first, in order.
   self->set_exit_handler([self](caf::exit_msg& exit) {
     if (exit.reason == caf::exit_reason::kill)
@@ -265,6 +296,7 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
     },
     [self](const describe_tree&) { return describe(self); },
     [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
+    [self](const replace_members& which) { replace_all(self, which); },
     [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
   };
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/services.hpp"
 
 namespace troupe::actors {
 
@@ -13,7 +14,7 @@ namespace troupe::actors {
 struct tree_setup {
   /// Makes one member of an agent's pool. May throw: then the child did not start.
   std::function<agent_actor(const std::string& agent, const std::string& member)> make_agent;
-  std::map<std::string, agent_pool_actor> pools; ///< by agent
+  pool_services pools;
   std::uint64_t seed = 0;
 };
 

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/budget_scope.hpp"
+#include "troupe/policy/replay.hpp"
 #include "troupe/policy/task_graph_plan.hpp"
 #include "troupe/util/assert.hpp"
 
@@ -483,8 +485,27 @@ const workflow_spec& task_graph::workflow() const {
 
 restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
+  replay_fold run;
+  bool run_refused = false; // a limit of the run, or above it, was met since the last start
   std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
   std::int64_t order = 0;
+  const auto unfinish = [&](const auto& ended_by_abort) {
+    for (const auto& path : last)
+      if (auto& t = out[path]; t.finished && ended_by_abort(t.finished->status))
+        t.finished.reset();
+    last.clear();
+    run_refused = false;
+  };
+  // A process may have died while it aborted the run, before that end was recorded. A task is only ever cancelled by an abort, or by a run
+  // that fails, which fails again.
+  const auto taken_up = [&] {
+    const auto before = run.history();
+    const bool out_of_time = before.budget.time && before.owned_ms >= before.budget.time->count();
+    unfinish([&](task_status status) {
+      return status == task_status::cancelled || (status == task_status::budget_exceeded && run_refused)
+             || (status == task_status::timeout && out_of_time);
+    });
+  };
   for (const auto& e : events) {
     if (const auto* s = std::get_if<task_started>(&e->body)) {
       auto& t = out[e->task];
@@ -494,6 +515,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
         t.items = s->items;
       t.finished.reset();
       last.clear();
+      run_refused = false;
     } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
       auto& t = out[e->task];
       t.attempt = r->next_attempt;
@@ -511,12 +533,15 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       it->second.order = ++order;
       last.push_back(e->task);
     } else if (const auto* end = std::get_if<run_finished>(&e->body); end && end->status == run_status::aborted) {
-      for (const auto& path : last)
-        if (auto& t = out[path]; t.finished && (t.finished->status == task_status::cancelled || name_of(t.finished->status) == end->reason))
-          t.finished.reset();
-      last.clear();
+      unfinish([&](task_status status) { return status == task_status::cancelled || name_of(status) == end->reason; });
+    } else if (const auto* refused = std::get_if<budget_refused>(&e->body)) {
+      run_refused = run_refused || ends_the_run(refused->scope);
+    } else if (std::holds_alternative<run_resumed>(e->body)) {
+      taken_up();
     }
+    run.apply(*e);
   }
+  taken_up();
   return out;
 }
 

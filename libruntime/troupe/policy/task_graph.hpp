@@ -27,7 +27,8 @@
 //                before handing in the outcomes that it explains; a task's or agent's own limit is no abort: that task ends as
 //                budget_exceeded or timeout.
 //   resume       finished tasks are not started again; one that was started but not finished is started with the same attempt and
-//                `resumed`. What an abort ended is unfinished again once the run is resumed.
+//                `resumed`. What an abort ended is unfinished again once the run is resumed, also where its process died before that end
+//                of the run was recorded.
 
 #include <cstdint>
 #include <map>

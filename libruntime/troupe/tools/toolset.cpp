@@ -108,6 +108,13 @@ expected<std::unique_ptr<runner>> make_runner(const tool_spec& spec, environment
 }
 
 expected<prepared_tool> prepare(const tool_spec& spec, environment& shared) {
+  auto run = make_runner(spec, shared);
+  if (!run)
+    return tl::unexpected(run.error());
+  return prepare(spec, std::move(*run));
+}
+
+expected<prepared_tool> prepare(const tool_spec& spec, std::unique_ptr<runner> run) {
   auto declaration = declaration_of(spec);
   if (!declaration)
     return tl::unexpected(declaration.error());
@@ -116,10 +123,7 @@ expected<prepared_tool> prepare(const tool_spec& spec, environment& shared) {
     arguments.error().where = "tool \"" + spec.name + "\": parameters";
     return tl::unexpected(arguments.error());
   }
-  auto run = make_runner(spec, shared);
-  if (!run)
-    return tl::unexpected(run.error());
-  prepared_tool out{spec, std::move(*declaration), std::move(*arguments), std::move(*run)};
+  prepared_tool out{spec, std::move(*declaration), std::move(*arguments), std::move(run)};
   out.spec.parameters = out.declaration.parameters;
   out.spec.description = out.declaration.description;
   return out;

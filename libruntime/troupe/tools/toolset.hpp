@@ -31,6 +31,8 @@ expected<std::unique_ptr<runner>> make_runner(const tool_spec& spec, environment
 
 /// Declaration, compiled schema and runner in one.
 expected<prepared_tool> prepare(const tool_spec& spec, environment& shared);
+/// The same with a runner of the caller's own.
+expected<prepared_tool> prepare(const tool_spec& spec, std::unique_ptr<runner> run);
 
 /// The most that one call's arguments may be.
 constexpr std::size_t argument_bytes_max = 1u << 20;

@@ -454,6 +454,35 @@ TROUPE_TEST("what an abort ended goes on when the run is resumed with more money
   CHECK_EQ(second.succeeds("b[1]", 11).back(), "finish completed [10,11]");
 }
 
+TROUPE_TEST("a table of aborts whose process died before the run's end was recorded: what they ended is unfinished") {
+  struct row {
+    const char* name;
+    abort_reason why;
+    std::vector<event_body> noted; ///< beside the tasks' ends
+    bool resumes;
+  };
+  const budget_refused of_run{"run", limit_kind::money, ""}, of_task{"task a", limit_kind::money, ""};
+  const std::vector<row> rows{
+    {"a cancelled task goes on", abort_reason::cancelled, {}, true},
+    {"the run's money had run out", abort_reason::budget_exceeded, {of_run}, true},
+    {"the task's own money had run out: it has ended", abort_reason::budget_exceeded, {of_task}, false},
+    {"the task's own time was up: it has ended", abort_reason::timeout, {}, false},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.name);
+    auto w = workflow({task("a"), task("b")});
+    run first(w);
+    first.start({});
+    for (const auto& body : each.noted)
+      first.note("a", body);
+    first.graph.abort(each.why);
+    first.fails("a", task_status::cancelled, ""); // b has not answered yet
+    run second(w);
+    const auto commands = second.start({}, fold_tasks(first.journal));
+    CHECK_EQ(commands.front(), std::string(each.resumes ? "start a#1 resumed" : "finish failed " + std::string(name_of(each.why))));
+  }
+}
+
 TROUPE_TEST("an item that failed by itself does not hide that an abort cut its siblings short") {
   auto w = workflow({with(each("b", "{{ input.l }}", 1), [](task_spec& t) { t.on_failure = on_failure_type::resume; })});
   const json input{{"l", {1, 2, 3}}};

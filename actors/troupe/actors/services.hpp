@@ -1,0 +1,61 @@
+#pragma once
+// Services: pools and the gateway. Each is made again when it dies, and found under the same name. Whoever asks one monitors it; when it
+// dies, what it was asked is asked anew after a pause, as a task that may have gone on: the journal says what is done already.
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "troupe/actors/interfaces.hpp"
+
+namespace troupe::actors {
+
+/// Before a service that died is asked again: its successor is there by then, or the pause comes once more.
+inline constexpr milliseconds service_pause{100};
+
+/// Who serves under one name. Any thread.
+template <class Handle>
+class service {
+public:
+  explicit service(Handle first) : now_(std::move(first)) {}
+  Handle now() const {
+    const std::lock_guard guard(mutex_);
+    return now_;
+  }
+  void replace(Handle next) {
+    const std::lock_guard guard(mutex_);
+    now_ = std::move(next);
+  }
+  /// It will not come back: nobody need wait.
+  void give_up() { gone_ = true; }
+  bool gone() const { return gone_; }
+
+private:
+  mutable std::mutex mutex_; // guards now_
+  Handle now_;
+  std::atomic<bool> gone_{false};
+};
+
+using gateway_service = std::shared_ptr<service<llm_gateway_actor>>;
+using pool_services = std::map<std::string, std::shared_ptr<service<agent_pool_actor>>>; ///< by agent
+
+/// What the keeper keeps.
+struct kept_services {
+  supervisor_actor root;
+  gateway_service gateway;
+  pool_services pools;
+  std::map<std::string, std::vector<std::string>> members; ///< of the whole tree, by agent
+  std::function<llm_gateway_actor()> make_gateway;
+  std::function<agent_pool_actor(const std::string& agent)> make_pool;
+};
+
+/// Spawns the KEEPER. A service that dies is made again; of a pool the members are then replaced, so that they join the new one. More than
+/// 3 such deaths within 5 s, and it is not made again: what asks it fails. When the root supervisor ends by itself no member will come
+/// back: the pools fail what waits for one, so that every run ends and is told.
+caf::actor spawn_keeper(caf::actor_system& system, kept_services kept);
+
+} // namespace troupe::actors

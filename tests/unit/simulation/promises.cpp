@@ -1,0 +1,81 @@
+#include <set>
+
+#include "simulation/scenario.hpp"
+#include "troupe/policy/replay.hpp"
+
+namespace troupe::simulation {
+
+namespace {
+
+using key = std::pair<std::string, std::string>; // task, step or call
+
+/// A response or an outcome that stands in the journal is never asked for again.
+void check_repeats(const std::vector<event_ptr>& events, std::vector<std::string>& broken) {
+  std::set<key> answered;
+  std::map<std::string, std::set<std::string>> ended; // calls of a task's last step
+  for (const auto& e : events) {
+    if (const auto* asked = std::get_if<llm_requested>(&e->body)) {
+      if (answered.count({e->task, asked->step_id}) != 0)
+        broken.push_back("step " + asked->step_id + " is recorded, and was asked for again in event " + std::to_string(e->seq));
+    } else if (const auto* response = std::get_if<llm_responded>(&e->body)) {
+      if (!answered.insert({e->task, response->step_id}).second)
+        broken.push_back("step " + response->step_id + " was answered twice");
+      ended[e->task].clear();
+    } else if (const auto* start = std::get_if<tool_started>(&e->body)) {
+      if (ended[e->task].count(start->call_id) != 0)
+        broken.push_back("call " + start->call_id + " has a result, and was started again in event " + std::to_string(e->seq));
+    } else if (const auto* end = std::get_if<tool_finished>(&e->body)) {
+      if (!ended[e->task].insert(end->call_id).second)
+        broken.push_back("call " + end->call_id + " has two results");
+    }
+  }
+}
+
+/// committed + reserved <= limit, as the journal sees it after each event: a request without an outcome holds its worst case.
+void check_limits(const std::vector<event_ptr>& events, const world& seen, std::vector<std::string>& broken) {
+  const auto& config = *seen.around().config;
+  policy::replay_fold fold;
+  for (const auto& e : events) {
+    fold.apply(*e);
+    if (!std::holds_alternative<llm_requested>(e->body) && !std::holds_alternative<llm_responded>(e->body)
+        && !std::holds_alternative<llm_failed>(e->body) && !std::holds_alternative<outcome_unknown>(e->body))
+      continue;
+    const auto now = fold.history();
+    const auto hold = [&](const std::string& who, const limits& limit, spend spent) {
+      if ((limit.money && spent.money > *limit.money) || (limit.steps && spent.steps > *limit.steps))
+        broken.push_back(who + " has spent or holds " + to_string(spent.money) + " and " + std::to_string(spent.steps) + " steps at event "
+                         + std::to_string(e->seq) + ", above its limit");
+    };
+    hold("the run", now.budget, now.spent);
+    for (const auto& [name, agent] : config.agents)
+      if (const auto spent = now.spent_by_agent.find(name); spent != now.spent_by_agent.end())
+        hold("agent " + name, agent.budget, spent->second);
+    if (const auto workflow = config.workflows.find(now.start.workflow); workflow != config.workflows.end())
+      for (const auto& task : workflow->second.tasks)
+        if (const auto spent = now.spent_by_task.find(task.id); spent != now.spent_by_task.end())
+          hold("task " + task.id, task.budget, spent->second);
+  }
+}
+
+} // namespace
+
+std::vector<std::string> broken_promises(const std::vector<event_ptr>& events, const world& seen) {
+  auto broken = seen.broken;
+  for (std::size_t i = 0; i < events.size(); ++i)
+    if (events[i]->seq != static_cast<std::int64_t>(i) + 1)
+      broken.push_back("the journal has a gap before event " + std::to_string(events[i]->seq));
+  check_repeats(events, broken);
+  check_limits(events, seen, broken);
+  const auto run = policy::rebuild_run(events);
+  if (seen.billed > run.spent.money)
+    broken.push_back("the providers want " + to_string(seen.billed) + ", and only " + to_string(run.spent.money) + " were counted");
+  if (seen.requests > run.spent.steps + static_cast<std::int64_t>(std::count_if(events.begin(), events.end(), [](const auto& e) {
+        const auto* failure = std::get_if<llm_failed>(&e->body);
+        return failure != nullptr && !failure->counted;
+      })))
+    broken.push_back("the providers saw " + std::to_string(seen.requests) + " requests, and only " + std::to_string(run.spent.steps)
+                     + " steps were counted");
+  return broken;
+}
+
+} // namespace troupe::simulation
