@@ -133,6 +133,36 @@ def test_a_task_and_an_agent_have_limits_of_time(where, project, mock_llm):
     assert rows(told.doc)["t"]["status"] == "timeout" and told.seconds < 8, told
 
 
+@pytest.mark.parametrize("how", ["timeout", "task", "workflow"])
+def test_a_sub_workflow_has_a_limit_of_time(how, project, mock_llm):
+    server = mock_llm([reply("fine", when={"last": "quick"}), reply("slow", fault={"timeout": True})])
+    inner = {"tasks": [task("deep", "slow")], **({"budget": {"time": "700ms"}} if how == "workflow" else {})}
+    more = {"timeout": {"timeout": "700ms"}, "task": {"budget": {"time": "700ms"}}, "workflow": {}}[how]
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "sub", "workflow": "inner", "on_failure": "continue", **more}, task("after", "quick", needs=["sub"])])
+    told = project.run("--id", "R1", timeout=20).expect(0)
+    assert rows(told.doc)["sub"]["status"] == "timeout" and rows(told.doc)["after"]["output"] == "fine" and told.seconds < 8
+
+
+def test_the_time_of_a_task_is_that_of_all_its_elements_and_attempts(project, mock_llm):
+    server = mock_llm([reply("x", latency="400ms")])
+    project.on(server.provider(), tasks=[task("all", "{{ item }}", for_each="{{ input.list }}", parallel=1, attempts=2, budget={"time": "1s"}, on_failure="continue")])
+    project.write("in.json", {"list": list(range(6))})
+    told = project.run("--id", "R1", "--input", "in.json").expect(0)
+    assert [item["status"] for item in rows(told.doc)["all"]["items"]] == ["success"] * 2 + ["timeout"] * 4 and told.seconds < 5
+
+
+@pytest.mark.parametrize("whose", ["tenant", "process"])
+def test_a_tenant_and_the_process_have_limits_of_time(whose, project, mock_llm):
+    server = mock_llm([reply("slow", fault={"timeout": True})])
+    limit = {"time": "900ms"}
+    project.on(server.provider(), **({"budget": limit} if whose == "process" else {"tenants": {"blue": {"budget": limit}}}))
+    told = project.run("--id", "R1", "--tenant", "blue", timeout=20).expect(3)
+    assert told.doc["reason"] == "timeout" and told.seconds < 6
+    if whose == "tenant":
+        again = project.run("--id", "R2", "--tenant", "blue", timeout=20).expect(3)
+        assert again.doc["reason"] == "timeout" and server.requests == 1, "its time of this period is used up"
+
+
 # --- refusal -----------------------------------------------------------------------------------------------------------------------------------
 
 

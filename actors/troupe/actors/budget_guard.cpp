@@ -16,12 +16,15 @@ struct waiting_ask {
   reserve wanted;
 };
 
+using run_names = std::unordered_map<std::string, std::string>; ///< of guards above runs: whose reservation it is
+
 struct guard_state {
   explicit guard_state(budget_guard_actor::pointer) {}
   static inline const char* name = "budget_guard";
   guard_setup setup;
   policy::budget_ledger ledger;
   std::unordered_map<std::string, waiting_ask> waiting;
+  run_names run_of;
 };
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
@@ -42,7 +45,7 @@ std::vector<std::string> scopes_of(const guard_state& state, const std::string& 
   return scopes;
 }
 
-void apply(guard_self self, const policy::ledger_changes& changes);
+void apply(guard_self self, const policy::ledger_changes& changes, const std::string& run_id = {});
 
 reserve_answer refused_answer(guard_self self, const reserve& wanted, const policy::budget_refusal& why) {
   const auto left = state_of(self).ledger.left_if_all_settle(scopes_of(state_of(self), wanted.task, wanted.agent));
@@ -60,6 +63,8 @@ void granted_here(guard_self self, const std::string& id) {
     ask_record.asker.deliver(reserve_answer{true, {}, {}, {}, usd::max()});
     return;
   }
+  if (!state.setup.run_id.empty())
+    ask_record.wanted.run_id = state.setup.run_id;
   ask(self, *state.setup.parent, ask_record.wanted)
     .then(
       [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
@@ -73,17 +78,24 @@ void granted_here(guard_self self, const std::string& id) {
       });
 }
 
-void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings) {
+void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings, const std::string& run_id) {
   const auto& setup = state_of(self).setup;
-  if (warnings.empty() || !setup.journal)
+  const auto& whom = setup.run_id.empty() ? run_id : setup.run_id;
+  if (warnings.empty() || !setup.journal || whom.empty())
     return;
-  tell(self, *setup.journal, note{setup.run_id, {}, {}, std::vector<event_body>(warnings.begin(), warnings.end())});
+  tell(self, *setup.journal, note{whom, {}, {}, std::vector<event_body>(warnings.begin(), warnings.end())});
+}
+
+/// Whose reservation this was; it is not asked again.
+std::string take_run_of(guard_self self, const std::string& id) {
+  auto node = state_of(self).run_of.extract(id);
+  return node.empty() ? std::string{} : std::move(node.mapped());
 }
 
 /// Tells those who waited, and records warnings.
-void apply(guard_self self, const policy::ledger_changes& changes) {
+void apply(guard_self self, const policy::ledger_changes& changes, const std::string& run_id) {
   auto& state = state_of(self);
-  tell_warnings(self, changes.warnings);
+  tell_warnings(self, changes.warnings, run_id);
   for (const auto& [id, granted] : changes.granted)
     granted_here(self, id);
   for (const auto& [id, why] : changes.refused)
@@ -108,10 +120,12 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     [self](const reserve& wanted) -> caf::result<reserve_answer> {
       auto& s = state_of(self);
       const auto now = self->clock().now();
-      tell_warnings(self, s.ledger.time_warnings(now));
+      tell_warnings(self, s.ledger.time_warnings(now), wanted.run_id);
       auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
       if (auto* why = std::get_if<policy::budget_refusal>(&said))
         return refused_answer(self, wanted, *why);
+      if (!wanted.run_id.empty())
+        s.run_of[wanted.id] = wanted.run_id;
       if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
         return reserve_answer{true, {}, {}, {}, usd::max()};
       auto promise = self->make_response_promise<reserve_answer>();
@@ -122,17 +136,22 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     },
     [self](const settle& done) {
       auto& s = state_of(self);
-      apply(self, s.ledger.settle(done.id, done.actual));
+      apply(self, s.ledger.settle(done.id, done.actual), take_run_of(self, done.id));
       if (s.setup.parent)
         tell(self, *s.setup.parent, done);
     },
     [self](const release& given_back) {
       auto& s = state_of(self);
-      apply(self, s.ledger.release(given_back.id));
+      apply(self, s.ledger.release(given_back.id), take_run_of(self, given_back.id));
       if (auto node = s.waiting.extract(given_back.id); !node.empty())
         node.mapped().asker.deliver(reserve_answer{false, s.setup.scope, limit_kind::money, "given up", usd{}});
       if (s.setup.parent)
         tell(self, *s.setup.parent, given_back);
+    },
+    [self](const time_check&) {
+      auto& ledger_now = state_of(self).ledger;
+      const auto now = self->clock().now();
+      return time_checked{ledger_now.time_warnings(now), ledger_now.next_time_warning(now)};
     },
   };
 }

@@ -100,6 +100,7 @@ struct reserve {
   std::string task;      ///< the task's id in its workflow; counts against its limits
   std::string agent;     ///< likewise
   spend worst_case;
+  std::string run_id;    ///< set by the run's guard when it asks further up: who is told of warnings there
 };
 struct reserve_answer {
   bool granted = false;
@@ -117,6 +118,11 @@ struct settle {
 struct release {
   std::string id;
 };
+struct time_check {};
+struct time_checked {
+  std::vector<budget_warned> warnings; ///< that are due now, each once
+  std::optional<milliseconds> next;    ///< until the next one is due
+};
 /// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing.
 using budget_guard_actor = caf::typed_actor<
   // Sets a call's worst case aside in the whole chain, or nowhere. Waits in line when others may still give back what it needs.
@@ -124,7 +130,9 @@ using budget_guard_actor = caf::typed_actor<
   // Settles a reservation; the rest is free again.
   takes<settle>,
   // Gives a reservation back whole, or leaves the line.
-  takes<release>>;
+  takes<release>,
+  // Which warnings its time is due for.
+  answers<time_checked, time_check>>;
 
 // --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
 
@@ -337,7 +345,12 @@ struct cancel_run {
 /// The process is asked to end: the run is left as it is, to be resumed.
 struct suspend_run {};
 struct run_timer {
-  int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace
+  int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace; 2: nobody answered; 3: a warning is due
+};
+/// The time of a task that is a sub-workflow is up.
+struct task_timer {
+  std::string path;
+  std::int64_t attempt = 1;
 };
 
 /// The ORCHESTRATOR brings one run (or one sub-workflow of it) from its first task to its result.
@@ -346,7 +359,7 @@ using orchestrator_actor = caf::typed_actor<
   takes<cancel_run>,
   // Answered by the pending start_run with status running, once nothing of the run is under way.
   takes<suspend_run>,
-  takes<run_timer>>;
+  takes<run_timer>, takes<task_timer>>;
 
 struct summary_query {
   std::string run_id;
@@ -364,10 +377,10 @@ using metrics_collector_actor = caf::typed_actor<
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(group_written)            \
-  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer) X(cancel_calls)  \
+  X(events_read) X(reserve) X(reserve_answer) X(settle) X(release) X(time_check) X(time_checked) X(llm_ask) X(llm_answer) X(cancel_calls)  \
   X(transfer_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task)                  \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
-  X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
+  X(tree_answer) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)    \
   X(summary_answer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)

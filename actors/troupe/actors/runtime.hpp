@@ -102,7 +102,9 @@ private:
   caf::actor root_watch_; ///< held: an actor that nobody holds ends
   std::map<std::string, agent_pool_actor> pools_;
   std::map<std::string, budget_guard_actor> tenant_guards_;
+  std::map<std::string, clock_point> tenant_until_; ///< of those that have a limit of time
   std::optional<budget_guard_actor> process_guard_;
+  clock_point process_until_ = clock_point::max();
 };
 
 } // namespace troupe::actors
