@@ -22,6 +22,7 @@ struct waiting_ask {
 struct holding {
   caf::actor_addr holder;
   spend worst_case;
+  std::string run_id;   ///< of guards above runs: whose it is
   bool granted = false; ///< the holder was told so: it may have sent its request
 };
 
@@ -53,7 +54,7 @@ std::vector<std::string> scopes_of(const guard_state& state, const std::string& 
   return scopes;
 }
 
-void apply(guard_self self, const policy::ledger_changes& changes);
+void apply(guard_self self, const policy::ledger_changes& changes, const std::string& run_id = {});
 
 reserve_answer granted_answer(guard_self self, const std::string& id) {
   if (auto found = state_of(self).held.find(id); found != state_of(self).held.end())
@@ -77,6 +78,8 @@ void granted_here(guard_self self, const std::string& id) {
     ask_record.asker.deliver(granted_answer(self, id));
     return;
   }
+  if (!state.setup.run_id.empty())
+    ask_record.wanted.run_id = state.setup.run_id;
   ask(self, *state.setup.parent, ask_record.wanted)
     .then(
       [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
@@ -95,17 +98,24 @@ void granted_here(guard_self self, const std::string& id) {
       });
 }
 
-void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings) {
+void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings, const std::string& run_id) {
   const auto& setup = state_of(self).setup;
-  if (warnings.empty() || !setup.journal)
+  const auto& whom = setup.run_id.empty() ? run_id : setup.run_id;
+  if (warnings.empty() || !setup.journal || whom.empty())
     return;
-  tell(self, *setup.journal, note{setup.run_id, {}, {}, std::vector<event_body>(warnings.begin(), warnings.end())});
+  tell(self, *setup.journal, note{whom, {}, {}, std::vector<event_body>(warnings.begin(), warnings.end())});
+}
+
+/// It is held no more; answers whose it was.
+std::string let_go(guard_self self, const std::string& id) {
+  auto node = state_of(self).held.extract(id);
+  return node.empty() ? std::string{} : std::move(node.mapped().run_id);
 }
 
 /// Tells those who waited, and records warnings.
-void apply(guard_self self, const policy::ledger_changes& changes) {
+void apply(guard_self self, const policy::ledger_changes& changes, const std::string& run_id) {
   auto& state = state_of(self);
-  tell_warnings(self, changes.warnings);
+  tell_warnings(self, changes.warnings, run_id);
   for (const auto& [id, granted] : changes.granted)
     granted_here(self, id);
   for (const auto& [id, why] : changes.refused) {
@@ -117,16 +127,16 @@ void apply(guard_self self, const policy::ledger_changes& changes) {
 
 void take_back(guard_self self, const settle& done) {
   auto& state = state_of(self);
-  state.held.erase(done.id);
-  apply(self, state.ledger.settle(done.id, done.actual));
+  const auto run_id = let_go(self, done.id);
+  apply(self, state.ledger.settle(done.id, done.actual), run_id);
   if (state.setup.parent)
     tell(self, *state.setup.parent, done);
 }
 
 void take_back(guard_self self, const release& given_back) {
   auto& state = state_of(self);
-  state.held.erase(given_back.id);
-  apply(self, state.ledger.release(given_back.id));
+  const auto run_id = let_go(self, given_back.id);
+  apply(self, state.ledger.release(given_back.id), run_id);
   if (auto node = state.waiting.extract(given_back.id); !node.empty())
     node.mapped().asker.deliver(reserve_answer{false, state.setup.scope, limit_kind::money, "given up", usd{}});
   if (state.setup.parent)
@@ -136,7 +146,7 @@ void take_back(guard_self self, const release& given_back) {
 void watch(guard_self self, const reserve& wanted) {
   auto& state = state_of(self);
   const auto holder = caf::actor_cast<caf::actor_addr>(self->current_sender());
-  state.held.insert_or_assign(wanted.id, holding{holder, wanted.worst_case, false});
+  state.held.insert_or_assign(wanted.id, holding{holder, wanted.worst_case, wanted.run_id, false});
   if (holder && state.watched.insert(holder).second)
     self->monitor(holder);
 }
@@ -189,7 +199,7 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     [self](const reserve& wanted) -> caf::result<reserve_answer> {
       auto& s = state_of(self);
       const auto now = self->clock().now();
-      tell_warnings(self, s.ledger.time_warnings(now));
+      tell_warnings(self, s.ledger.time_warnings(now), wanted.run_id);
       watch(self, wanted);
       auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
       if (auto* why = std::get_if<policy::budget_refusal>(&said)) {
@@ -207,6 +217,11 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     [self](const settle& done) { take_back(self, done); },
     [self](const release& given_back) { take_back(self, given_back); },
     [self](const budget_query& query) { return describe(self, query); },
+    [self](const time_check&) {
+      auto& ledger_now = state_of(self).ledger;
+      const auto now = self->clock().now();
+      return time_checked{ledger_now.time_warnings(now), ledger_now.next_time_warning(now)};
+    },
   };
 }
 

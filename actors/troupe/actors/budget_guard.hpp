@@ -17,8 +17,8 @@ struct guard_setup {
   std::map<std::string, spend> spent_inner;
   milliseconds time_used{0};                        ///< by earlier owners
   std::optional<budget_guard_actor> parent;
-  std::optional<journal_actor> journal;             ///< of a run's guard: where its warnings go
-  std::string run_id;
+  std::optional<journal_actor> journal;             ///< where warnings go
+  std::string run_id;                               ///< of a run's guard; above, the run whose reservation brought them is told
 };
 
 budget_guard_actor spawn_budget_guard(caf::actor_system& system, guard_setup setup);

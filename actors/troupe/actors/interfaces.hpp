@@ -98,6 +98,7 @@ struct reserve {
   std::string task;      ///< the task's id in its workflow; counts against its limits
   std::string agent;     ///< likewise
   spend worst_case;
+  std::string run_id;    ///< set by the run's guard when it asks further up: who is told of warnings there
 };
 struct reserve_answer {
   bool granted = false;
@@ -120,6 +121,11 @@ struct budget_query {};
 struct budget_report {
   std::shared_ptr<const std::vector<policy::scope_usage>> scopes;
 };
+struct time_check {};
+struct time_checked {
+  std::vector<budget_warned> warnings; ///< that are due now, each once
+  std::optional<milliseconds> next;    ///< until the next one is due
+};
 /// The BUDGET GUARD holds the limits of one run, tenant or process; its parent holds those of the next larger thing. It monitors whoever
 /// asks: what the dead held is settled to its worst case, since nobody knows what became of it, and what they waited for is given back.
 using budget_guard_actor = caf::typed_actor<
@@ -130,7 +136,9 @@ using budget_guard_actor = caf::typed_actor<
   // Gives a reservation back whole, or leaves the line.
   takes<release>,
   // How much of its limits, and of those above, is spent and held.
-  answers<budget_report, budget_query>>;
+  answers<budget_report, budget_query>,
+  // Which warnings its time is due for.
+  answers<time_checked, time_check>>;
 
 // --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
 
@@ -354,7 +362,12 @@ struct give_again {
   std::int64_t attempt = 1;
 };
 struct run_timer {
-  int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace
+  int kind = 0;                  ///< 0: the run's time is up; 1: calls in flight have had their grace; 2: nobody answered; 3: a warning is due
+};
+/// The time of a task that is a sub-workflow is up.
+struct task_timer {
+  std::string path;
+  std::int64_t attempt = 1;
 };
 
 /// The ORCHESTRATOR brings one run (or one sub-workflow of it) from its first task to its result.
@@ -363,7 +376,7 @@ using orchestrator_actor = caf::typed_actor<
   takes<cancel_run>,
   // Answered by the pending start_run with status running, once nothing of the run is under way.
   takes<suspend_run>,
-  takes<run_timer>, takes<give_again>>;
+  takes<run_timer>, takes<task_timer>, takes<give_again>>;
 
 struct summary_query {
   std::string run_id;
@@ -381,11 +394,11 @@ using metrics_collector_actor = caf::typed_actor<
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)           \
-  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(llm_ask) X(llm_answer)               \
-  X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave)                    \
+  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(time_check) X(time_checked)              \
+  X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave)                    \
   X(task_assignment) X(task_result) X(cancel_task)                                                                                         \
   X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
-  X(tree_answer) X(replace_members) X(step_again) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(summary_query)    \
+  X(tree_answer) X(replace_members) X(step_again) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)    \
   X(summary_answer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)

@@ -5,6 +5,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
+#include "troupe/policy/llm_call.hpp"
 #include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
@@ -46,6 +47,7 @@ struct orchestrator_state {
   bool timed_out = false;
   bool over = false;
   std::optional<policy::abort_reason> early; ///< an abort that came before the start
+  std::map<std::string, clock_point> began;  ///< when a task or an agent with a limit of time was first at work, by scope
 };
 
 using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
@@ -98,6 +100,11 @@ void take_result(orchestrator_self self, const std::string& prefix, const task_r
   }
   if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
     abort_all(self, policy::abort_reason::budget_exceeded);
+  // The gateway may see the end of the run's time a moment before the timer here does.
+  if (result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= state.setup.run->deadline) {
+    state.timed_out = true;
+    abort_all(self, policy::abort_reason::timeout);
+  }
   task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
 }
 
@@ -164,6 +171,28 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
   tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
 }
 
+/// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing.
+milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit) {
+  const auto now = self->clock().now();
+  const auto since = state_of(self).began.emplace(std::move(scope), now).first->second;
+  return std::max(milliseconds{0}, limit - std::chrono::duration_cast<milliseconds>(now - since));
+}
+
+/// The least of the limits of time that hold for a task now; nothing: there is none.
+std::optional<milliseconds> time_for(orchestrator_self self, const std::string& path, const task_spec& task, const limits& task_limits,
+                                     const std::string& agent) {
+  std::optional<milliseconds> least;
+  const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
+  if (task.timeout.count() > 0)
+    take(task.timeout);
+  if (task_limits.time) // elements of a for_each share the task's
+    take(time_left(self, policy::task_scope(task.for_each.empty() ? path : path.substr(0, path.rfind('['))), *task_limits.time));
+  const auto& agents = state_of(self).setup.run->config->agents;
+  if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
+    take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
+  return least;
+}
+
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
   if (what.spec->approval && !state.setup.run->approve_all
@@ -178,8 +207,13 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
                {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
     return;
   }
+  const auto time = time_for(self, what.path, *what.spec, what.spec->budget, what.agent);
+  if (time && time->count() == 0) {
+    task_ended(self, prefix, what.path, what.attempt, {task_status::timeout, "timeout", "the time of its task or agent is used up", nullptr, true});
+    return;
+  }
   task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
-                        .resumed = what.resumed, .timeout = what.spec->timeout};
+                        .resumed = what.resumed, .timeout = time.value_or(milliseconds{0})};
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
   state.with_pool[what.path] = given_task{std::move(order), prefix, {}, false};
@@ -206,6 +240,13 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
     }
   }
   const auto own_prefix = what.path + "/";
+  const auto time = time_for(self, what.path, *what.spec, what.spec->budget == limits{} ? found->second.budget : what.spec->budget, {});
+  if (time && time->count() == 0) {
+    task_ended(self, prefix, what.path, what.attempt, {task_status::timeout, "timeout", "the time of its task is used up", nullptr, true});
+    return;
+  }
+  if (time)
+    tell_later(self, orchestrator_actor(self), *time, task_timer{what.path, what.attempt});
   auto graph = policy::task_graph::create(found->second, own_prefix);
   if (!graph) {
     refuse(graph.error().text());
@@ -293,6 +334,33 @@ void perform(orchestrator_self self, const std::string& of_graph, policy::graph_
   }
 }
 
+/// Warnings of the run's time come when they are due, also while nothing is reserved.
+void warn_of_time(orchestrator_self self) {
+  ask(self, state_of(self).setup.run->guard, time_check{})
+    .then(
+      [self](time_checked& due) {
+        auto& state = state_of(self);
+        if (state.over || state.suspended)
+          return;
+        if (!due.warnings.empty())
+          tell(self, state.setup.journal, note{state.setup.run->run_id, {}, {}, std::vector<event_body>(due.warnings.begin(), due.warnings.end())});
+        if (due.next)
+          tell_later(self, orchestrator_actor(self), *due.next, run_timer{3});
+      },
+      [](const caf::error&) {});
+}
+
+/// The time of a sub-workflow is up: it ends as a run ends whose time is up.
+void end_in_time(orchestrator_self self, const task_timer& which) {
+  auto& state = state_of(self);
+  const auto found = state.graphs.find(which.path + "/");
+  if (state.over || state.suspended || found == state.graphs.end() || found->second.attempt != which.attempt)
+    return;
+  const auto before = std::exchange(state.timed_out, true);
+  perform(self, which.path + "/", found->second.graph.abort(policy::abort_reason::timeout));
+  state.timed_out = before;
+}
+
 caf::result<run_ended> begin(orchestrator_self self) {
   auto& state = state_of(self);
   auto promise = self->make_response_promise<run_ended>();
@@ -310,6 +378,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
     const auto now = self->clock().now();
     tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(), run_timer{0});
   }
+  warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)
@@ -349,10 +418,13 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       } else if (fired.kind == 1) {
         cancel_now(self);
         tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+      } else if (fired.kind == 3) {
+        warn_of_time(self);
       } else if (auto top = state.graphs.find(""); top != state.graphs.end()) {
         perform(self, "", top->second.graph.give_up());
       }
     },
+    [self](const task_timer& fired) { end_in_time(self, fired); },
   };
 }
 

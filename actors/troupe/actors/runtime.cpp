@@ -242,7 +242,9 @@ expected<void> runtime::start_actors(providers made) {
   tree->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
-    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget});
+    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget, .journal = journal_});
+  if (config_->process_budget.time)
+    process_until_ = system_.clock().now() + *config_->process_budget.time;
 
   keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, pools_, all_members, make_gateway, make_pool});
 
@@ -315,18 +317,26 @@ runtime::~runtime() {
 
 std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant) {
   const auto spec = config_->tenants.find(tenant);
-  if (spec == config_->tenants.end() || !spec->second.money)
+  if (spec == config_->tenants.end())
+    return process_guard_;
+  const limits limit{spec->second.money, spec->second.time, spec->second.steps};
+  if (limit == limits{})
     return process_guard_;
   if (const auto running = tenant_guards_.find(tenant); running != tenant_guards_.end())
     return running->second;
   // What the tenant's runs of this period have spent already stands in the journal.
-  guard_setup setup{.scope = policy::tenant_scope(tenant), .limit = limits{spec->second.money, std::nullopt, std::nullopt}, .parent = process_guard_};
+  guard_setup setup{.scope = policy::tenant_scope(tenant), .limit = limit, .parent = process_guard_, .journal = journal_};
   const auto since_us = options_.utc_now_us() - std::chrono::duration_cast<std::chrono::microseconds>(spec->second.per).count();
   if (const auto rows = options_.journal->list_runs(100'000))
     for (const auto& row : *rows)
       if (row.tenant == tenant && row.updated_us >= since_us)
-        if (const auto events = options_.journal->read_run(row.run_id))
-          setup.spent = setup.spent + policy::rebuild_run(*events).spent;
+        if (const auto events = options_.journal->read_run(row.run_id)) {
+          const auto history = policy::rebuild_run(*events);
+          setup.spent = setup.spent + history.spent;
+          setup.time_used += milliseconds(history.owned_ms);
+        }
+  if (limit.time)
+    tenant_until_[tenant] = system_.clock().now() + (*limit.time - std::min(setup.time_used, *limit.time));
   return tenant_guards_.emplace(tenant, spawn_budget_guard(system_, std::move(setup))).first->second;
 }
 
@@ -367,6 +377,9 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
     const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
     context->deadline = system_.clock().now() + left;
   }
+  context->deadline = std::min(context->deadline, process_until_);
+  if (const auto until = tenant_until_.find(tenant); until != tenant_until_.end())
+    context->deadline = std::min(context->deadline, until->second);
   context->guard = spawn_budget_guard(system_, std::move(guard));
   const auto run_guard = context->guard;
   orchestrator_setup setup;

@@ -119,7 +119,9 @@ private:
   caf::actor keeper_; ///< held: an actor that nobody holds ends
   pool_services pools_;
   std::map<std::string, budget_guard_actor> tenant_guards_;
+  std::map<std::string, clock_point> tenant_until_; ///< of those that have a limit of time
   std::optional<budget_guard_actor> process_guard_;
+  clock_point process_until_ = clock_point::max();
 };
 
 } // namespace troupe::actors

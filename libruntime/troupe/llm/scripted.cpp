@@ -81,7 +81,8 @@ public:
       const std::lock_guard lock(mutex_);
       const auto due = clock::now() + after;
       pending_.emplace(id, entry{due, std::move(outcome), std::move(done)});
-      is_first = queue_.emplace(due, id).first == queue_.begin();
+      const auto place = queue_.emplace(due, id).first; // before begin() is asked: in one expression it may come first
+      is_first = place == queue_.begin();
       if (!thread_.joinable())
         thread_ = std::thread([this] { run(); });
     }

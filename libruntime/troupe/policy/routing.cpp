@@ -119,7 +119,7 @@ routing_changes routing::join(const std::string& member, time_point now, std::in
     lose_tasks(*it, false, now, changes);
   change(*it, [&](member_state& m) {
     m.up = true;
-    m.leaving = false;
+    m.leaving = m.last = false;
     m.capacity = std::max<std::int64_t>(1, capacity);
     m.others = 0;
     m.idle_since = now;
@@ -153,9 +153,9 @@ routing_changes routing::member_down(const std::string& member, bool crashed, bo
   auto it = members_.find(member);
   if (it == members_.end())
     return changes;
-  const bool was_leaving = it->second.leaving;
+  const bool stays_away = it->second.leaving || it->second.last;
   lose_tasks(*it, crashed, now, changes);
-  if (coming && !was_leaving)
+  if (coming && !stays_away)
     change(*it, [](member_state& m) { m.up = false; });
   else
     forget(it);
@@ -165,8 +165,12 @@ routing_changes routing::member_down(const std::string& member, bool crashed, bo
 
 routing_changes routing::not_coming(const std::string& member, time_point now) {
   routing_changes changes;
-  if (auto it = members_.find(member); it != members_.end() && !it->second.up)
-    forget(it);
+  if (auto it = members_.find(member); it != members_.end()) {
+    if (it->second.up)
+      it->second.last = true; // the news of its end are on their way
+    else
+      forget(it);
+  }
   settle(now, changes);
   return changes;
 }

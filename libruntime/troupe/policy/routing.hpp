@@ -87,7 +87,7 @@ public:
   /// A member is gone. `crashed`: it died of itself, which counts against its tasks (a lost node does not). `coming`: its
   /// supervisor restarts it.
   routing_changes member_down(const std::string& member, bool crashed, bool coming, time_point now);
-  /// A member that was expected does not come.
+  /// A member that was expected does not come. Of one whose end was not seen yet: it will not come again after it.
   routing_changes not_coming(const std::string& member, time_point now);
 
   /// `crashes`: deaths that the task has caused before (from the journal). A task that is here already is not taken twice: answers
@@ -108,6 +108,7 @@ private:
   struct member_state {
     bool up = false; // false: expected
     bool leaving = false;
+    bool last = false; // its supervisor will not start it again
     std::int64_t capacity = 1;
     std::int64_t others = 0;
     time_point idle_since{};

@@ -108,6 +108,16 @@ TROUPE_TEST("with latency outcomes come in the order of the times due") {
   CHECK_EQ(order[1], "slow");
 }
 
+TROUPE_TEST("with latency each of many requests in a row is answered: the timer sleeps between them and is woken") {
+  auto provider = provider_of(R"([{"when": {"any": true}, "reply": {"text": "x"}, "latency": "1ms"}])");
+  for (int i = 0; i < 200; ++i) {
+    auto outcome = std::make_shared<std::promise<void>>();
+    auto came = outcome->get_future();
+    provider.start(request_of("hi"), [outcome](const llm_outcome&) { outcome->set_value(); });
+    REQUIRE(came.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+  }
+}
+
 TROUPE_TEST("a latency above the request's timeout is a timeout after that timeout") {
   auto provider = provider_of(R"([{"when": {"any": true}, "reply": {"text": "x"}, "latency": "24h"}])");
   auto request = request_of("hi");

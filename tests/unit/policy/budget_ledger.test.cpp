@@ -641,3 +641,60 @@ TROUPE_TEST("a reservation gives itself back exactly once, whatever becomes of i
   }
   CHECK_EQ(given, (std::vector<std::int64_t>{0, 50, 7, 0, 9, 50, 10}));
 }
+
+TROUPE_TEST("a threshold is reached by what is at least that share, never by less") {
+  struct row {
+    std::int64_t limit, used;
+    std::size_t warnings;
+  };
+  for (const auto& [limit, used, warnings] : std::vector<row>{{3, 1, 0}, {3, 2, 1}, {3, 3, 3}, {7, 3, 0}, {7, 4, 1}, {7, 5, 1}, {7, 6, 2}, {200, 189, 2}, {200, 190, 3}}) {
+    IN_ROW(std::to_string(used) + " of " + std::to_string(limit));
+    fixture f;
+    f.ledger.define("run", {{}, {}, limit});
+    CHECK_EQ(f.ledger.charge({"run"}, {{}, used}).warnings.size(), warnings);
+  }
+}
+
+TROUPE_TEST("a settlement of a negative number of steps is charged as the worst case") {
+  fixture f;
+  f.ledger.define("run", {{}, {}, 2});
+  (void) f.ask("a", 0);
+  CHECK(f.ledger.settle("a", {{0}, -1}).clamped);
+  f.ledger.check();
+  CHECK_EQ(f.ledger.left_now({"run"}).steps, 1);
+}
+
+TROUPE_TEST("more of each of the three is added to the limit, and thresholds are warned of anew") {
+  fixture f;
+  f.ledger.define("run", {usd{100}, milliseconds{1'000}, 10});
+  f.ledger.start_clock("run", at(0));
+  CHECK_EQ(f.ledger.charge({"run"}, {{96}, 10}).warnings.size(), 6u);
+  CHECK_EQ(f.ledger.time_warnings(at(960)).size(), 3u);
+  f.ledger.raise("run", {usd{100}, milliseconds{1'000}, 10});
+  CHECK_EQ(f.ledger.left_now({"run"}), (spend{{104}, 10}));
+  CHECK_EQ(f.ledger.time_left({"run"}, at(960))->count(), 1'040);
+  CHECK_EQ(f.ledger.charge({"run"}, {{64}, 6}).warnings.size(), 3u); // money: 50 and 80; steps: 80, since 50 is reached still
+}
+
+TROUPE_TEST("the time that is left is the least of the scopes'") {
+  fixture f;
+  f.ledger.define("run", {{}, milliseconds{900}, {}});
+  f.ledger.define("task t", {{}, milliseconds{300}, {}});
+  f.ledger.define("tenant x", {{}, milliseconds{600}, {}});
+  for (const auto* scope : {"run", "task t", "tenant x"})
+    f.ledger.start_clock(scope, at(0));
+  CHECK_EQ(f.ledger.time_left({"run", "task t", "tenant x"}, at(100))->count(), 200);
+  CHECK_EQ(f.ledger.time_left({"tenant x", "run"}, at(100))->count(), 500);
+}
+
+TROUPE_TEST("one that waits and gives up leaves the line, and nothing of it is held") {
+  fixture f;
+  f.ledger.define("run", dollars(100));
+  CHECK(granted(f.ask("a", 80)));
+  CHECK(waits(f.ask("b", 50)));
+  CHECK(waits(f.ask("c", 15)));
+  CHECK_EQ(f.ids(f.ledger.release("b")), (names{"c"}));
+  f.ledger.check();
+  CHECK_EQ(f.ids(f.settle("a", 0)), (names{}));
+  CHECK(granted(f.ask("b", 85)));
+}

@@ -139,3 +139,11 @@ TROUPE_TEST_WITH(fixture, "a permit that moves settles once") {
     (void) call(false);
   CHECK(breaker.state(now) == breaker_state::closed); // four in all
 }
+
+TROUPE_TEST_WITH(fixture, "calls of more than 30 s ago count no more") {
+  for (int i = 0; i < 19; ++i)
+    (void) call(i % 2 == 0);
+  now += 40s;
+  CHECK(!call(false).has_value()); // the twentieth, and the tenth failure, but the only one of this half minute
+  CHECK(breaker.state(now) == breaker_state::closed);
+}

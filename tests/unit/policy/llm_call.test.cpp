@@ -508,3 +508,36 @@ TROUPE_TEST("links are shared by provider and model, retry budgets by provider")
   CHECK(states.of(a, {})->retries == states.of(b, {})->retries);
   CHECK(states.of(a, {})->retries != states.of(c, {})->retries);
 }
+
+TROUPE_TEST_WITH(llm_call_fixture, "a request that leaves takes from what the headers left") {
+  make();
+  links[0]->pace.observe({1, {}, 5s, {}}, now);
+  begin();
+  make(false);
+  CHECK_EQ(get<wait_until>(call->start(now)).at - now, 5s);
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "the headers of a failure pace the retry") {
+  make();
+  begin();
+  auto failure = status(503);
+  failure.limits = {0, {}, 5s, {}};
+  const auto first = now;
+  now = get<wait_until>(fail(failure)).at;
+  CHECK(now - first < 5s);
+  CHECK(get<wait_until>(call->tick(now)).at == first + 5s);
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "a tool's name that nobody declared is made one that later requests may contain") {
+  auto declared = std::make_shared<std::vector<tool_declaration>>();
+  declared->push_back({"look up", "declared as it is", {}});
+  facts.tools = declared;
+  make();
+  begin();
+  auto response = answer("");
+  response.message.tool_calls = {{"c1", "rm -rf /", "{}"}, {"c2", "look up", "{}"}};
+  const auto step = respond(response);
+  const auto& calls = the<llm_responded>(step).message->tool_calls;
+  CHECK_EQ(calls[0].name, "rm_-rf__");
+  CHECK_EQ(calls[1].name, "look up");
+}

@@ -284,3 +284,24 @@ TROUPE_TEST("paths tell what stands below what") {
   for (const char* none : {"a", "a[1]/b", "a[]", "a[x]", "a[-1]", "a[1", "", "a[99999999999999999999]"})
     CHECK(!element_index(none).has_value());
 }
+
+TROUPE_TEST("what a resume adds is added to the limits of the run, and no limit stays none") {
+  script s;
+  s.add(run_started{.budget = {usd{100}, {}, 7}}, "", "");
+  s.add(run_resumed{.added_money = usd{50}, .added_steps = 3}, "", "").add(run_resumed{.added_money = usd{1}, .added_steps = 1}, "", "");
+  const auto budget = s.run().budget;
+  CHECK_EQ(budget.money->micro, 151);
+  CHECK_EQ(*budget.steps, 11);
+  CHECK(!budget.time.has_value());
+}
+
+TROUPE_TEST("a task that is started with another attempt begins anew, with the same one it goes on") {
+  script s;
+  s.add(task_started{1}).add(answer("s1", say("one", {"c1"})));
+  s.add(task_started{1});
+  CHECK_EQ(s.task().steps, 1);
+  s.add(task_started{2});
+  CHECK_EQ(s.task().steps, 0);
+  CHECK(s.task().messages.empty());
+  CHECK_EQ(s.task().attempt, 2);
+}

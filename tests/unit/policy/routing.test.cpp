@@ -173,6 +173,18 @@ TROUPE_TEST("a task for which no member is left or coming fails at once") {
   CHECK_EQ(p.r.stats(), pool_stats{});
 }
 
+TROUPE_TEST("a member that is said to stay away before its end is seen does not come back after it") {
+  pool p;
+  p.join("m");
+  p.submit("a");
+  p.submit("b");
+  CHECK_EQ(pool::show(p.r.not_coming("m", at(0))), ""); // what it has may still end well
+  CHECK_EQ(p.down("m", false), "requeued a; failed a no_member; failed b no_member; ");
+  p.join("m"); // the same name once more: a new incarnation, of which nothing was said
+  p.submit("c");
+  CHECK_EQ(p.down("m", false), "requeued c; ");
+}
+
 TROUPE_TEST("a member that leaves finishes what it has and takes nothing new; it does not hold up the line") {
   pool p;
   p.join("m1");

@@ -292,6 +292,39 @@ TROUPE_TEST("a temporary child is stopped by its sibling's one_for_all and not s
   CHECK_EQ(t.up("a"), (said{"restarted a#1"}));
 }
 
+TROUPE_TEST("a temporary child that ends by itself while its siblings are stopped is forgotten too") {
+  tree t(supervisor(all, {child("a"), child("tmp", temporary), child("c")}));
+  t.boot();
+  CHECK_EQ(t.crashes("a"), (said{"report terminated a: boom", "stop c#1", "timer 5000"}));
+  CHECK_EQ(t.crashes("tmp"), (said{"report terminated tmp: boom"}));
+  CHECK(!t.knows("tmp"));
+  const auto gone = t.machine.take_gone();
+  REQUIRE(gone.size() == 1u);
+  CHECK_EQ(gone[0].id, "tmp");
+  CHECK_EQ(t.stops("c"), (said{"timer 50"}));
+  CHECK_EQ(t.fires(), (said{"start a#2"}));
+  CHECK_EQ(t.up("a"), (said{"restarted a#1", "start c#2"}));
+}
+
+TROUPE_TEST("a temporary child that dies while others are started does not come back with the next one_for_all") {
+  tree t(supervisor(all, {child("a"), child("tmp", temporary), child("c")}));
+  t.boot();
+  t.crashes("c");
+  t.stops("tmp");
+  t.stops("a");
+  t.fires();
+  CHECK(!t.knows("tmp"));
+  tree other(supervisor(rest, {child("tmp", temporary), child("b"), child("c")}));
+  other.boot();
+  other.crashes("b");
+  other.stops("c");
+  other.fires(); // b starts
+  CHECK_EQ(other.crashes("tmp"), (said{})); // seen when that is over
+  CHECK_EQ(other.up("b"), (said{"restarted b#1", "start c#2"}));
+  CHECK_EQ(other.up("c"), (said{"restarted c#1", "report terminated tmp: boom"}));
+  CHECK(!other.knows("tmp"));
+}
+
 TROUPE_TEST("one_for_all starts a transient sibling again that had ended normally, as OTP does") {
   tree t(supervisor(all, {child("a"), child("b", transient)}));
   t.boot();

@@ -507,3 +507,31 @@ TROUPE_TEST("a sub-workflow's new attempt starts all of its tasks anew") {
   CHECK_EQ(state.at("archive").attempt, 2);
   CHECK(!state.at("archive").started);
 }
+
+TROUPE_TEST("of several elements that fail the first in the list is told, in whichever order they end") {
+  run r(workflow({with(each("a", "{{ input.l }}"), [](task_spec& t) { t.on_failure = on_failure_type::resume; })}));
+  r.start({{"l", {1, 2, 3}}});
+  r.fails("a[1]", task_status::error, "second");
+  r.fails("a[0]", task_status::error, "first");
+  r.fails("a[2]", task_status::error, "third");
+  const auto& end = std::get<task_finished>(r.journal[r.journal.size() - 2]->body);
+  CHECK_EQ(end.reason, "first");
+  CHECK(end.error.rfind("item 0: ", 0) == 0);
+}
+
+TROUPE_TEST("what an abort cut short begins again, and what it never started is not taken for started") {
+  run first(workflow({task("a"), task("b")}));
+  first.start();
+  first.take(first.graph.abort(abort_reason::cancelled));
+  first.fails("a", task_status::cancelled, "cancelled");
+  first.fails("b", task_status::cancelled, "cancelled");
+  run second(workflow({task("a"), task("b")}));
+  CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b#1 resumed"}));
+
+  run third(workflow({task("a"), with(task("b", {"a"}), [](task_spec& t) { t.agents = {"x", "y"}, t.agent.clear(); t.resolve.emplace(); })}));
+  third.start();
+  third.succeeds("a");
+  const auto folded = fold_tasks(third.journal);
+  CHECK(folded.at("a").started);
+  CHECK(!folded.at("b").started); // it ended without a start
+}

@@ -376,6 +376,9 @@ TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded"
   CHECK(has(arguments_not_json_text("grep", "unexpected end", false), "not a JSON object: unexpected end"));
   CHECK(has(arguments_not_json_text("grep", "unexpected end", true), "cut off"));
   CHECK(has(arguments_invalid_text("grep", {"/path: is required"}), "\n- /path: is required"));
+  const auto failed = tool_failure_text("grep", tool_status::failed, {{"grep", 2, "exit status 2"}}, "no such file", names);
+  CHECK(has(failed, "\"grep\", run 2 times: exit status 2") && has(failed, "The last one wrote:\nno such file") && has(failed, "Other tools that you have: \"read_file\""));
+  CHECK(!has(tool_failure_text("grep", tool_status::failed, {{"grep", 1, "x"}}, "", names), "wrote"));
   const std::string huge(20'000, 'x');
   const std::vector<std::string> many(1'000, huge);
   CHECK(unknown_tool_text(huge, huge, many).size() < 10'000);

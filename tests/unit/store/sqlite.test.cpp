@@ -301,3 +301,53 @@ TROUPE_TEST_WITH(fixture, "an owner in another process is named, and its death f
   for (const int fd : {to_parent[0], to_parent[1], to_child[0], to_child[1]})
     ::close(fd);
 }
+
+TROUPE_TEST_WITH(fixture, "a torn tail is not cut by one who only reads, however often") {
+  REQUIRE(append(*open(), run_of("r", 1, 4)).has_value());
+  tamper("UPDATE events SET body = 'x' WHERE seq = 4");
+  for (int i = 0; i < 3; ++i) {
+    auto journal = open();
+    CHECK_EQ(journal->read_run("r")->size(), 3u);
+    box<expected<std::vector<event_ptr>>> read;
+    journal->read_run_async("r", 0, [&](auto events) { read.put(std::move(events)); });
+    CHECK_EQ(read.take()->size(), 3u);
+    CHECK_EQ(number("SELECT count(*) FROM events"), 4);
+  }
+}
+
+TROUPE_TEST_WITH(fixture, "after a cut a run has the status that its last whole events say") {
+  auto events = run_of("r", 1, 2);
+  events.push_back(make_event("r", 3, run_finished{run_status::aborted, "budget_exceeded", nullptr}));
+  events.push_back(make_event("r", 4, run_resumed{}));
+  REQUIRE(append(*open(), std::move(events)).has_value());
+  tamper("UPDATE events SET body = 'x' WHERE seq = 4");
+  auto journal = open();
+  REQUIRE(journal->own("r").has_value());
+  CHECK_EQ(journal->read_run("r")->size(), 3u);
+  CHECK_EQ(journal->find_run("r")->status, run_status::aborted);
+  CHECK_EQ(journal->find_run("r")->reason, "budget_exceeded");
+}
+
+TROUPE_TEST_WITH(fixture, "of appends that are written together, the one that another writer has overtaken fails alone") {
+  auto one = open();
+  REQUIRE(append(*one, run_of("r", 1, 1)).has_value());
+  REQUIRE(append(*open(), run_of("r", 2, 2)).has_value()); // another process
+  box<bool> begun, go_on;
+  one->read_run_async("r", 0, [&](const auto&) { // holds the writer until all three stand in its queue
+    begun.put(true);
+    go_on.take();
+  });
+  begun.take();
+  box<std::pair<std::string, error_code>> answers;
+  for (const auto& [run_id, seq] : {std::pair("s", 1), std::pair("r", 2), std::pair("t", 1)})
+    one->append(run_of(run_id, seq, seq), [&answers, id = std::string(run_id)](const expected<void>& done) { answers.put({id, code_of(done)}); });
+  go_on.put(true);
+  std::map<std::string, error_code> codes;
+  for (int i = 0; i < 3; ++i)
+    codes.insert(answers.take());
+  CHECK_EQ(codes["s"], error_code::none);
+  CHECK_EQ(codes["t"], error_code::none);
+  CHECK(codes["r"] != error_code::none);
+  CHECK_EQ(one->read_run("s")->size(), 1u);
+  CHECK_EQ(one->read_run("r")->size(), 2u);
+}

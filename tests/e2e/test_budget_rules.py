@@ -1,0 +1,260 @@
+"""Budgets beyond one run's: tenants, the process, tasks, agents, and what a refusal leaves to do (SEMANTICS 3)."""
+import time
+
+import pytest
+
+from conftest import PRICE, calls, processes_with, reply, wait_for
+
+STEP = (20 * PRICE["input"] + 190 * PRICE["output"]) / 1e6  # dollars
+WORST = 0.0034  # of one step here; more than a byte of the request is never a token
+USAGE = {"input": 20, "output": 190}
+
+
+def task(id, instruction="x", agent="worker", **more):
+    return {"id": id, "agent": agent, "instruction": instruction, **more}
+
+
+def tasks(count, **more):
+    return [task(f"t{i}", f"Part {i}.", **({"needs": [f"t{i - 1}"]} if i else {}), **more) for i in range(count)]
+
+
+def enough_for(steps):
+    """Dollars with which so many steps are made, and no more."""
+    return (steps - 1) * STEP + WORST
+
+
+def rows(document):
+    return {row["task_id"]: row for row in document["results"]}
+
+
+def refusals(project, run_id):
+    return [(e["scope"], e["kind"]) for e in project.events(run_id, "budget_refused")]
+
+
+# --- tenants and the process -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_spends_over_its_runs_and_others_do_not_pay(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE)])
+    project.on(server.provider(), tasks=tasks(2), tenants={"blue": {"budget": {"usd": enough_for(3)}}, "green": {"budget": {"usd": enough_for(3)}}})
+    assert project.run("--id", "R1", "--tenant", "blue").expect(0).doc["tenant"] == "blue"
+    second = project.run("--id", "R2", "--tenant", "blue").expect(3).doc
+    assert second["reason"] == "budget_exceeded" and second["completed_tasks"] == 1 and refusals(project, "R2") == [("tenant blue", "money")]
+    assert project.run("--id", "R3", "--tenant", "green").expect(0).doc["total_cost_usd"] == pytest.approx(2 * STEP, abs=1e-9)
+    assert project.run("--id", "R4", "--tenant", "blue").expect(3).doc["completed_tasks"] == 0
+    assert server.requests == 5
+
+
+def test_a_tenant_begins_anew_with_its_period(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE)])
+    project.on(server.provider(), tenants={"blue": {"budget": {"usd": enough_for(1), "per": "2s"}}})
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    ended = time.monotonic()
+    assert project.run("--id", "R2", "--tenant", "blue").expect(3).doc["reason"] == "budget_exceeded"
+    wait_for(lambda: time.monotonic() > ended + 2.1, "the next period")
+    project.run("--id", "R3", "--tenant", "blue").expect(0)
+
+
+def test_what_nobody_knows_the_outcome_of_is_spent_by_the_tenant(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE, fault={"timeout": True, "times": 1})])
+    project.on(server.provider(), tenants={"blue": {"budget": {"usd": enough_for(1)}}})
+    running = project.start("--tenant", "blue")
+    wait_for(lambda: server.requests == 1, "the request")
+    running.kill()
+    assert project.run("--id", "R2", "--tenant", "blue").expect(3).doc["reason"] == "budget_exceeded"
+    assert server.requests == 1
+
+
+def test_a_tenant_has_a_limit_of_steps(project, mock_llm):
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), tasks=tasks(2), tenants={"blue": {"budget": {"steps": 3}}})
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    assert project.run("--id", "R2", "--tenant", "blue").expect(3).doc["completed_tasks"] == 1
+    assert refusals(project, "R2") == [("tenant blue", "steps")] and server.requests == 3
+
+
+@pytest.mark.parametrize("limit,kind", [({"usd": enough_for(2)}, "money"), ({"steps": 2}, "steps")], ids=["usd", "steps"])
+def test_the_process_has_limits_of_its_own(limit, kind, project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE)])
+    project.on(server.provider(), tasks=tasks(4), budget=limit)
+    document = project.run("--id", "R1").expect(3).doc
+    assert document["reason"] == "budget_exceeded" and document["completed_tasks"] == 2 and server.requests == 2
+    assert refusals(project, "R1") == [("process", kind)]
+
+
+def test_what_is_above_is_asked_for_all_scopes_at_once(project, mock_llm):
+    """Refused by the tenant, a reservation is given back by the run too: what the run has left is still there."""
+    server = mock_llm([reply("x", usage=USAGE)])
+    project.on(server.provider(), tasks=tasks(3), workflow={"budget": {"usd": enough_for(3)}}, tenants={"blue": {"budget": {"usd": enough_for(1)}}})
+    assert project.run("--id", "R1", "--tenant", "blue").expect(3).doc["completed_tasks"] == 1
+    project.data["tenants"]["blue"]["budget"]["usd"] = 100
+    project.configure(**{key: value for key, value in project.data.items() if key != "version"})
+    assert project.resume("R1").expect(3).doc["completed_tasks"] == 1, "a run keeps the configuration that it started with"
+    assert server.requests == 1
+
+
+# --- tasks and agents --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_money_of_a_task_does_not_end_the_run(project, mock_llm):
+    server = mock_llm([calls(("clock", {}), when={"last": "^many"}, usage=USAGE), calls(("clock", {}), when={"has_tool_result": "clock"}, usage=USAGE), reply("fine", usage=USAGE)])
+    project.on(server.provider(), agent={"tools": ["clock"], "loop": {"repeats": 100, "window": 200}}, tools={"clock": {"kind": "builtin"}},
+               tasks=[task("a", "many", budget={"usd": enough_for(2)}, on_failure="continue"), task("b", "{{ tasks.a.status }}")])
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["a"]["status"] == "budget_exceeded" and rows(document)["a"]["cost_usd"] <= enough_for(2) and rows(document)["b"]["output"] == "fine"
+    assert refusals(project, "R1") == [("task a", "money")]
+
+
+def test_elements_of_a_list_spend_from_their_task(project, mock_llm):
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), tasks=[task("all", "{{ item }}", for_each="{{ input.list }}", parallel=1, budget={"steps": 3}, on_failure="continue")])
+    project.write("in.json", {"list": list(range(6))})
+    document = project.run("--id", "R1", "--input", "in.json").expect(0).doc
+    assert [item["status"] for item in rows(document)["all"]["items"]].count("success") == 3 and server.requests == 3
+
+
+def test_the_steps_of_an_agent_are_those_of_all_its_instances_and_outlive_a_resume(project, mock_llm):
+    server = mock_llm([reply("slow", when={"last": "Part 1"}, fault={"timeout": True, "times": 1}), reply("x")])
+    project.on(server.provider(), agent={"budget": {"steps": 3}}, tasks=tasks(4, on_failure="continue"))
+    running = project.start()
+    wait_for(lambda: server.requests == 2, "the second request")
+    running.kill()
+    document = project.resume("R1").expect(0).doc
+    assert [row["status"] for row in document["results"]] == ["success", "success", "budget_exceeded", "budget_exceeded"]
+    assert server.requests == 3, "the one whose outcome nobody knows is a step too"
+
+
+@pytest.mark.parametrize("where", ["task", "agent"])
+def test_a_task_and_an_agent_have_limits_of_time(where, project, mock_llm):
+    server = mock_llm([reply("fine", fault={"timeout": True})])
+    limit = {"budget": {"time": "700ms"}}
+    project.on(server.provider(), agent=limit if where == "agent" else {}, tasks=[task("t", **(limit if where == "task" else {}))])
+    told = project.run("--id", "R1", timeout=20).expect(1)
+    assert rows(told.doc)["t"]["status"] == "timeout" and told.seconds < 8, told
+
+
+@pytest.mark.parametrize("how", ["timeout", "task", "workflow"])
+def test_a_sub_workflow_has_a_limit_of_time(how, project, mock_llm):
+    server = mock_llm([reply("fine", when={"last": "quick"}), reply("slow", fault={"timeout": True})])
+    inner = {"tasks": [task("deep", "slow")], **({"budget": {"time": "700ms"}} if how == "workflow" else {})}
+    more = {"timeout": {"timeout": "700ms"}, "task": {"budget": {"time": "700ms"}}, "workflow": {}}[how]
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "sub", "workflow": "inner", "on_failure": "continue", **more}, task("after", "quick", needs=["sub"])])
+    told = project.run("--id", "R1", timeout=20).expect(0)
+    assert rows(told.doc)["sub"]["status"] == "timeout" and rows(told.doc)["after"]["output"] == "fine" and told.seconds < 8
+
+
+def test_the_time_of_a_task_is_that_of_all_its_elements_and_attempts(project, mock_llm):
+    server = mock_llm([reply("x", latency="400ms")])
+    project.on(server.provider(), tasks=[task("all", "{{ item }}", for_each="{{ input.list }}", parallel=1, attempts=2, budget={"time": "1s"}, on_failure="continue")])
+    project.write("in.json", {"list": list(range(6))})
+    told = project.run("--id", "R1", "--input", "in.json").expect(0)
+    assert [item["status"] for item in rows(told.doc)["all"]["items"]] == ["success"] * 2 + ["timeout"] * 4 and told.seconds < 5
+
+
+@pytest.mark.parametrize("whose", ["tenant", "process"])
+def test_a_tenant_and_the_process_have_limits_of_time(whose, project, mock_llm):
+    server = mock_llm([reply("slow", fault={"timeout": True})])
+    limit = {"time": "900ms"}
+    project.on(server.provider(), **({"budget": limit} if whose == "process" else {"tenants": {"blue": {"budget": limit}}}))
+    told = project.run("--id", "R1", "--tenant", "blue", timeout=20).expect(3)
+    assert told.doc["reason"] == "timeout" and told.seconds < 6
+    if whose == "tenant":
+        again = project.run("--id", "R2", "--tenant", "blue", timeout=20).expect(3)
+        assert again.doc["reason"] == "timeout" and server.requests == 1, "its time of this period is used up"
+
+
+# --- refusal -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def two_at_once(project, server, text):
+    """`long` is in flight when `next` could never fit into what the run has left."""
+    small = {"max_tokens": 50}
+    project.on(server.provider(), agents={"worker": {"system": "worker", **small}, "other": {"system": "other", **small}, "big": {"system": "big", "max_tokens": 4000}},
+               workflow={"budget": {"usd": 0.0034}}, tasks=[task("long", text, agent="other"), task("short", "quick"), task("next", "quick", agent="big", needs=["short"])])
+
+
+def test_a_call_in_flight_may_finish_when_the_money_is_out(project, mock_llm):
+    server = mock_llm([reply("late", when={"last": "^slow"}, latency="1500ms"), reply("soon")])
+    two_at_once(project, server, "slow")
+    document = project.run("--id", "R1").expect(3).doc
+    assert {id: row["status"] for id, row in rows(document).items()} == {"long": "success", "short": "success", "next": "budget_exceeded"}
+    assert rows(document)["long"]["output"] == "late"
+
+
+def test_but_no_longer_than_five_seconds(project, mock_llm):
+    server = mock_llm([reply("late", when={"last": "^slow"}, latency="20s"), reply("soon")])
+    two_at_once(project, server, "slow")
+    told = project.run("--id", "R1").expect(3)
+    assert rows(told.doc)["long"]["status"] != "success" and 5 <= told.seconds < 9
+
+
+def test_time_that_is_over_waits_for_nobody(project, mock_llm):
+    server = mock_llm([reply("late", when={"last": "^slow"}, latency="20s"), reply("soon")])
+    project.on(server.provider(), workflow={"budget": {"time": "1s"}}, tasks=[task("long", "slow")])
+    told = project.run("--id", "R1").expect(3)
+    assert told.doc["reason"] == "timeout" and told.seconds < 4
+
+
+def test_an_exhausted_run_has_really_spent_its_money(project, mock_llm):
+    server = mock_llm([reply("x", usage={"input": 10, "output": 20})], "--latency", "5ms")
+    limit = 0.02
+    project.on(server.provider(), workflow={"budget": {"usd": limit, "steps": 1000}}, supervision={"children": [{"pool": "worker", "size": 8}]},
+               agent={"max_tokens": 80}, tasks=[task("all", "Part {{ item }}.", for_each="{{ input.list }}", parallel=8)])
+    project.write("in.json", {"list": list(range(200))})
+    document = project.run("--id", "R1", "--input", "in.json").expect(3).doc
+    assert 0.85 * limit <= document["total_cost_usd"] <= limit
+
+
+def test_a_cancelled_run_leaves_nothing_reserved(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE, fault={"timeout": True, "times": 1})])
+    project.on(server.provider(), workflow={"budget": {"usd": 2 * WORST}}, tasks=[task("t")])
+    running = project.start()
+    wait_for(lambda: server.requests == 1, "the request")
+    project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    running.wait(10).expect(3)
+    document = project.resume("R1").expect(0).doc
+    assert document["result"] == "x" and document["total_cost_usd"] <= 2 * WORST, "the lost request at its worst case, and one more"
+
+
+# --- warnings ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def warned(project, run_id="R1"):
+    return [(e["scope"], e["kind"], e["percent"]) for e in project.events(run_id, "budget_warned")]
+
+
+def test_money_is_warned_of(project, mock_llm):
+    project.on(mock_llm([reply("x", usage=USAGE)]).provider(), tasks=tasks(10), workflow={"budget": {"usd": 10.2 * STEP}}, agent={"max_tokens": 191})
+    project.run("--id", "R1").expect(3)
+    assert warned(project) == [("run", "money", 50), ("run", "money", 80)], "nine of ten fit"
+    project.resume("R1", "--add-usd", "0.001").expect(0)
+    assert warned(project)[-1] == ("run", "money", 80), "80 % of more money is reached anew"
+
+
+def test_time_is_warned_of_while_one_call_lasts(project, mock_llm):
+    project.on(mock_llm([reply("x", latency="1700ms")]).provider(), workflow={"budget": {"time": "2s"}})
+    project.run("--id", "R1").expect(0)
+    assert warned(project) == [("run", "time", 50), ("run", "time", 80)]
+
+
+def test_limits_of_tasks_and_agents_are_warned_of(project, mock_llm):
+    project.on(mock_llm([reply("x")]).provider(), agent={"budget": {"steps": 2}}, tasks=[task("a", budget={"steps": 2})])
+    project.run("--id", "R1").expect(0)
+    assert sorted(warned(project)) == [("agent worker", "steps", 50), ("task a", "steps", 50)]
+
+
+@pytest.mark.parametrize("whose", ["tenant blue", "process"])
+def test_limits_above_the_run_are_warned_of(whose, project, mock_llm):
+    limit = {"steps": 2}
+    more = {"budget": limit} if whose == "process" else {"tenants": {"blue": {"budget": limit}}}
+    project.on(mock_llm([reply("x")]).provider(), tasks=tasks(2), **more)
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    assert warned(project) == [(whose, "steps", 50), (whose, "steps", 80), (whose, "steps", 95)]
+
+
+def test_more_money_warns_again(project, mock_llm):
+    project.on(mock_llm([reply("x")]).provider(), tasks=tasks(4), workflow={"budget": {"steps": 2}})
+    project.run("--id", "R1").expect(3)
+    assert warned(project) == [("run", "steps", 50), ("run", "steps", 80), ("run", "steps", 95)]
+    project.resume("R1", "--add-steps", "2").expect(0)
+    assert warned(project)[3:] == [("run", "steps", 80), ("run", "steps", 95)] or warned(project)[3:] == [("run", "steps", 50), ("run", "steps", 80), ("run", "steps", 95)]

@@ -1,0 +1,190 @@
+"""What may be called, how often, how many at once, and what is told when it fails (SEMANTICS 4)."""
+import os
+import re
+
+import pytest
+
+from conftest import calls, processes_with, reply, wait_for
+from test_tools import STRING, process, results, use
+
+
+@pytest.fixture
+def out(project):
+    (project.folder / "out").mkdir()
+    return project.folder / "out"
+
+
+def counted(**more):
+    """Leaves a mark for each call and fails."""
+    return process("sh", "-c", "echo x >> out/runs; exit 3", sandbox={"write": ["out"]}, retries=0, **more)
+
+
+def task(id, instruction="x", agent="worker", **more):
+    return {"id": id, "agent": agent, "instruction": instruction, **more}
+
+
+# --- how often -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alternative_has_a_limit_of_calls_too(project):
+    tools = {"bad": process("false", parameters=STRING, retries=0, alternative="good"), "good": process("printf", "good %s", "{{ text }}", parameters=STRING, max_calls=1)}
+    project.scripted([calls(("bad", {"text": "a"})), calls(("bad", {"text": "b"}), when={"turn": 2}), reply("{{ last }}")], agent={"tools": ["bad"]}, tools=tools)
+    document = project.run("--id", "R1").expect(0).doc
+    first, second = results(project)
+    assert first["text"] == "good a" and second["status"] != "ok" and "limit of 1 calls a task is used up" in second["text"]
+    assert document["result"] == second["text"]
+
+
+def test_a_limit_of_calls_is_each_tasks_own(project):
+    tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING, max_calls=1)}
+    project.scripted([calls(("say", {"text": "fine"})), reply("{{ last }}")], agent={"tools": ["say"]}, tools=tools, tasks=[task("a"), task("b", needs=["a"])])
+    assert [row["output"] for row in project.run().expect(0).doc["results"]] == ["fine", "fine"]
+
+
+def test_a_limit_of_calls_outlives_kill_9(project, mock_llm, out):
+    server = mock_llm([calls(("say", {"text": "a"})), calls(("say", {"text": "b"}), when={"turn": 2}, fault={"timeout": True, "times": 1}), reply("{{ last }}")])
+    project.on(server.provider(), agent={"tools": ["say"]}, tools={"say": process("sh", "-c", "echo x >> out/runs", sandbox={"write": ["out"]}, parameters=STRING, max_calls=1)})
+    running = project.start()
+    wait_for(lambda: server.requests == 2, "the second request")
+    running.kill()
+    assert "used up" in project.resume("R1").expect(0).doc["result"]
+    assert project.read("out/runs").split() == ["x"]
+
+
+def test_a_retry_is_no_call(project, out):
+    tools = {"x": process("sh", "-c", "echo x >> out/runs; [ $(wc -l < out/runs) -ge 3 ]", sandbox={"write": ["out"]}, retries=2, max_calls=1)}
+    assert use(project, tools, ("x", {})) == [""] and len(project.read("out/runs").split()) == 3
+
+
+# --- how many at once ------------------------------------------------------------------------------------------------------------------------------
+
+
+def crowd(project, out, tools, agents, each):
+    """Agents that call at once, each `each` times; returns the most that ran at once."""
+    command = ["sh", "-c", "mkdir out/$1; ls out | wc -l; sleep 0.25; rmdir out/$1", "sh", "{{ text }}"]
+    made = {name: process(*command, parameters=STRING, sandbox={"write": ["out"]}, **more) for name, more in tools.items()}
+    names = [f"a{i}" for i in range(agents)]
+    rules = [{"when": {"turn": 1, "agent": name}, "reply": {"tool_calls": [{"name": list(tools)[i % len(tools)], "arguments": {"text": f"{name}-{k}"}} for k in range(each)]}} for i, name in enumerate(names)]
+    project.scripted([*rules, reply("done")], agents={name: {"system": name, "tools": list(tools)} for name in names}, tools=made, tasks=[task(name, agent=name) for name in names])
+    project.run("--id", "R1").expect(0)
+    told = [int(event["text"]) for event in project.events("R1", "tool_finished")]
+    assert len(told) == agents * each
+    return max(told)
+
+
+def test_at_most_sixteen_of_a_tool_run_at_once(project, out):
+    assert 8 < crowd(project, out, {"x": {}}, agents=4, each=8) <= 16
+
+
+def test_max_parallel_limits_a_tool(project, out):
+    assert crowd(project, out, {"x": {"max_parallel": 3}}, agents=2, each=6) == 3
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_else_there_is_leaves_out_what_was_tried(project, out):
+    tools = {"bad": counted(alternative="worse"), "worse": counted(), "clock": {"kind": "builtin"}, "say": process("true")}
+    text = use(project, tools, ("bad", {}))[0]
+    tried, others = text.split("Other tools that you have:")
+    assert '"bad"' in tried and '"worse" in its place' in tried and '"clock"' in others and '"say"' in others and "bad" not in others and "worse" not in others
+    assert project.read("out/runs").split() == ["x"] * 2
+
+
+def test_alternatives_in_a_circle_are_refused(project, troupe):
+    project.scripted([reply("x")], agent={"tools": ["a"]}, tools={"a": process("false", alternative="b"), "b": process("false", alternative="a")})
+    assert "alternative" in troupe("validate", "troupe.yaml").expect(2).stderr
+
+
+def test_an_alternative_that_does_not_take_the_arguments_is_not_run(project, out):
+    other = {"type": "object", "required": ["number"], "properties": {"number": {"type": "integer"}}}
+    tools = {"bad": process("false", parameters=STRING, retries=0, alternative="other"), "other": process("touch", "out/ran", parameters=other, sandbox={"write": ["out"]})}
+    text = use(project, tools, ("bad", {"text": "a"}))[0]
+    assert "does not take these arguments" in text and "number" in text and not (out / "ran").exists()
+
+
+def test_a_tool_that_gives_no_answer_again_and_again_is_left_alone(project, out):
+    hang = process("sh", "-c", "echo x >> out/runs; sleep 30", sandbox={"write": ["out"]}, timeout="200ms", retries=0, alternative="say")
+    tools = {"hang": hang, "say": process("printf", "instead")}
+    rules = [calls(("hang", {}), when={"turn": turn}) for turn in range(1, 8)]
+    project.scripted([*rules, reply("{{ last }}")], agent={"tools": ["hang"], "loop": {"repeats": 100, "window": 200}}, tools=tools)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "instead"
+    assert len(project.read("out/runs").split()) == 5, "five in a row open its circuit"
+    assert [(e["model"], e["state"]) for e in project.events("R1", "breaker_changed")] == [("hang", "open")]
+
+
+def test_a_failure_is_an_answer_and_opens_nothing(project, out):
+    rules = [calls(("bad", {}), when={"turn": turn}) for turn in range(1, 8)]
+    project.scripted([*rules, reply("done")], agent={"tools": ["bad"], "loop": {"repeats": 100, "window": 200}}, tools={"bad": counted()})
+    project.run("--id", "R1").expect(0)
+    assert len(project.read("out/runs").split()) == 7 and project.count("R1", "breaker_changed") == 0
+
+
+def test_arguments_that_were_cut_off_are_said_to_be(project, odd_server):
+    from conftest import http_answer, openai_answer
+    import json
+    message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "say", "arguments": '{"text": "abc'}}]}
+    body = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
+    server = odd_server([http_answer(200, json.dumps(body))], then=openai_answer("fine"))
+    project.on(server.provider(stream=False), agent={"tools": ["say"]}, tools={"say": process("touch", "ran", parameters=STRING)})
+    project.run("--id", "R1").expect(0)
+    assert "cut off" in results(project)[0]["text"] and project.count("R1", "tool_started") == 0
+
+
+@pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
+def test_a_risk_that_asks_for_approval_is_not_run_unseen(risk, asked, project, out):
+    tools = {"x": process("sh", "-c", "echo x >> out/runs", sandbox={"write": ["out"]}, risk=risk)}
+    text = use(project, tools, ("x", {}))[0]
+    assert (out / "runs").exists() != asked and ("Rejected" in text) == asked
+    if asked:
+        project.run("--id", "R2", "--yes").expect(0)
+        assert (out / "runs").exists()
+
+
+# --- time ------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tool_has_no_more_time_than_its_task(project):
+    mark = f"71{os.getpid()}"
+    project.scripted([calls(("x", {})), reply("done")], agent={"tools": ["x"]}, tasks=[task("t", timeout="800ms")], tools={"x": process("sleep", mark, timeout="60s", retries=0)})
+    told = project.run("--id", "R1").expect(1)
+    assert told.doc["results"][0]["status"] == "timeout" and told.seconds < 6
+    assert processes_with(f"sleep {mark}") == []
+
+
+# --- in doubt --------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effect,risk,doubts", [("once", "low", 1), ("once", "high", 1), ("idempotent", "low", None), ("none", "low", None)])
+def test_a_run_counts_calls_whose_outcome_nobody_knows(effect, risk, doubts, project, mock_llm, out):
+    server = mock_llm([calls(("slow", {})), reply("{{ last }}")])
+    tool = process("sh", "-c", "echo x >> out/runs; while [ ! -e out/go ]; do sleep 0.05; done; echo ready", sandbox={"write": ["out"]}, timeout="60s", risk=risk, **{"effect": effect})
+    project.on(server.provider(), agent={"tools": ["slow"]}, tools={"slow": tool})
+    running = project.start("--yes")
+    wait_for(lambda: (out / "runs").exists(), "the tool")
+    running.kill()
+    project.write("out/go", "")
+    document = project.resume("R1", "--yes").expect(0).doc
+    assert document.get("in_doubt") == doubts
+    assert len(project.read("out/runs").split()) == (1 if doubts else 2)
+    assert ("nobody knows" in document["result"]) == bool(doubts)
+
+
+def test_a_request_whose_outcome_nobody_knows_is_no_tool_in_doubt(project, mock_llm):
+    server = mock_llm([reply("x", fault={"timeout": True, "times": 1})])
+    project.on(server.provider())
+    running = project.start()
+    wait_for(lambda: server.requests == 1, "the request")
+    running.kill()
+    document = project.resume("R1").expect(0).doc
+    assert project.count("R1", "outcome_unknown") == 1 and document["llm_calls"] == 2 and document.get("in_doubt") in (None, 1)
+
+
+def test_the_repeat_of_a_dead_agents_call_has_the_same_key(project, out):
+    """The agent dies, its tool does not: the call is joined, not begun a second time."""
+    mark = re.compile(r"\S+/\S+/\S+")
+    tool = process("sh", "-c", "echo $TROUPE_IDEMPOTENCY_KEY >> out/keys; echo ok", sandbox={"write": ["out"]}, effect="idempotent")
+    project.scripted([calls(("x", {})), calls(("x", {}), when={"turn": 2}), reply("fine", fault={"crash": True, "times": 1})], agent={"tools": ["x"]}, tools={"x": tool})
+    project.run("--id", "R1").expect(0)
+    keys = project.read("out/keys").split()
+    assert len(keys) == len(set(keys)) == 2 and all(mark.fullmatch(key) for key in keys)
