@@ -7,6 +7,8 @@
 
 #include <boost/beast/http/basic_parser.hpp>
 
+#include "troupe/util/utf8.hpp"
+
 namespace troupe::mock_llm {
 
 namespace http = boost::beast::http;
@@ -23,7 +25,7 @@ public:
 
   http::verb method = http::verb::unknown;
   std::string target;
-  std::string agent;          ///< X-Troupe-Agent
+  std::string agent;          ///< X-Troupe-Agent, mended where it is no UTF-8
   std::string body;
   bool has_version = false;   ///< anthropic-version
   bool expects_continue = false;
@@ -45,7 +47,7 @@ private:
     if (field == http::field::expect)
       expects_continue = boost::beast::iequals(value, "100-continue");
     else if (field == http::field::unknown && boost::beast::iequals(name, "x-troupe-agent"))
-      agent.assign(value.data(), value.size());
+      agent = mended_utf8({value.data(), value.size()});
     else if (field == http::field::unknown && boost::beast::iequals(name, "anthropic-version"))
       has_version = true;
   }

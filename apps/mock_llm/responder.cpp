@@ -48,7 +48,8 @@ json shared_state::stats() const {
 }
 
 void responder::refuse(int status, std::string_view words, answer& into) {
-  into.how = answer::kind::close;
+  into.how = answer::kind::send;
+  into.is_last = true;
   into.delay = {};
   body_ = error_body(vendor::openai, {status, std::string(words), "", "", ""}, "");
   into.bytes.clear();
@@ -61,7 +62,7 @@ void responder::refuse(int status, std::string_view words, answer& into) {
 void responder::respond_plain(const http_request& request, int status, std::string_view body, answer& into, std::string_view extra_headers) {
   append_status(into.bytes, status);
   into.bytes += "content-type: application/json\r\n";
-  append_connection(into.bytes, request.keep_alive());
+  append_connection(into.bytes, !into.is_last);
   into.bytes.append(extra_headers).append("content-length: ");
   append_number(into.bytes, static_cast<std::int64_t>(body.size()));
   into.bytes += "\r\n\r\n";
@@ -70,7 +71,8 @@ void responder::respond_plain(const http_request& request, int status, std::stri
 }
 
 void responder::respond(const http_request& request, answer& into) {
-  into.how = request.keep_alive() ? answer::kind::send : answer::kind::close;
+  into.how = answer::kind::send;
+  into.is_last = !request.keep_alive() || request.too_large;
   into.delay = {};
   into.bytes.clear();
   const auto path = path_of(request);
@@ -106,7 +108,6 @@ void responder::respond(const http_request& request, answer& into) {
 void responder::respond_model(vendor from, const http_request& request, answer& into) {
   call now{from, request, llm::stable_hash(request.body, from == vendor::openai ? 1 : 2), {}, {}, nullptr};
   if (request.too_large) {
-    into.how = answer::kind::close;
     now.agent = "unknown";
     return answer_error(now,
                         {413, "The request is larger than " + std::to_string(shared_.chosen.max_body_bytes) + " bytes, which is the most that is accepted.", "", "",
@@ -145,7 +146,7 @@ void responder::respond_model(vendor from, const http_request& request, answer& 
   if (!reply)
     return answer_error(now, {400, reply.error().text(), "invalid_request_error", "", "script_reply"}, "", into);
   answer_reply(now, *reply, cut, into);
-  if (drip && into.how == answer::kind::send)
+  if (drip)
     into.how = answer::kind::drip;
 }
 
@@ -222,7 +223,7 @@ void responder::answer_reply(const call& now, const llm::scripted_reply& reply, 
   }
   out.append(body_, 0, cut ? body_.size() / 2 : body_.size());
   if (cut)
-    into.how = answer::kind::close;
+    into.is_last = true;
   stats_.count(now.agent, 200, nullptr, reply.usage.value_or(token_usage{}));
 }
 
@@ -243,7 +244,7 @@ void responder::answer_error(const call& now, const wire_error& error, std::stri
   body_ = error_body(now.from, error, id);
   append_status(into.bytes, error.status);
   into.bytes += "content-type: application/json\r\n";
-  append_connection(into.bytes, now.request.keep_alive() && into.how != answer::kind::close);
+  append_connection(into.bytes, !into.is_last);
   into.bytes.append(now.from == vendor::openai ? "x-request-id: " : "request-id: ").append(id).append("\r\n");
   if (!retry_after.empty())
     into.bytes.append("retry-after: ").append(retry_after).append("\r\n");

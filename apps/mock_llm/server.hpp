@@ -38,7 +38,7 @@ struct options {
   std::vector<fault_spec> faults;          ///< probabilities sum up to at most 1
   std::uint64_t seed = 0;
   unsigned threads = 1;
-  std::size_t max_connections = 20'000;    ///< more wait in the listen queue
+  std::size_t max_connections = 20'000;    ///< more are closed at once
   std::size_t max_body_bytes = 16u << 20;  ///< more is 413
   std::size_t max_header_bytes = 16u << 10;///< more is 431
   std::chrono::milliseconds request_timeout{30'000}; ///< for a request to arrive whole, and for a client to take an answer

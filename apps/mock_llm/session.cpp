@@ -13,7 +13,9 @@ constexpr std::size_t drip_pieces = 20;
 constexpr std::chrono::milliseconds drip_pause{100};
 /// How long a request without an answer is held for a client that does not give up.
 constexpr std::chrono::minutes longest_hold{30};
-constexpr std::size_t most_pending = 1u << 20;
+/// How long, and how many bytes (in largest bodies), a client that was answered early may go on sending.
+constexpr std::chrono::seconds longest_drain{2};
+constexpr std::uint64_t most_drained_bodies = 4;
 /// An answer larger than this does not keep its memory for the next one.
 constexpr std::size_t most_kept_answer = 4u << 10;
 
@@ -95,7 +97,9 @@ void session::wait_readable() {
 
 void session::on_readable() {
   if (state_ == state::reading)
-    return read();
+    return is_queued_ ? void() : read();
+  if (state_ == state::draining)
+    return drain();
   if (state_ != state::waiting && state_ != state::holding)
     return; // asked for again once the answer is out
   char peeked = 0;
@@ -104,9 +108,15 @@ void session::on_readable() {
     close(); // the client gave up
 }
 
+/// Waits for the next request, unless one is here already.
+void session::read_on() {
+  if (state_ == state::reading && !is_queued_)
+    wait_readable();
+}
+
 void session::read() {
   problem failed;
-  while (state_ == state::reading) {
+  while (state_ == state::reading && !is_queued_) {
     const auto got = socket_.read_some(boost::asio::buffer(home_.incoming), failed);
     if (failed == boost::asio::error::would_block || failed == boost::asio::error::try_again)
       return wait_readable();
@@ -120,8 +130,8 @@ void session::read() {
       respond();
     }
     // A read that did not fill its buffer has emptied the socket: the next wait tells when there is more.
-    if (state_ == state::reading && got < home_.incoming.size())
-      return wait_readable();
+    if (got < home_.incoming.size())
+      return read_on();
   }
 }
 
@@ -156,21 +166,19 @@ bool session::feed(std::string_view bytes) {
     }
     if (request_->is_done())
       break;
-    if (!had_header && request_->is_header_done() && request_->expects_continue && !request_->too_large) {
+    if (!had_header && request_->is_header_done() && request_->expects_continue) {
+      if (request_->content_length().value_or(0) > chosen.max_body_bytes) {
+        request_->too_large = true;
+        return true; // it waits for our word before it sends the body
+      }
       problem ignored;
       static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
       socket_.write_some(boost::asio::buffer(go_on.data(), go_on.size()), ignored);
     }
-    if (request_->thrown_away > 4 * chosen.max_body_bytes) {
-      close();
-      return false;
-    }
+    if (request_->thrown_away > most_drained_bodies * chosen.max_body_bytes)
+      return true;
   }
   pending_.append(bytes);
-  if (pending_.size() > most_pending) {
-    close();
-    return false;
-  }
   return request_ && request_->is_done();
 }
 
@@ -178,8 +186,6 @@ void session::respond() {
   in_flight_ = true;
   home_.shared.in_flight.enter();
   home_.answers.respond(*request_, answer_);
-  if (request_->too_large)
-    answer_.how = answer::kind::close;
   request_.reset();
   switch (answer_.how) {
   case answer::kind::hold:
@@ -232,8 +238,7 @@ void session::write_rest() {
     if (failed)
       return self->close();
     self->written();
-    if (self->state_ == state::reading)
-      self->wait_readable();
+    self->read_on();
   });
 }
 
@@ -249,8 +254,7 @@ void session::drip() {
     self->written_ += size;
     if (self->written_ == self->answer_.bytes.size()) {
       self->written();
-      if (self->state_ == state::reading)
-        self->wait_readable();
+      self->read_on();
       return;
     }
     self->timer_.expires_after(drip_pause);
@@ -263,21 +267,42 @@ void session::drip() {
 
 void session::written() {
   leave_flight();
-  if (answer_.how == answer::kind::close)
-    return close();
+  if (answer_.is_last) {
+    problem ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    state_ = state::draining;
+    expect(longest_drain);
+    return drain();
+  }
   if (answer_.bytes.capacity() > most_kept_answer)
     answer_.bytes = {};
   state_ = state::reading;
   expect(home_.shared.chosen.idle_timeout);
+  if (pending_.empty())
+    return;
   // Whoever pipelines a thousand requests is served from the loop, one by one: no recursion, and the others get their turn.
-  if (!pending_.empty())
-    boost::asio::post(home_.loop, [self = shared_from_this()] {
-      if (self->state_ != state::reading)
-        return;
-      self->parse_pending();
-      if (self->state_ == state::reading)
-        self->wait_readable();
-    });
+  is_queued_ = true;
+  boost::asio::post(home_.loop, [self = shared_from_this()] {
+    self->is_queued_ = false;
+    if (self->state_ != state::reading)
+      return;
+    self->parse_pending();
+    self->read_on();
+  });
+}
+
+/// Closing while bytes are unread would reset the connection, and take the answer from a client that has not read it yet.
+void session::drain() {
+  pending_ = {};
+  while (true) {
+    problem failed;
+    const auto got = socket_.read_some(boost::asio::buffer(home_.incoming), failed);
+    if (failed == boost::asio::error::would_block || failed == boost::asio::error::try_again)
+      return wait_readable();
+    drained_ += got;
+    if (failed || drained_ > most_drained_bodies * home_.shared.chosen.max_body_bytes)
+      return close();
+  }
 }
 
 } // namespace troupe::mock_llm

@@ -55,6 +55,7 @@ private:
     waiting,  ///< the answer is due later
     holding,  ///< no answer will come
     writing,
+    draining, ///< the last answer is out; what still comes is thrown away, so that the client sees the answer and no reset
     closed,
   };
 
@@ -69,6 +70,8 @@ private:
   void write_rest();
   void drip();
   void written();
+  void drain();
+  void read_on();
   void expect(std::chrono::milliseconds time) { deadline_ = worker::clock::now() + time; }
   void leave_flight();
 
@@ -82,7 +85,9 @@ private:
   std::size_t written_ = 0;
   worker::clock::time_point deadline_;
   state state_ = state::reading;
+  std::uint64_t drained_ = 0;
   bool watching_ = false;      ///< a wait for incoming bytes is under way
+  bool is_queued_ = false;     ///< the next of several pipelined requests waits for its turn on the loop; nothing is read before it
   bool in_flight_ = false;
 };
 

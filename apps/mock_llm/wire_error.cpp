@@ -1,5 +1,7 @@
 #include "mock_llm/wire.hpp"
 
+#include "troupe/util/utf8.hpp"
+
 namespace troupe::mock_llm {
 
 namespace {
@@ -83,7 +85,7 @@ std::string error_body(vendor to, const wire_error& error, std::string_view id) 
   std::string out;
   if (to == vendor::openai) {
     out += "{\"error\":{\"message\":\"";
-    append_escaped(out, error.message);
+    append_escaped(out, mended_utf8(error.message)); // it may quote a path
     out += '"';
     member(out, "type", error.type.empty() ? openai_type(error.status) : std::string_view(error.type));
     member(out, "param", error.param);
@@ -93,7 +95,7 @@ std::string error_body(vendor to, const wire_error& error, std::string_view id) 
   out += "{\"type\":\"error\",\"error\":{\"type\":\"";
   append_escaped(out, error.type.empty() ? anthropic_type(error.status) : std::string_view(error.type));
   out += "\",\"message\":\"";
-  append_escaped(out, error.message);
+  append_escaped(out, mended_utf8(error.message)); // it may quote a path
   out += "\"},\"request_id\":\"";
   append_escaped(out, id);
   return out += "\"}";

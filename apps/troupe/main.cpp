@@ -10,6 +10,7 @@
 int main(int argc, char** argv) {
   using namespace troupe::cli;
   std::signal(SIGPIPE, SIG_IGN); // a reader that goes away is an error of the write, not the end of a run
+  std::signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow further (ulimit -f)
 
   CLI::App app{"troupe runs companies of LLM agents that keep working when parts of them fail", "troupe"};
   app.set_version_flag("--version", std::string("troupe ") + TROUPE_VERSION);

@@ -2,12 +2,13 @@
 import json
 import os
 import sqlite3
+import subprocess
 import time
 
 
 import pytest
 
-from conftest import SIGINT, SIGTERM, calls, processes_with, reply, wait_for
+from conftest import BINARY, DEADLINE, SIGINT, SIGTERM, calls, clean_environment, processes_with, reply, wait_for
 
 
 def three(server, project, **more):
@@ -289,6 +290,16 @@ def test_a_journal_that_cannot_be_written(project, troupe):
     project.write("file", "not a folder")
     told = project.run().expect(4)
     assert "file/journal.db" in told.stderr
+
+
+def test_a_journal_that_may_not_grow_is_an_error_and_the_run_goes_on_later(project):
+    project.scripted([reply("x" * 60_000)], tasks=[{"id": n, "agent": "worker", "instruction": n} for n in "abcdefghijklmno"])
+    limited = ["bash", "-c", 'ulimit -f 500 && exec "$@"', "limited", BINARY, "run", "troupe.yaml", "job", "--id", "R1", "--json"]
+    told = subprocess.run(limited, cwd=project.folder, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE)
+    assert told.returncode == 4, f"{told.returncode}\n{told.stdout[-2000:]}\n{told.stderr[-2000:]}"
+    assert "journal" in told.stderr
+    document = project.resume().expect(0).doc
+    assert [len(output) for output in outputs(document)] == [60_000] * 15
 
 
 def test_progress_lines_have_one_time_and_no_gaps(project):

@@ -150,12 +150,12 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   const auto prepared = tools.prepared.find(call.name);
   if (std::find(allowed.begin(), allowed.end(), call.name) == allowed.end())
     return tl::unexpected(prepared != tools.prepared.end() ? policy::tool_not_allowed_text(call.name, allowed)
-                                                           : policy::unknown_tool_text(call.name, std::string(nearest_name(call.name, {allowed.begin(), allowed.end()}).value_or("")), allowed));
+                                                           : policy::unknown_tool_text(call.name, std::string(nearest_name(call.name, {allowed.begin(), allowed.end()})), allowed));
   if (prepared == tools.prepared.end())
     return tl::unexpected(policy::unknown_tool_text(call.name, {}, allowed));
   auto arguments = tools::check_arguments(prepared->second, call.arguments);
   if (!arguments)
-    return tl::unexpected(cut_off ? policy::arguments_not_json_text(call.name, arguments.error().message, true) : arguments.error().message);
+    return tl::unexpected(cut_off ? policy::arguments_cut_off_text(call.name) : arguments.error().message);
   const auto& spec = prepared->second.spec;
   if (!task.assignment.run->approve_all && policy::approvals_needed(task.assignment.run->config->checkpoint, spec.risk) > 0)
     return tl::unexpected("Rejected: tool \"" + call.name + "\" has risk " + name_of(spec.risk)

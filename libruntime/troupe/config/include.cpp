@@ -109,7 +109,7 @@ private:
       return;
     if (level > most_levels)
       return wrong(asked, "includes go deeper than " + std::to_string(most_levels) + " levels");
-    if (merged_.files.size() >= most_files)
+    if (seen_.size() > most_files)
       return wrong(asked, "more than " + std::to_string(most_files) + " files are included");
     const auto bytes = files_.read(path, read_limits{}.bytes);
     if (!bytes)
@@ -119,7 +119,11 @@ private:
       return wrong(asked, "the files are larger than " + std::to_string(most_bytes >> 20) + " MiB together");
     const auto number = static_cast<std::uint32_t>(merged_.files.size());
     merged_.files.push_back(path);
-    auto document = read_text(*bytes, path, problems_, format_of(path));
+    read_limits limits;
+    limits.before = read_;
+    auto document = read_text(*bytes, path, problems_, format_of(path), limits);
+    read_.nodes += document.size.nodes;
+    read_.bytes += document.size.bytes;
     if (!document.value.is_object()) {
       if (first) {
         merged_.value = std::move(document.value);
@@ -136,7 +140,8 @@ private:
       make_paths_absolute(document.value, absolute(path).parent_path());
     merge(std::move(document), first);
     for (const auto& [target, at] : includes)
-      visit(target, at, level + 1);
+      if (seen_.size() <= most_files)
+        visit(target, at, level + 1);
     open_.erase(identity);
   }
 
@@ -224,6 +229,7 @@ private:
   std::set<std::string> seen_;
   std::set<std::string> open_;
   std::size_t bytes_ = 0;
+  document_size read_;
 };
 
 } // namespace

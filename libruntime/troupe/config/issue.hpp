@@ -28,6 +28,9 @@ public:
       return;
     keep(errors_, std::move(found));
   }
+  /// No more are kept: whoever would look for more, or for words, need not.
+  bool errors_full() const { return errors_.size() > problem_list::most; }
+  bool warnings_full() const { return warnings_.size() > problem_list::most; }
   /// What the reader complained about already.
   void told_before(std::string pointer) { told_.insert(std::move(pointer)); }
   void warning(issue found) { keep(warnings_, std::move(found)); }

@@ -31,10 +31,17 @@ struct place {
   const place* member(std::string_view wanted) const;
 };
 
+/// What a document takes, aliases counted with all that they stand for.
+struct document_size {
+  std::uint64_t nodes = 0; ///< scalars, mappings and sequences
+  std::uint64_t bytes = 0; ///< of scalars and keys
+};
+
 struct located_document {
   json value;
   place root;
   std::vector<std::string> files{std::string()}; ///< names as the user knows them
+  document_size size;
 
   struct found_place {
     const place* at = nullptr; ///< never null: the deepest part on the pointer's way that exists

@@ -11,12 +11,12 @@ void resolver::agents() {
     into.name = name;
     from["model"].read(into.model);
     if (from["model"].is_string() && out_.models.count(into.model) == 0)
-      unknown(from["model"], "model", names_of(out_.models));
+      unknown(from["model"], "model", out_.models);
     from["system"].read(into.system);
     from["tools"].read(into.tools);
     from["tools"].each_element([&](std::size_t, const view& each) {
       if (each.is_string() && out_.tools.count(*each.text()) == 0)
-        unknown(each, "tool", names_of(out_.tools));
+        unknown(each, "tool", out_.tools);
     });
     from["temperature"].read(into.temperature);
     from["max_tokens"].read(into.max_tokens);
@@ -40,7 +40,7 @@ void resolver::agents() {
       continue;
     const auto reviewer = root_["agents"][name]["output"]["reviewer"];
     if (out_.agents.count(agent.output->reviewer) == 0)
-      unknown(reviewer, "agent", names_of(out_.agents));
+      unknown(reviewer, "agent", out_.agents);
     else if (agent.output->reviewer == name)
       reviewer.wrong("an agent cannot review itself; name another one");
   }
@@ -52,8 +52,8 @@ void resolver::output(const view& from, output_spec& into) {
   from["max_length"].read(into.max_length);
   if (into.min_length && into.max_length && *into.min_length > *into.max_length)
     from["min_length"].wrong("min_length (" + std::to_string(*into.min_length) + ") is more than max_length (" + std::to_string(*into.max_length) + ")");
-  pattern(from["matches"], into.matches, "matches");
-  pattern(from["not_matches"], into.not_matches, "not_matches");
+  pattern(from["matches"], into.matches);
+  pattern(from["not_matches"], into.not_matches);
   from["must_mention"].read(into.must_mention);
   from["command"].read(into.command);
   if (!into.command.empty() && into.command.front().empty())

@@ -134,7 +134,7 @@ void resolver::alerts() {
     from["metric"].read(into.metric);
     from["workflow"].read(into.workflow);
     if (from["workflow"].is_string() && out_.workflows.count(into.workflow) == 0)
-      unknown(from["workflow"], "workflow", names_of(out_.workflows));
+      unknown(from["workflow"], "workflow", out_.workflows);
     from["drop"].read(into.drop);
     from["rise"].read(into.rise);
     from["window"].read_positive(into.window);

@@ -77,7 +77,7 @@ void resolver::models() {
       link["provider"].read(made.provider);
       const auto provider = out_.providers.find(made.provider);
       if (provider == out_.providers.end())
-        unknown(link["provider"], "provider", names_of(out_.providers));
+        unknown(link["provider"], "provider", out_.providers);
       link["model"].read(made.model);
       link["context"].read(made.context);
       read_price(link["usd_per_mtok"], made.price);

@@ -66,7 +66,7 @@ void resolver::supervisor(const view& from, supervisor_spec& into) {
       child.kind = each["pool"].present() ? child_kind::pool : child_kind::agent;
       name.read(child.id);
       if (name.is_string() && out_.agents.count(child.id) == 0)
-        unknown(name, "agent", names_of(out_.agents));
+        unknown(name, "agent", out_.agents);
       else
         tree_id(name);
       placed_.insert(child.id);

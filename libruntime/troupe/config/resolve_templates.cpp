@@ -1,5 +1,7 @@
 // Templates of workflows: their roots, and the needs that they imply.
 
+#include <algorithm>
+
 #include "troupe/config/resolver.hpp"
 #include "troupe/config/template_scope.hpp"
 #include "troupe/util/suggest.hpp"
@@ -24,15 +26,14 @@ void resolver::task_templates(const view& from, task_spec& into, const template_
   if (const auto each = from["for_each"]; each.is_string())
     if (const auto parsed = text_template::parse(*each.text()); parsed && !parsed->is_path())
       each.wrong("a text is no list; name exactly one list, as in \"{{ tasks.check.output.facts }}\"");
-  // Iterative over what may be a deep value; the reader's limit bounds it.
-  std::vector<view> open{from["with"]};
-  while (!open.empty()) {
-    const auto next = open.back();
-    open.pop_back();
-    check_template(next, scope, &into);
-    next.each_member([&](const std::string&, const view& each) { open.push_back(each); });
-    next.each_element([&](std::size_t, const view& each) { open.push_back(each); });
-  }
+  with_templates(from["with"], scope, into);
+}
+
+/// Depth is bounded by the reader.
+void resolver::with_templates(const view& part, const template_scope& scope, task_spec& into) {
+  check_template(part, scope, &into);
+  part.each_member([&](const std::string&, const view& each) { with_templates(each, scope, into); });
+  part.each_element([&](std::size_t, const view& each) { with_templates(each, scope, into); });
 }
 
 void resolver::check_template(const view& text, const template_scope& scope, task_spec* reader) {
@@ -44,8 +45,9 @@ void resolver::check_template(const view& text, const template_scope& scope, tas
     if (root == "tasks") {
       if (path.size() < 2) {
         text.wrong("\"tasks\" is no value; name a task and what of it is meant, as in {{ tasks.research.output }}");
-      } else if (std::find(scope.tasks.begin(), scope.tasks.end(), path[1]) == scope.tasks.end()) {
-        text.wrong("no task named " + in_quotes(path[1]) + did_you_mean(path[1], scope.tasks));
+      } else if (!std::binary_search(scope.tasks.begin(), scope.tasks.end(), path[1])) {
+        if (!in_.issues.errors_full())
+          text.wrong("no task named " + in_quotes(path[1]) + did_you_mean(path[1], scope.tasks));
       } else {
         if (path.size() > 2 && std::find(task_fields().begin(), task_fields().end(), path[2]) == task_fields().end())
           text.wrong("a task has no " + in_quotes(path[2]) + did_you_mean(path[2], task_fields()) + " (it has output, status, error, agent, attempts, cost_usd, items)");
@@ -54,12 +56,10 @@ void resolver::check_template(const view& text, const template_scope& scope, tas
       }
     } else if (root == "input") {
       const auto properties = scope.workflow["input"]["schema"]["properties"];
-      if (path.size() < 2 || !properties.is_object() || properties[path[1]].present())
+      if (path.size() < 2 || !properties.is_object() || properties.value().contains(path[1]) || in_.issues.warnings_full())
         continue;
-      std::vector<std::string_view> known;
-      for (const auto& [name, each] : properties.value().items())
-        known.emplace_back(name);
-      text.warn("the schema of the input has no property " + in_quotes(path[1]) + did_you_mean(path[1], known));
+      text.warn("the schema of the input has no property " + in_quotes(path[1])
+                + did_you_mean(path[1], names_of(properties.value().get_ref<const json::object_t&>())));
     } else if (root == "item" || root == "index") {
       if (!scope.in_for_each)
         text.wrong(in_quotes(root) + " stands only in the instruction and the with of a task with for_each");

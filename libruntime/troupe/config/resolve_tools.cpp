@@ -33,7 +33,7 @@ void resolver::tools() {
   });
   for (const auto& [name, spec] : out_.tools)
     if (!spec.alternative.empty() && out_.tools.count(spec.alternative) == 0)
-      unknown(root_["tools"][name]["alternative"], "tool", names_of(out_.tools));
+      unknown(root_["tools"][name]["alternative"], "tool", out_.tools);
   alternative_cycles();
 }
 
@@ -99,6 +99,8 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
       from["root"].wrong("the builtin " + in_quotes(into.builtin) + " has no root; only read_file, write_file and list_files are confined to a folder");
     if (from["allow_hosts"].present() && into.builtin != "http_fetch")
       from["allow_hosts"].wrong("the builtin " + in_quotes(into.builtin) + " reaches no hosts; only http_fetch does");
+    if (into.builtin == "http_fetch" && into.allow_hosts.empty())
+      from.wrong_key("http_fetch reads only from the hosts that allow_hosts names; add allow_hosts: [example.com]");
   } else {
     const auto parameters = from["parameters"];
     schema(parameters, into.parameters);
@@ -127,11 +129,12 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
 
 /// Commands, standard input and addresses read the call's arguments, which `parameters` name.
 void resolver::tool_templates(const view& from, const tool_spec& spec) {
-  std::vector<std::string_view> known;
   const auto properties = from["parameters"]["properties"];
+  std::vector<std::string_view> known; // in order: an object's members are
   if (properties.is_object())
     for (const auto& [name, each] : properties.value().items())
       known.emplace_back(name);
+  const auto is_known = [&](std::string_view name) { return std::binary_search(known.begin(), known.end(), name); };
   // Without `properties` but with a schema, any argument may come.
   const bool open = from["parameters"].present() && !properties.is_object();
   const auto check = [&](const view& text) {
@@ -139,7 +142,7 @@ void resolver::tool_templates(const view& from, const tool_spec& spec) {
     if (!parsed || open)
       return;
     for (const auto& path : parsed->paths())
-      if (std::find(known.begin(), known.end(), path.front()) == known.end())
+      if (!is_known(path.front()) && !in_.issues.errors_full())
         text.wrong("no parameter named " + in_quotes(path.front())
                    + (known.empty() ? std::string("; describe it in parameters") : did_you_mean(path.front(), known)));
   };
@@ -149,7 +152,7 @@ void resolver::tool_templates(const view& from, const tool_spec& spec) {
   if (spec.kind == tool_kind::http)
     from["headers"].each_member([&](const std::string&, const view& each) { check(each); });
   from["loop_ignore"].each_element([&](std::size_t, const view& each) {
-    if (!open && !known.empty() && each.is_string() && std::find(known.begin(), known.end(), *each.text()) == known.end())
+    if (!open && !known.empty() && each.is_string() && !is_known(*each.text()))
       unknown(each, "parameter", known);
   });
 }

@@ -20,7 +20,7 @@ void resolver::workflows() {
       if (spec.tasks[i].workflow.empty())
         continue;
       if (out_.workflows.count(spec.tasks[i].workflow) == 0)
-        unknown(at["workflow"], "workflow", names_of(out_.workflows));
+        unknown(at["workflow"], "workflow", out_.workflows);
       else
         sub_workflow_input(at, spec.tasks[i]);
     }
@@ -104,7 +104,7 @@ void resolver::task_agent(const view& name) {
   if (!name.is_string())
     return;
   if (out_.agents.count(*name.text()) == 0)
-    unknown(name, "agent", names_of(out_.agents));
+    unknown(name, "agent", out_.agents);
   else if (tree_is_good_ && placed_.count(*name.text()) == 0)
     name.wrong("agent " + in_quotes(*name.text()) + " has no place in the supervision tree; add { agent: " + *name.text() + " } or { pool: " + *name.text()
                + " } to supervision/children");
@@ -142,21 +142,40 @@ void resolver::task_resolve(const view& from, task_spec& into) {
 void resolver::first_race(const view& from, const task_spec& spec) {
   for (std::size_t i = 0; i < spec.agents.size(); ++i) {
     const auto agent = out_.agents.find(spec.agents[i]);
-    if (agent == out_.agents.end())
+    if (agent == out_.agents.end() || in_.issues.errors_full())
       continue;
-    for (const auto& name : agent->second.tools) {
-      std::set<std::string> seen;
-      for (auto tool = out_.tools.find(name); tool != out_.tools.end() && seen.insert(tool->first).second;
-           tool = out_.tools.find(tool->second.alternative)) {
-        if (tool->second.effect == effect::none)
-          continue;
-        from["agents"].element(i).wrong("agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->first) + ", whose effect is "
-                                        + name_of(tool->second.effect)
-                                        + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
-        break;
-      }
-    }
+    if (const auto* tool = racing_effect(agent->second))
+      from["agents"].element(i).wrong("agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->name) + ", whose effect is "
+                                      + name_of(tool->effect)
+                                      + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
   }
+}
+
+/// The first tool that the agent can reach and that has an effect; null: there is none.
+const tool_spec* resolver::racing_effect(const agent_spec& agent) {
+  const auto [known, added] = effect_of_agent_.emplace(agent.name, nullptr);
+  for (std::size_t i = 0; added && i < agent.tools.size() && known->second == nullptr; ++i)
+    known->second = racing_effect(agent.tools[i]);
+  return known->second;
+}
+
+/// The same of a tool and its alternatives. Each tool is looked at once.
+const tool_spec* resolver::racing_effect(const std::string& name) {
+  std::vector<std::map<std::string, const tool_spec*>::iterator> way;
+  const tool_spec* found = nullptr;
+  for (auto tool = out_.tools.find(name); tool != out_.tools.end() && found == nullptr; tool = out_.tools.find(tool->second.alternative)) {
+    const auto [known, added] = effect_of_tool_.emplace(tool->first, nullptr);
+    if (!added) {
+      found = known->second;
+      break;
+    }
+    way.push_back(known);
+    if (tool->second.effect != effect::none)
+      found = &tool->second;
+  }
+  for (const auto& each : way)
+    each->second = found;
+  return found;
 }
 
 void resolver::task_cycles(const view& from, const workflow_spec& workflow) {
@@ -215,20 +234,22 @@ void resolver::sub_workflow_input(const view& from, const task_spec& spec) {
   const auto& input = out_.workflows.at(spec.workflow).input_schema;
   if (!input.is_object())
     return;
-  if (const auto required = input.find("required"); required != input.end() && required->is_array())
-    for (const auto& each : *required)
+  if (const auto required = input.find("required"); required != input.end() && required->is_array()) {
+    for (const auto& each : *required) {
+      if (in_.issues.errors_full())
+        return;
       if (each.is_string() && spec.with.count(each.get_ref<const std::string&>()) == 0)
         from.wrong_key("workflow " + in_quotes(spec.workflow) + " requires the input " + in_quotes(each.get_ref<const std::string&>())
                        + "; add it to with");
+    }
+  }
   const auto properties = input.find("properties");
   if (properties == input.end() || !properties->is_object())
     return;
-  std::vector<std::string_view> known;
-  for (const auto& [name, each] : properties->items())
-    known.emplace_back(name);
   for (const auto& [name, each] : spec.with)
-    if (properties->find(name) == properties->end())
-      from["with"][name].warn_key("the input of workflow " + in_quotes(spec.workflow) + " has no property " + in_quotes(name) + did_you_mean(name, known));
+    if (properties->find(name) == properties->end() && !in_.issues.warnings_full())
+      from["with"][name].warn_key("the input of workflow " + in_quotes(spec.workflow) + " has no property " + in_quotes(name)
+                                  + did_you_mean(name, names_of(properties->get_ref<const json::object_t&>())));
 }
 
 } // namespace troupe::config

@@ -1,6 +1,8 @@
 #include "troupe/config/resolver.hpp"
 
-#include "troupe/policy/contract.hpp"
+#include <utility>
+
+#include "troupe/schema/pattern.hpp"
 #include "troupe/schema/schema.hpp"
 #include "troupe/util/suggest.hpp"
 
@@ -24,7 +26,7 @@ void resolver::run() {
 
 void resolver::unknown(const view& from, const char* noun, const std::vector<std::string_view>& known) {
   const auto* name = from.text();
-  if (name == nullptr)
+  if (name == nullptr || in_.issues.errors_full())
     return;
   auto words = std::string("no ") + noun + " named " + in_quotes(*name);
   if (auto near = did_you_mean(*name, known); !near.empty()) {
@@ -53,26 +55,42 @@ void resolver::schema(const view& from, json& into) {
   if (!from.is_object() && !(from.present() && from.value().is_boolean()))
     return;
   into = from.value();
-  for (const auto& each : troupe::schema::compiled_schema::problems(into))
-    in_.issues.error({from.pointer() + each.where, each.message, false});
-  if (const auto compiled = troupe::schema::compiled_schema::compile(into))
-    for (const auto& each : compiled->warnings()) {
-      const auto split = each.find(": ");
-      if (split == std::string::npos)
-        from.warn(each);
-      else
-        in_.issues.warning({from.pointer() + each.substr(0, split), each.substr(split + 2), true});
-    }
+  if (!patterns_fit(from))
+    return;
+  const auto compiled = troupe::schema::compiled_schema::compile_or_all_problems(into, pattern_cost_);
+  if (!compiled) {
+    for (const auto& each : compiled.error())
+      in_.issues.error({from.pointer() + each.where, each.message, false});
+    return;
+  }
+  for (const auto& each : compiled->warnings()) {
+    const auto split = each.find(": ");
+    if (split == std::string::npos)
+      from.warn(each);
+    else
+      in_.issues.warning({from.pointer() + each.substr(0, split), each.substr(split + 2), true});
+  }
 }
 
-void resolver::pattern(const view& from, std::string& into, const char* key) {
+void resolver::pattern(const view& from, std::string& into) {
   from.read(into);
-  if (into.empty())
+  if (into.empty() || !patterns_fit(from))
     return;
-  output_spec probe;
-  (std::string_view(key) == "matches" ? probe.matches : probe.not_matches) = into;
-  if (const auto compiled = contract::compile(probe); !compiled)
+  const auto compiled = troupe::schema::compile_re2(into); // as a contract does
+  pattern_cost_ += troupe::schema::cost_of(compiled ? *compiled : nullptr);
+  if (!compiled)
     from.wrong(compiled.error().message);
+}
+
+/// Patterns take time before they are refused or run, so that a file holds no more of them than one schema may.
+bool resolver::patterns_fit(const view& from) {
+  if (in_.issues.errors_full())
+    return false;
+  if (pattern_cost_ <= troupe::schema::max_pattern_cost)
+    return true;
+  if (!std::exchange(patterns_told_, true))
+    from.wrong("the patterns of this file are too large together; repetitions of large classes, as in \\p{L}{1,50}, take most");
+  return false;
 }
 
 std::optional<text_template> resolver::parse_template(const view& from) {

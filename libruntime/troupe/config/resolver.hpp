@@ -11,6 +11,7 @@
 #include "troupe/config/view.hpp"
 #include "troupe/model/config.hpp"
 #include "troupe/policy/template.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
 
@@ -46,9 +47,12 @@ private:
   void task_agent(const view& name);
   void task_resolve(const view& from, task_spec& into);
   void first_race(const view& from, const task_spec& spec);
+  const tool_spec* racing_effect(const std::string& tool);
+  const tool_spec* racing_effect(const agent_spec& agent);
   /// What the templates of a task may read; adds the tasks that they do read to its needs.
   struct template_scope;
   void task_templates(const view& from, task_spec& into, const template_scope& scope);
+  void with_templates(const view& part, const template_scope& scope, task_spec& into);
   void check_template(const view& text, const template_scope& scope, task_spec* reader);
   void task_cycles(const view& from, const workflow_spec& workflow);
   void workflow_cycles();
@@ -60,11 +64,18 @@ private:
   void tls(const view& from, std::optional<tls_spec>& into);
   /// Compiles; problems and warnings stand at their own pointers.
   void schema(const view& from, json& into);
-  void pattern(const view& from, std::string& into, const char* key);
+  void pattern(const view& from, std::string& into);
+  bool patterns_fit(const view& from);
   /// Nullopt after a problem.
   std::optional<text_template> parse_template(const view& from);
   /// `no tool named "grpe"; did you mean "grep"?`
   void unknown(const view& from, const char* noun, const std::vector<std::string_view>& known);
+  /// The keys of a map are what is known.
+  template <class T>
+  void unknown(const view& from, const char* noun, const std::map<std::string, T>& known) {
+    if (!in_.issues.errors_full())
+      unknown(from, noun, names_of(known));
+  }
 
   view root_;
   reading& in_;
@@ -72,6 +83,10 @@ private:
   std::map<std::string, std::string> tree_ids_; ///< id of a child -> pointer of its first place
   std::set<std::string> placed_;                ///< agents in the tree
   bool tree_is_good_ = false; ///< given, and without mistakes
+  std::size_t pattern_cost_ = 0;
+  bool patterns_told_ = false;
+  std::map<std::string, const tool_spec*> effect_of_tool_;  ///< what `racing_effect` found; null: none
+  std::map<std::string, const tool_spec*> effect_of_agent_;
 };
 
 /// Whether an address (host:port) is on this machine only; nullopt: it is no address.

@@ -7,7 +7,7 @@ namespace troupe::config {
 
 struct resolver::template_scope {
   view workflow;
-  std::vector<std::string_view> tasks; ///< ids
+  std::vector<std::string_view> tasks; ///< ids, in order
   bool in_for_each = false;
 };
 

@@ -37,12 +37,13 @@ const std::string* tree_builder::string_of(node_id id) const {
 }
 
 void tree_builder::account(std::uint64_t count, std::uint64_t bytes, position at) {
-  total_count_ += count;
-  total_bytes_ += bytes;
-  if (total_count_ > limits_.nodes)
-    stop(at, "more than " + std::to_string(limits_.nodes) + " values, aliases counted with all that they stand for; split the file or drop aliases");
-  if (total_bytes_ > limits_.expanded_bytes)
-    stop(at, "more than " + std::to_string(limits_.expanded_bytes >> 20) + " MiB of text, aliases counted with all that they stand for; drop aliases");
+  total_.nodes += count;
+  total_.bytes += bytes;
+  const auto what = limits_.before.nodes > 0 ? std::string(" in all files together, aliases") : std::string(", aliases");
+  if (total_.nodes > limits_.nodes)
+    stop(at, "more than " + std::to_string(limits_.nodes) + " values" + what + " counted with all that they stand for; a configuration needs fewer");
+  if (total_.bytes > limits_.expanded_bytes)
+    stop(at, "more than " + std::to_string(limits_.expanded_bytes >> 20) + " MiB of text" + what + " counted with all that they stand for; drop aliases");
 }
 
 tree_builder::node_id tree_builder::add(entry made) {
@@ -62,11 +63,18 @@ tree_builder::node_id tree_builder::add(entry made) {
   return id;
 }
 
+/// Each check and each message carries its pointer: long ones times many values would be too much memory.
+void tree_builder::check_pointer(std::size_t bytes, position at) {
+  if (bytes > limits_.pointer_bytes)
+    stop(at, "the keys that lead here are longer than " + std::to_string(limits_.pointer_bytes) + " bytes together; shorten them");
+}
+
 void tree_builder::key(std::string text, position at) {
   account(0, text.size(), at);
   if (text.find('\0') != std::string::npos)
     report(at, "a key holds a NUL character; remove it");
   auto& mapping = open_.back();
+  check_pointer(mapping.pointer_bytes + text.size(), at);
   mapping.key = std::move(text);
   mapping.key_at = at;
   mapping.has_key = true;
@@ -96,7 +104,8 @@ tree_builder::node_id tree_builder::open(bool is_array, position at) {
   made.open = true;
   made.at = at;
   const auto id = add(std::move(made));
-  open_.push_back({id, false, {}, {}});
+  const auto above = open_.empty() ? 0 : open_.back().pointer_bytes;
+  open_.push_back({id, false, {}, {}, above + nodes_[id].key.size()});
   return id;
 }
 
@@ -111,6 +120,7 @@ void tree_builder::close() {
     closed.count += nodes_[child].count;
     closed.bytes += nodes_[child].bytes;
     closed.height = std::max(closed.height, nodes_[child].height);
+    closed.pointer_bytes = std::max(closed.pointer_bytes, nodes_[child].key.size() + nodes_[child].pointer_bytes);
   }
   ++closed.height;
 }
@@ -140,12 +150,15 @@ void tree_builder::alias(node_id target, position at) {
     stop(at, "an alias stands inside of what it names: a cycle");
   if (open_.size() + wanted.height > limits_.depth)
     stop(at, "nested deeper than " + std::to_string(limits_.depth) + " levels once this alias is expanded; flatten it");
+  if (!open_.empty())
+    check_pointer(open_.back().pointer_bytes + open_.back().key.size() + wanted.pointer_bytes, at);
   account(wanted.count, wanted.bytes, at);
   entry made;
   made.kind = node_kind::alias;
   // An alias of an alias cannot be: anchors stand on values.
   made.target = target;
   made.height = wanted.height;
+  made.pointer_bytes = wanted.pointer_bytes;
   made.count = wanted.count;
   made.bytes = wanted.bytes;
   made.at = at;
@@ -155,6 +168,7 @@ void tree_builder::alias(node_id target, position at) {
 located_document tree_builder::take() {
   located_document out;
   out.files = {name_};
+  out.size = size();
   if (!nodes_.empty())
     build(0, out.value, out.root);
   return out;

@@ -20,7 +20,8 @@ class tree_builder {
 public:
   using node_id = std::uint32_t;
 
-  tree_builder(const std::string& name, problem_list& problems, const read_limits& limits) : name_(name), problems_(problems), limits_(limits) {}
+  tree_builder(const std::string& name, problem_list& problems, const read_limits& limits)
+      : name_(name), problems_(problems), limits_(limits), total_(limits.before) {}
 
   /// Whether the next scalar is a member's key.
   bool wants_key() const { return !open_.empty() && !nodes_[open_.back().node].is_array && !open_.back().has_key; }
@@ -41,6 +42,8 @@ public:
   std::string pointer() const;
 
   bool has_root() const { return !nodes_.empty(); }
+  /// What was read so far.
+  document_size size() const { return {total_.nodes - limits_.before.nodes, total_.bytes - limits_.before.bytes}; }
   /// Once, after the last event. An empty text is null.
   located_document take();
 
@@ -53,6 +56,7 @@ private:
     bool dropped = false; ///< the value of a duplicate key
     std::uint32_t height = 0;
     std::uint64_t count = 1;
+    std::size_t pointer_bytes = 0; ///< of the longest way of keys below it
     std::uint64_t bytes = 0;
     node_id target = 0;
     position at;
@@ -66,9 +70,11 @@ private:
     bool has_key = false;
     std::string key;
     position key_at;
+    std::size_t pointer_bytes = 0; ///< of the keys on the way here
   };
 
   node_id add(entry made);
+  void check_pointer(std::size_t bytes, position at);
   void account(std::uint64_t count, std::uint64_t bytes, position at);
   void settle_names(node_id object);
   void build(node_id from, json& value, place& where) const;
@@ -78,8 +84,7 @@ private:
   read_limits limits_;
   std::vector<entry> nodes_;
   std::vector<frame> open_;
-  std::uint64_t total_count_ = 0;
-  std::uint64_t total_bytes_ = 0;
+  document_size total_;
 };
 
 } // namespace troupe::config

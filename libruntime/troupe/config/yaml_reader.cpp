@@ -73,9 +73,12 @@ text_format format_of(std::string_view file_name) {
 }
 
 located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format, const read_limits& limits) {
+  std::optional<tree_builder> builder;
   const auto nothing = [&] {
     located_document empty;
     empty.files = {name};
+    if (builder)
+      empty.size = builder->size();
     return empty;
   };
   if (text.size() > limits.bytes) {
@@ -96,23 +99,23 @@ located_document read_text(std::string_view text, const std::string& name, probl
   try {
     if (format == text_format::as_json || (format == text_format::automatic && looks_like_json(text))) {
       problem_list found;
-      tree_builder builder(name, found, limits);
+      builder.emplace(name, found, limits);
       bool is_json = true;
       bool stopped = false;
       try {
-        is_json = read_json(text, builder, format == text_format::as_json);
+        is_json = read_json(text, *builder, format == text_format::as_json);
       } catch (const reading_stopped&) {
         stopped = true;
       }
       if (is_json) {
         for (auto& each : found.sorted())
           problems.add(std::move(each));
-        return stopped ? nothing() : builder.take();
+        return stopped ? nothing() : builder->take();
       }
     }
-    tree_builder builder(name, problems, limits);
-    read_yaml(text, builder);
-    return builder.take();
+    builder.emplace(name, problems, limits);
+    read_yaml(text, *builder);
+    return builder->take();
   } catch (const reading_stopped&) {
   } catch (const std::exception& unexpected) {
     problems.add({name, 0, 0, "", std::string("the parser gave up: ") + unexpected.what()});

@@ -17,6 +17,8 @@ struct read_limits {
   std::size_t depth = 100;                ///< of nested mappings and sequences, after alias expansion
   std::size_t nodes = 200'000;            ///< scalars, mappings and sequences, after alias expansion
   std::size_t expanded_bytes = 16u << 20; ///< of all scalars and keys, after alias expansion
+  std::size_t pointer_bytes = 4'096;      ///< of all keys on the way to a value
+  document_size before;                   ///< of the files read before, which count too
 };
 
 enum class text_format {

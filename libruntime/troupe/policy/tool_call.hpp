@@ -156,8 +156,9 @@ private:
 /// The model's name of a tool may be anything: it is quoted and cut. `suggestion` is the nearest name of `agent_tools`, or empty.
 std::string unknown_tool_text(const std::string& name, const std::string& suggestion, const std::vector<std::string>& agent_tools);
 std::string tool_not_allowed_text(const std::string& name, const std::vector<std::string>& agent_tools);
-/// `problem` is the parser's words; `cut_off`: the answer ended for its length (finish_reason::length).
-std::string arguments_not_json_text(const std::string& tool, const std::string& problem, bool cut_off);
+/// Arguments that do not parse, in an answer that ended for its length (finish_reason::length). What else is wrong with arguments is said
+/// by whoever checks them (tools/toolset.hpp).
+std::string arguments_cut_off_text(const std::string& tool);
 std::string arguments_invalid_text(const std::string& tool, const std::vector<std::string>& violations);
 std::string max_calls_text(const tool_spec& tool);
 

@@ -56,13 +56,10 @@ std::string tool_not_allowed_text(const std::string& name, const std::vector<std
   return "You may not use the tool " + in_quotes(name) + ". Nothing was run. " + available(agent_tools);
 }
 
-std::string arguments_not_json_text(const std::string& tool, const std::string& problem, bool cut_off) {
-  if (cut_off)
-    return "The arguments for " + in_quotes(tool)
-           + " were cut off because the answer reached its length limit. Nothing was run. "
-             "Call it again with shorter arguments, or split the work into several calls.";
-  return "The arguments for " + in_quotes(tool) + " are not a JSON object: " + bounded(problem, error_bytes_max)
-         + ". Nothing was run. Call it again with one JSON object that fits the tool's parameters.";
+std::string arguments_cut_off_text(const std::string& tool) {
+  return "The arguments for " + in_quotes(tool)
+         + " were cut off because the answer reached its length limit. Nothing was run. "
+           "Call it again with shorter arguments, or split the work into several calls.";
 }
 
 std::string arguments_invalid_text(const std::string& tool, const std::vector<std::string>& violations) {

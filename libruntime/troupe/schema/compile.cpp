@@ -9,11 +9,13 @@
 #include "troupe/schema/pattern.hpp"
 #include "troupe/schema/registry.hpp"
 #include "troupe/schema/values.hpp"
-#include "troupe/util/nearest.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::schema {
 namespace {
 
+constexpr std::size_t most_warnings = 20;
+constexpr std::size_t max_dynamic_names = 64; // each scope of a validation holds one entry a name
 constexpr std::size_t max_in_place_chain = 256; // $ref to $ref to …: all on one value, so it multiplies the stack that a value needs
 
 constexpr std::array<std::pair<std::string_view, std::uint8_t>, 7> type_names = {{
@@ -291,7 +293,12 @@ std::vector<std::string> compiler::names(const json& value, std::string_view key
 std::shared_ptr<const RE2> compiler::pattern(const std::string& text, trail::step place, std::string_view keyword) {
   if (const auto known = patterns_.find(text); known != patterns_.end())
     return known->second;
+  if (out_.pattern_cost > max_pattern_cost) {
+    problem(place, keyword, "the patterns of this schema are too large together; repetitions of large classes, as in \\p{L}{1,50}, take most");
+    return nullptr;
+  }
   auto compiled = compile_ecma(text);
+  out_.pattern_cost += cost_of(compiled ? *compiled : nullptr);
   if (!compiled) {
     problem(place, keyword, compiled.error().message);
     return nullptr;
@@ -309,8 +316,9 @@ void compiler::type_and_values(node& made, const json& schema, trail::step place
           return;
         }
       }
-      std::array<std::string_view, type_names.size()> all{};
-      std::transform(type_names.begin(), type_names.end(), all.begin(), [](const auto& row) { return row.first; });
+      std::vector<std::string_view> all;
+      for (const auto& row : type_names)
+        all.push_back(row.first);
       const auto near = name.is_string() ? nearest_name(name.get_ref<const std::string&>(), all) : std::string_view{};
       problem(place, "type",
               excerpt(name) + " is no type; "
@@ -486,8 +494,9 @@ void compiler::unknown_keywords(const json& schema, trail::step place) {
     for (const auto& [old, now] : old_keywords)
       if (name == old)
         problem(place, name, "\"" + std::string(old) + "\" is of an older draft and 2020-12 would ignore it; write " + std::string(now));
-    const auto near = nearest_name(name, known_keywords);
-    if (!near.empty() && out_.warnings.size() < 20)
+    if (out_.warnings.size() >= most_warnings)
+      continue;
+    if (const auto near = nearest_name(name, {known_keywords.begin(), known_keywords.end()}); !near.empty())
       out_.warnings.push_back(registry_.places().pointer(place) + ": the keyword \"" + std::string(name)
                               + "\" is unknown and ignored; did you mean \"" + std::string(near) + "\"?");
   }
@@ -512,6 +521,10 @@ void compiler::resolve(const reference& ask) {
   const auto& anchors = registry_.at(target->resource).dynamic_anchors;
   if (const auto anchor = anchors.find(name); anchor != anchors.end() && anchor->second.first == target->schema) {
     const auto next = static_cast<std::uint32_t>(dynamic_names_.size());
+    if (next == max_dynamic_names && dynamic_names_.count(name) == 0) {
+      problem(ask.place, keyword, "more than " + std::to_string(max_dynamic_names) + " names of dynamic anchors are referred to");
+      return;
+    }
     rules.dynamic_anchor = dynamic_names_.emplace(name, next).first->second;
   }
 }
@@ -519,31 +532,28 @@ void compiler::resolve(const reference& ask) {
 /// References may load documents and compile further schemas, whose references follow, until nothing is left.
 void compiler::resolve_all() {
   std::set<std::pair<std::uint32_t, std::uint32_t>> done; // resource, name
-  for (bool progress = true; progress && problems_.empty();) {
-    progress = !references_.empty();
-    for (auto batch = std::exchange(references_, {}); const auto& ask : batch)
-      resolve(ask);
-    for (std::uint32_t i = 0; i < registry_.size(); ++i) {
-      for (const auto& [name, index] : dynamic_names_) {
-        const auto found = registry_.at(i).dynamic_anchors.find(name);
-        if (found == registry_.at(i).dynamic_anchors.end() || !done.emplace(i, index).second)
-          continue;
-        const auto [schema, place] = found->second;
-        compile(*schema, i, place);
-        progress = true;
+  do {
+    while (!references_.empty() && problems_.empty())
+      for (auto batch = std::exchange(references_, {}); const auto& ask : batch)
+        resolve(ask);
+    for (std::uint32_t i = 0; i < registry_.size() && problems_.empty(); ++i) {
+      for (const auto& [name, target] : registry_.at(i).dynamic_anchors) {
+        const auto asked = dynamic_names_.find(name);
+        if (asked != dynamic_names_.end() && done.emplace(i, asked->second).second)
+          compile(*target.first, i, target.second);
       }
     }
-  }
+  } while (!references_.empty() && problems_.empty());
 }
 
 void compiler::publish_scopes() {
   out_.dynamic_names = static_cast<std::uint32_t>(dynamic_names_.size());
   out_.resources.resize(registry_.size());
   for (std::uint32_t i = 0; i < registry_.size(); ++i)
-    for (const auto& [name, index] : dynamic_names_)
-      if (const auto found = registry_.at(i).dynamic_anchors.find(name); found != registry_.at(i).dynamic_anchors.end())
-        if (const auto node = known_.find(found->second.first); node != known_.end())
-          out_.resources[i].dynamic_anchors.emplace_back(index, node->second);
+    for (const auto& [name, target] : registry_.at(i).dynamic_anchors)
+      if (const auto asked = dynamic_names_.find(name); asked != dynamic_names_.end())
+        if (const auto node = known_.find(target.first); node != known_.end())
+          out_.resources[i].dynamic_anchors.emplace_back(asked->second, node->second);
 }
 
 /// A schema that leads to itself without going down into the value would never end; a long chain needs too much stack. Follows

@@ -5,7 +5,7 @@
 
 #include "troupe/schema/evaluator.hpp"
 #include "troupe/schema/values.hpp"
-#include "troupe/util/nearest.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::schema {
 namespace {

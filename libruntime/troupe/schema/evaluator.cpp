@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "troupe/schema/values.hpp"
-#include "troupe/util/nearest.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::schema {
@@ -14,6 +13,8 @@ constexpr std::size_t max_frames = 2'000;
 // Most values are checked in fewer steps than this and never pay for the memory.
 constexpr std::size_t remember_after = 4'096;
 constexpr std::size_t max_remembered = 200'000;
+// Combinations of dynamic anchors, each of which takes memory: so many use up all steps.
+constexpr std::size_t max_scopes = 10'000;
 
 std::string plural(std::size_t count, const char* noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
@@ -89,8 +90,10 @@ evaluator::scope evaluator::enter(scope from, std::uint32_t resource) {
     if (leads[name] == no_node)
       leads[name] = node;
   const auto [id, fresh] = scope_ids_.emplace(leads, static_cast<scope>(scopes_.size()));
-  if (fresh)
+  if (fresh) {
+    steps_ += max_steps / max_scopes;
     scopes_.push_back(std::move(leads));
+  }
   known->second = id->second;
   return id->second;
 }

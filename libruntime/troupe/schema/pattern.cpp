@@ -1,5 +1,6 @@
 #include "troupe/schema/pattern.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -308,6 +309,11 @@ expected<std::shared_ptr<const RE2>> compile_re2(std::string_view pattern) {
     return fail(error_code::invalid_argument,
                 "pattern " + std::string(utf8_prefix(pattern, 200)) + " cannot run in linear time (RE2): " + compiled->error());
   return std::shared_ptr<const RE2>(std::move(compiled));
+}
+
+std::size_t cost_of(const std::shared_ptr<const RE2>& compiled) {
+  constexpr std::size_t instruction_bytes = 16;
+  return compiled ? 100 + static_cast<std::size_t>(std::max(compiled->ProgramSize(), 0)) : max_program_bytes / instruction_bytes;
 }
 
 expected<std::shared_ptr<const RE2>> compile_ecma(std::string_view pattern) {

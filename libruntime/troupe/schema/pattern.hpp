@@ -19,6 +19,9 @@ expected<std::string> ecma_to_re2(std::string_view pattern);
 /// Compiles RE2 syntax as it is, within bounds on length and memory.
 expected<std::shared_ptr<const RE2>> compile_re2(std::string_view pattern);
 
+/// What a compiled pattern took, and about what it takes to run it: instructions. Of one that is not accepted: what trying took at most.
+std::size_t cost_of(const std::shared_ptr<const RE2>& compiled);
+
 /// Compiles an ECMA-262 pattern; it matches anywhere in the text.
 expected<std::shared_ptr<const RE2>> compile_ecma(std::string_view pattern);
 

@@ -119,6 +119,7 @@ struct compiled_schema::impl {
   std::uint32_t dynamic_names = 0; ///< how many names of dynamic anchors references ask for; 0: no dynamic scope is kept
   node_id root = no_node;
   std::vector<std::string> warnings;
+  std::size_t pattern_cost = 0;
 };
 
 /// Compiles into `out`; returns the problems (empty: compiled).

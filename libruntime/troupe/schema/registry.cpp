@@ -15,6 +15,7 @@ constexpr std::string_view dialect_uri = "https://json-schema.org/draft/2020-12/
 constexpr std::string_view vocabulary_uri = "https://json-schema.org/draft/2020-12/vocab/";
 constexpr std::uint32_t not_found = 0xFFFFFFFF;
 constexpr std::size_t max_problems = 20;
+constexpr std::size_t max_uri_bytes = 4'096; // each reference is resolved against one
 constexpr std::size_t max_trail = 2'000'000; // long pointers in many references could make more of them than the schema has nodes
 
 const std::unordered_map<std::string_view, holds>& keywords_with_schemas() {
@@ -214,6 +215,10 @@ void registry::identify(open_schema& place) {
       problem(place.place, "$id", "$id must be a URI reference without a fragment; name a part by $anchor");
     } else {
       auto uri = resolve_uri(resources_[place.resource].uri, split->uri);
+      if (uri.size() > max_uri_bytes) {
+        problem(place.place, "$id", "the identifier is longer than " + std::to_string(max_uri_bytes) + " bytes");
+        uri.clear();
+      }
       if (root == roots_.end()) {
         place.resource = open(schema, std::move(uri), resources_[place.resource].uses, place.place);
       } else { // a document's top: it is known by the URI that it was found under, too

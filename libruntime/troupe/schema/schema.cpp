@@ -13,9 +13,15 @@ expected<compiled_schema> compiled_schema::compile(const json& schema, const std
   return out;
 }
 
-std::vector<error> compiled_schema::problems(const json& schema) {
-  impl program;
-  return compile_program(schema, {}, program);
+tl::expected<compiled_schema, std::vector<error>> compiled_schema::compile_or_all_problems(const json& schema, std::size_t& pattern_cost) {
+  auto program = std::make_shared<impl>();
+  auto problems = compile_program(schema, {}, *program);
+  pattern_cost += program->pattern_cost;
+  if (!problems.empty())
+    return tl::make_unexpected(std::move(problems));
+  compiled_schema out;
+  out.impl_ = std::move(program);
+  return out;
 }
 
 std::vector<violation> compiled_schema::validate(const json& value, std::size_t limit) const {

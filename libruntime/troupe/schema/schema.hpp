@@ -38,6 +38,7 @@ inline constexpr std::size_t max_schema_nodes = 100'000; ///< JSON values in the
 inline constexpr std::size_t max_schema_depth = 128;
 inline constexpr std::size_t max_value_depth = 512; ///< a deeper value is a violation of the rule "depth"
 inline constexpr std::size_t max_pattern_bytes = 10'000;
+inline constexpr std::size_t max_pattern_cost = 1'000'000; ///< instructions of all patterns of a schema together (RE2; 16 bytes each)
 inline constexpr std::size_t max_steps =
     20'000'000; ///< schema nodes visited in one validation; beyond: a violation of the rule "complexity"
 
@@ -48,8 +49,9 @@ public:
   /// that RE2 cannot run, a `$ref` loop, a schema beyond the bounds above.
   static expected<compiled_schema> compile(const json& schema, const std::vector<document>& documents = {});
 
-  /// Every problem that `compile` would refuse the schema for, at most 20; empty: it compiles.
-  static std::vector<error> problems(const json& schema);
+  /// The same, with every problem that it is refused for: at most 20, at least one. What its patterns took of `max_pattern_cost` is
+  /// added to `pattern_cost`, refused or not.
+  static tl::expected<compiled_schema, std::vector<error>> compile_or_all_problems(const json& schema, std::size_t& pattern_cost);
 
   /// All violations, at most `limit` (at least 1); empty: valid. Any thread. Subschemas that are used from several places are
   /// evaluated once for each value, so that time stays in the order of value × schema; what needs more than `max_steps` is a

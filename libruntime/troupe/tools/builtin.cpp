@@ -8,7 +8,7 @@
 #include "troupe/tools/builtin_parts.hpp"
 #include "troupe/tools/worker_pool.hpp"
 #include "troupe/util/clock.hpp"
-#include "troupe/util/nearest.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::tools {
 
@@ -21,7 +21,8 @@ expected<const builtin_row*> row_named(std::string_view name) {
     if (name == row->name)
       return row;
   auto words = "there is no builtin \"" + std::string(name) + "\"";
-  if (const auto near = nearest_name(name, builtin_names()); !near.empty())
+  const auto& known = builtin_names();
+  if (const auto near = nearest_name(name, {known.begin(), known.end()}); !near.empty())
     words += "; did you mean \"" + std::string(near) + "\"?";
   return fail(error_code::not_found, std::move(words));
 }

@@ -10,7 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "troupe/util/nearest.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::tools {
 
@@ -281,7 +281,7 @@ private:
     if (!known && !two && !many) {
       at_ = from;
       const auto known_words = known_names();
-      const auto near = nearest_name(word, known_words);
+      const auto near = nearest_name(word, {known_words.begin(), known_words.end()});
       return complain("there is no \"" + word.substr(0, 40) + "\"" + (near.empty() ? "" : "; did you mean \"" + std::string(near) + "\"?"));
     }
     if (!accept("("))

@@ -1,17 +1,20 @@
 #pragma once
 // "did you mean": the nearest valid name, and names as they stand in messages.
 
-#include <optional>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace troupe {
 
-/// The candidate nearest to `name` by edit distance (insert, delete, replace, swap of neighbours; case does not count), when it is near
-/// enough to be a slip: at most a third of the name's length, at least 1. Bounded: names over 64 bytes and what lies beyond 5,000
-/// candidates are not compared. Ties go to the first.
-std::optional<std::string_view> nearest_name(std::string_view name, const std::vector<std::string_view>& candidates);
+/// The number of insertions, deletions, replacements and swaps of neighbours between two names, or `limit` + 1 where it is more. Bytes, not
+/// code points; case does not count. Names over 64 bytes are far apart. Time grows with length × `limit`.
+std::size_t edit_distance(std::string_view left, std::string_view right, std::size_t limit);
+
+/// The candidate nearest to `name`, when it is near enough to be a slip: within a third of the name's length, at least one edit, at most
+/// three. Empty: none is. Bounded: what lies beyond 5,000 candidates is not compared. Ties go to the first.
+std::string_view nearest_name(std::string_view name, const std::vector<std::string_view>& candidates);
 
 /// `; did you mean "grep"?`, or nothing when no candidate is near.
 std::string did_you_mean(std::string_view name, const std::vector<std::string_view>& candidates);

@@ -377,6 +377,9 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
       {"no such builtin", tool("kind: builtin, builtin: read_fil"), "/tools/grep/builtin: \"read_fil\" is not one of"},
       {"a name that is no builtin", tool("kind: builtin"), "/tools/grep: no builtin named \"grep\""},
       {"root of a clock", tool("kind: builtin, builtin: clock, root: x"), "/tools/grep/root: the builtin \"clock\" has no root"},
+      {"no hosts", tool("kind: builtin, builtin: http_fetch"), "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
+      {"an empty list of hosts", tool("kind: builtin, builtin: http_fetch, allow_hosts: []"),
+       "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
       {"hosts of a reader", tool("kind: builtin, builtin: read_file, allow_hosts: [a]"),
        "/tools/grep/allow_hosts: the builtin \"read_file\" reaches no hosts"},
       {"undescribed parameter", tool(process), "/tools/grep/command/1: no parameter named \"pattern\"; describe it in parameters"},
@@ -405,7 +408,7 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
 TROUPE_TEST("effects have defaults, and a process that does not say its own is warned about") {
   const auto result = loaded(
       {{"tools",
-        "{ read_file: { kind: builtin }, write_file: { kind: builtin }, http_fetch: { kind: builtin }, calculator: { kind: builtin }, "
+        "{ read_file: { kind: builtin }, write_file: { kind: builtin }, http_fetch: { kind: builtin, allow_hosts: [a.example] }, calculator: { kind: builtin }, "
         "clock: { kind: builtin }, list_files: { kind: builtin },"
         " get: { kind: http, description: d, url: \"https://x\" }, post: { kind: http, description: d, method: POST, url: \"https://x\" },"
         " grep: { kind: process, description: d, command: [x], retries: 1 }, mcp: { kind: mcp, command: [x] } }"},

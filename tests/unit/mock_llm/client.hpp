@@ -77,6 +77,11 @@ public:
   }
 
   void close() { socket_.close(); }
+  /// Ends both directions, also for another thread that is sending.
+  void shut_down() {
+    boost::system::error_code ignored;
+    socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
+  }
 
 private:
   bool more(http_answer& answer) {

@@ -1,5 +1,7 @@
 #include "test.hpp"
 
+#include <thread>
+
 #include "client.hpp"
 
 TROUPE_SUITE(mock_server)
@@ -234,6 +236,79 @@ TROUPE_TEST("a body that is too large is drained, then answered 413 in the vendo
   CHECK_EQ(client.read().status, 431);
 }
 
+TROUPE_TEST("whoever is refused early sees the answer and no reset, however much is still under way") {
+  mock_llm::options chosen;
+  chosen.max_body_bytes = 1u << 20;
+  running_server server(echo, chosen);
+  const std::string much(3u << 20, 'x');
+  const std::vector<std::tuple<const char*, std::string, int>> rows{
+      {"no HTTP", "nonsense\r\n\r\n" + much, 400},
+      {"headers too large", "GET /healthz HTTP/1.1\r\nX: " + much, 431},
+      {"body too large", "POST /v1/messages HTTP/1.1\r\nContent-Length: " + std::to_string(much.size()) + "\r\n\r\n" + much, 413},
+      {"body far too large", "POST /v1/messages HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n" + much + much, 413}};
+  for (const auto& [what, bytes, status] : rows) {
+    IN_ROW(what);
+    http_client client(server.port);
+    client.send(bytes);
+    const auto answer = client.read();
+    CHECK_EQ(answer.status, status);
+    CHECK(answer.complete);
+    CHECK(!answer.reset);
+    CHECK(answer.head.find("connection: close") != std::string::npos);
+    CHECK(client.at_end());
+  }
+}
+
+TROUPE_TEST("whoever asks before sending too large a body is told at once") {
+  mock_llm::options chosen;
+  chosen.max_body_bytes = 100;
+  running_server server(echo, chosen);
+  http_client client(server.port);
+  client.send("POST /v1/chat/completions HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 101\r\n\r\n");
+  CHECK_EQ(client.read().status, 413);
+  CHECK(client.at_end());
+}
+
+TROUPE_TEST("thousands of pipelined requests are answered, each once and in order") {
+  running_server server(R"([{"when": {"any": true}, "reply": {"text": "{{ first }}"}}])");
+  http_client client(server.port);
+  constexpr int count = 8'000; // more than 1 MiB of requests
+  std::string all;
+  for (int i = 0; i < count; ++i) {
+    const auto body = R"({"model": "m", "messages": [{"role": "user", "content": ")" + std::to_string(i) + R"("}]})";
+    all += "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  }
+  std::thread sender([&] { client.send(all); });
+  for (int i = 0; i < count; ++i) {
+    const auto answer = client.read();
+    if (answer.at("/choices/0/message/content") == std::to_string(i))
+      continue;
+    IN_ROW(std::to_string(i));
+    CHECK_EQ(answer.at("/choices/0/message/content"), std::to_string(i));
+    break;
+  }
+  client.shut_down();
+  sender.join();
+}
+
+TROUPE_TEST("a body that is not UTF-8 is refused as no JSON, and an agent's name that is not is mended") {
+  running_server server(R"([{"when": {"last": "never"}, "reply": {"text": "x"}}])");
+  const std::string bad = "{\"model\": \"m\", \"messages\": [{\"role\": \"user\", \"content\": \"\xff\"}]}";
+  for (const auto* path : {chat, "/v1/messages"}) {
+    const auto answer = server.ask(path, bad, version);
+    CHECK_EQ(answer.status, 400);
+    CHECK_EQ(answer.at("/error/type"), "invalid_request_error");
+  }
+  const auto unmatched = server.ask(chat, hi, "X-Troupe-Agent: a\xff\r\n");
+  CHECK_EQ(unmatched.status, 400);
+  CHECK_EQ(unmatched.at("/error/code"), "no_rule");
+  http_client client(server.port);
+  for (const auto* path : {"/stats", "/a\xff"}) {
+    client.get(path);
+    CHECK(client.read().document().is_object());
+  }
+}
+
 TROUPE_TEST("a client that waits for 100-continue is told to go on") {
   running_server server(echo);
   http_client client(server.port);
@@ -297,6 +372,18 @@ TROUPE_TEST("a request that is never answered is let go when its client goes, an
   const auto stats = server.server.stats();
   CHECK_EQ(stats["by_status"]["timeout"], 1);
   CHECK_EQ(stats["by_status"]["200"], 1);
+}
+
+TROUPE_TEST("a slow answer is slow also where the connection ends after it") {
+  running_server server(echo, with_faults("slow:1"));
+  const auto began = std::chrono::steady_clock::now();
+  http_client client(server.port);
+  client.post(chat, hi, "Connection: close\r\n");
+  const auto answer = client.read();
+  CHECK(answer.complete);
+  CHECK(answer.head.find("connection: close") != std::string::npos);
+  CHECK(client.at_end());
+  CHECK(std::chrono::steady_clock::now() - began > std::chrono::milliseconds(1'000)); // a lower bound: 20 pieces, 100 ms apart
 }
 
 TROUPE_TEST("a slow answer comes in pieces, whole in the end") {

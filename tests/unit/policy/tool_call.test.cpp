@@ -373,8 +373,7 @@ TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded"
            "There is no tool named \"grpe\"; did you mean \"grep\"? Nothing was run. Tools that you have: \"grep\", \"read_file\".");
   CHECK(has(unknown_tool_text("x", "", {}), "You have no tools."));
   CHECK(has(tool_not_allowed_text("shell", names), "may not use the tool \"shell\""));
-  CHECK(has(arguments_not_json_text("grep", "unexpected end", false), "not a JSON object: unexpected end"));
-  CHECK(has(arguments_not_json_text("grep", "unexpected end", true), "cut off"));
+  CHECK(has(arguments_cut_off_text("grep"), "\"grep\" were cut off"));
   CHECK(has(arguments_invalid_text("grep", {"/path: is required"}), "\n- /path: is required"));
   const auto failed = tool_failure_text("grep", tool_status::failed, {{"grep", 2, "exit status 2"}}, "no such file", names);
   CHECK(has(failed, "\"grep\", run 2 times: exit status 2") && has(failed, "The last one wrote:\nno such file") && has(failed, "Other tools that you have: \"read_file\""));
@@ -382,7 +381,7 @@ TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded"
   const std::string huge(20'000, 'x');
   const std::vector<std::string> many(1'000, huge);
   CHECK(unknown_tool_text(huge, huge, many).size() < 10'000);
-  CHECK(arguments_not_json_text(huge, huge, false).size() < 10'000);
+  CHECK(arguments_cut_off_text(huge).size() < 10'000);
   CHECK(arguments_invalid_text(huge, many).size() < 10'000);
   CHECK(tool_failure_text(huge, tool_status::failed, {{huge, 1, huge}}, huge, many).size() < 20'000);
 }

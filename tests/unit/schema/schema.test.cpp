@@ -175,8 +175,13 @@ TROUPE_TEST("a schema that is wrong or asks for what is not supported is refused
 }
 
 TROUPE_TEST("all problems of a schema are found at once") {
-  CHECK_EQ(compiled_schema::problems(json::parse(R"({"minLength": -1, "type": "x", "properties": {"a": {"pattern": "("}}})")).size(), 3u);
-  CHECK(compiled_schema::problems(json::object()).empty());
+  std::size_t cost = 0;
+  const auto refused = compiled_schema::compile_or_all_problems(
+      json::parse(R"({"minLength": -1, "type": "x", "properties": {"a": {"pattern": "("}}})"), cost);
+  REQUIRE(!refused.has_value());
+  CHECK_EQ(refused.error().size(), 3u);
+  CHECK(cost > 0);
+  CHECK(compiled_schema::compile_or_all_problems(json::object(), cost).has_value());
 }
 
 TROUPE_TEST("a misspelt keyword is a warning") {
