@@ -115,7 +115,7 @@ void begin_ending(agent_self self, task_status status) {
   tell(self, state.peers->gateway->now(), all);
   for (const auto& tool : state.task->spec->tools)
     if (const auto host = state.peers->hosts.find(tool); host != state.peers->hosts.end())
-      tell(self, host->second, all);
+      tell(self, host->second->now(), all);
   stop_if_ending(self);
 }
 
@@ -184,7 +184,7 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
     --now.task->in_flight;
     slot_done(self, index, message_of(role::tool, std::move(text), now.task->slots[index].call.id, is_error));
   };
-  const auto& host = state.peers->hosts.at(call.name);
+  const auto host = state.peers->hosts.at(call.name)->now();
   task.slots[index].asked = host.address();
   watch(self, host);
   ask(self, host, std::move(order))
@@ -253,7 +253,7 @@ void next_step(agent_self self) {
       [](const caf::error&) {}); // it died: the down message comes too
 }
 
-/// Whom it asked has died. The gateway has a successor, which goes by the journal; of a tool's host the model is told.
+/// Whom it asked has died. It has a successor, which goes by the journal.
 void peer_down(agent_self self, const caf::actor_addr& peer) {
   auto& state = state_of(self);
   state.watched.erase(peer);
@@ -270,7 +270,7 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
       return;
     }
     task.recovering = true;
-    tell_later(self, agent_actor(self), service_pause, step_again{state.generation});
+    tell_later(self, agent_actor(self), service_pause, ask_again{state.generation, {}});
     return;
   }
   const auto generation = state.generation;
@@ -278,7 +278,12 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
     if (auto& slot = state.task->slots[i]; !slot.result && slot.asked == peer) {
       slot.asked = nullptr;
       --state.task->in_flight;
-      slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true));
+      if (stop_if_ending(self))
+        return;
+      if (state.peers->hosts.at(slot.call.name)->gone())
+        slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true));
+      else
+        tell_later(self, agent_actor(self), service_pause, ask_again{generation, i});
     }
 }
 
@@ -452,8 +457,12 @@ agent_actor::behavior_type agent(agent_self self, std::string member, std::share
       if (hit.generation == state_of(self).generation)
         begin_ending(self, task_status::timeout);
     },
-    [self](const step_again& due) {
-      if (due.generation == state_of(self).generation && state_of(self).task && !state_of(self).task->ending)
+    [self](const ask_again& due) {
+      if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
+        return;
+      if (due.call)
+        start_slot(self, *due.call, false, true);
+      else
         next_step(self);
     },
   };

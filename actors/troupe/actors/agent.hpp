@@ -14,7 +14,7 @@ namespace troupe::actors {
 struct agent_peers {
   journal_actor journal;
   gateway_service gateway;
-  std::map<std::string, tool_host_actor> hosts; ///< by tool
+  host_services hosts;
   toolset_ptr tools;
 };
 

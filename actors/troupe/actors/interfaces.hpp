@@ -266,9 +266,10 @@ struct cancel_task {
 struct deadline_hit {
   std::uint64_t generation = 0;
 };
-/// The gateway had died: the step is asked for again.
-struct step_again {
+/// The gateway, or the host of this call, had died: it is asked again.
+struct ask_again {
   std::uint64_t generation = 0;
+  std::optional<std::size_t> call;
 };
 
 /// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. It dies with whatever is
@@ -276,7 +277,7 @@ struct step_again {
 using agent_actor = caf::typed_actor<
   answers<task_result, task_assignment>,
   takes<cancel_task>,
-  takes<deadline_hit>, takes<step_again>>;
+  takes<deadline_hit>, takes<ask_again>>;
 
 struct member_joined {
   std::string member;            ///< researcher/2
@@ -322,6 +323,18 @@ struct tree_answer {
   std::shared_ptr<tree_node> root;
 };
 struct stop_tree {};
+enum class child_change { add, terminate, restart, remove };
+/// Children at run time, as OTP's start_child, terminate_child, restart_child and delete_child. A further member of a pool is added under the
+/// next name of its kind ("researcher/4").
+struct change_child {
+  child_change what = child_change::add;
+  child_spec child;              ///< only its id matters but for `add`
+  std::string supervisor;        ///< whose child it is; empty: of the one that is asked
+};
+struct child_changed {
+  std::string id;
+  std::string error;             ///< empty: done
+};
 /// The members of this agent's pool are ended and started anew, wherever they are below: the pool is a new one.
 struct replace_members {
   std::string agent;
@@ -339,6 +352,8 @@ using supervisor_actor = caf::typed_actor<
   answers<tree_answer, describe_tree>,
   // Stops the children, right to left, then ends.
   takes<stop_tree>,
+  // Answers when it is done, also while it restarts.
+  answers<child_changed, change_child>,
   takes<replace_members>,
   takes<supervision_timer>>;
 
@@ -393,13 +408,13 @@ using metrics_collector_actor = caf::typed_actor<
 } // namespace troupe::actors
 
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
-  X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)           \
-  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(time_check) X(time_checked)              \
-  X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave)                    \
-  X(task_assignment) X(task_result) X(cancel_task)                                                                                         \
-  X(deadline_hit) X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree)               \
-  X(tree_answer) X(replace_members) X(step_again) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)    \
-  X(summary_answer)
+  X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)          \
+  X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(time_check) X(time_checked)         \
+  X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit)               \
+  X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task) X(deadline_hit) X(member_joined) X(member_gone) X(pool_query)     \
+  X(pool_stats) X(start_tree) X(tree_started) X(describe_tree) X(tree_answer) X(replace_members) X(give_again) X(stop_tree)               \
+  X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)                 \
+  X(change_child) X(child_changed) X(ask_again) X(summary_answer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)
 #define TROUPE_ADD_TYPE(name) CAF_ADD_TYPE_ID(troupe, (troupe::actors::name))

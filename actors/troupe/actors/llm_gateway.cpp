@@ -236,9 +236,9 @@ void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
 
 caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   auto& state = state_of(self);
-  auto promise = self->make_response_promise<llm_answer>();
   const auto key = step_key(wanted);
   if (const auto joined = state.by_step.find(key); joined != state.by_step.end()) {
+    auto promise = self->make_response_promise<llm_answer>();
     state.calls.at(joined->second).askers.push_back(promise);
     return promise;
   }
@@ -248,6 +248,8 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   for (const auto& link : model->chain)
     if (state.known.count(link.provider) == 0)
       return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "provider \"" + link.provider + "\" is not running here"};
+  // From here on only: once there is a promise, what is returned is no answer any more.
+  auto promise = self->make_response_promise<llm_answer>();
   const auto id = state.next_call++;
   auto& call = state.calls[id];
   call.ask = std::move(wanted);

@@ -363,12 +363,12 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
 
 caf::result<run_ended> begin(orchestrator_self self) {
   auto& state = state_of(self);
-  auto promise = self->make_response_promise<run_ended>();
-  state.asker = promise;
   auto& setup = state.setup;
   auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow));
   if (!graph)
     return run_ended{run_status::failed, "invalid_workflow", nullptr, graph.error()};
+  auto promise = self->make_response_promise<run_ended>();
+  state.asker = promise;
   if (auto* started = std::get_if<run_started>(&setup.opening.front()))
     started->total_tasks = graph->total_tasks();
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});

@@ -224,8 +224,11 @@ expected<void> runtime::start_actors(providers made) {
   gateway_ = std::make_shared<service<llm_gateway_actor>>(make_gateway());
   const auto gate = spawn_tool_gate(system_);
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
+  const auto make_host = [this, gate](const std::string& tool) {
+    return spawn_tool_host(system_, journal_, gate, tools_, options_.seed + std::hash<std::string>{}(tool));
+  };
   for (const auto& [name, tool] : tools_->prepared)
-    peers->hosts.emplace(name, spawn_tool_host(system_, journal_, gate, tools_, options_.seed + std::hash<std::string>{}(name)));
+    peers->hosts.emplace(name, std::make_shared<service<tool_host_actor>>(make_host(name)));
   peers_ = peers;
 
   auto tree = std::make_shared<tree_setup>();
@@ -246,7 +249,7 @@ expected<void> runtime::start_actors(providers made) {
   if (config_->process_budget.time)
     process_until_ = system_.clock().now() + *config_->process_budget.time;
 
-  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, pools_, all_members, make_gateway, make_pool});
+  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool});
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -297,7 +300,7 @@ runtime::~runtime() {
     stop(caf::actor_cast<caf::actor>(pool->now()), caf::exit_reason::user_shutdown);
   if (peers_)
     for (const auto& [name, host] : peers_->hosts)
-      stop(caf::actor_cast<caf::actor>(host), caf::exit_reason::user_shutdown);
+      stop(caf::actor_cast<caf::actor>(host->now()), caf::exit_reason::user_shutdown);
   for (const auto& guard : {process_guard_})
     if (guard)
       stop(caf::actor_cast<caf::actor>(*guard), caf::exit_reason::user_shutdown);

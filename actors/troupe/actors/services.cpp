@@ -30,13 +30,23 @@ void root_ended(keeper_self self, const caf::error& reason) {
   self->quit();
 }
 
-/// Whether a service that died of this is made again.
-bool comes_back(keeper_self self, const std::string& what, const caf::error& reason) {
-  if (reason == caf::exit_reason::user_shutdown)
+/// Whether it was this one that died: then it has a successor, or is given up.
+template <class Handle, class Make>
+bool made_again(keeper_self self, const caf::down_msg& down, const std::shared_ptr<service<Handle>>& which, const std::string& what,
+                Make make) {
+  if (down.source != which->now().address())
     return false;
-  const bool again = state_of(self).window.add(self->clock().now());
-  spdlog::error("{} died: {}{}", what, text_of(reason), again ? "; it is made again" : "; it died too often and is not made again");
-  return again;
+  if (down.reason == caf::exit_reason::user_shutdown)
+    return true; // the runtime ends
+  if (!state_of(self).window.add(self->clock().now())) {
+    spdlog::error("{} died: {}; it died too often and is not made again", what, text_of(down.reason));
+    which->give_up();
+    return true;
+  }
+  spdlog::error("{} died: {}; it is made again", what, text_of(down.reason));
+  which->replace(make());
+  self->monitor(which->now());
+  return true;
 }
 
 void service_down(keeper_self self, const caf::down_msg& down) {
@@ -45,24 +55,15 @@ void service_down(keeper_self self, const caf::down_msg& down) {
     root_ended(self, down.reason);
     return;
   }
-  if (down.source == kept.gateway->now().address()) {
-    if (!comes_back(self, "the gateway", down.reason)) {
-      kept.gateway->give_up();
-      return;
-    }
-    kept.gateway->replace(kept.make_gateway());
-    self->monitor(kept.gateway->now());
+  if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway))
     return;
-  }
+  for (const auto& [tool, host] : kept.hosts)
+    if (made_again(self, down, host, "the host of tool \"" + tool + "\"", [&, name = tool] { return kept.make_host(name); }))
+      return;
   for (const auto& [agent, pool] : kept.pools)
-    if (down.source == pool->now().address()) {
-      if (!comes_back(self, "the pool of \"" + agent + "\"", down.reason)) {
-        pool->give_up();
-        return;
-      }
-      pool->replace(kept.make_pool(agent));
-      self->monitor(pool->now());
-      tell(self, kept.root, replace_members{agent});
+    if (made_again(self, down, pool, "the pool of agent \"" + agent + "\"", [&, name = agent] { return kept.make_pool(name); })) {
+      if (!pool->gone())
+        tell(self, kept.root, replace_members{agent});
       return;
     }
 }
@@ -72,6 +73,8 @@ caf::behavior keeper(keeper_self self, kept_services kept) {
   self->set_down_handler([self](const caf::down_msg& down) { service_down(self, down); });
   self->monitor(kept.root);
   self->monitor(kept.gateway->now());
+  for (const auto& [tool, host] : kept.hosts)
+    self->monitor(host->now());
   for (const auto& [agent, pool] : kept.pools)
     self->monitor(pool->now());
   state_of(self).kept = std::move(kept);

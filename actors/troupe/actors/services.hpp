@@ -1,6 +1,7 @@
 #pragma once
-// Services: pools and the gateway. Each is made again when it dies, and found under the same name. Whoever asks one monitors it; when it
-// dies, what it was asked is asked anew after a pause, as a task that may have gone on: the journal says what is done already.
+// Services: pools, the gateway and the tools' hosts. Each is made again when it dies, and found under the same name. Whoever asks one
+// monitors it; when it dies, what it was asked is asked anew after a pause, as a task that may have gone on: the journal says what is done
+// already.
 
 #include <atomic>
 #include <functional>
@@ -41,15 +42,18 @@ private:
 };
 
 using gateway_service = std::shared_ptr<service<llm_gateway_actor>>;
+using host_services = std::map<std::string, std::shared_ptr<service<tool_host_actor>>>;  ///< by tool
 using pool_services = std::map<std::string, std::shared_ptr<service<agent_pool_actor>>>; ///< by agent
 
 /// What the keeper keeps.
 struct kept_services {
   supervisor_actor root;
   gateway_service gateway;
+  host_services hosts;
   pool_services pools;
   std::map<std::string, std::vector<std::string>> members; ///< of the whole tree, by agent
   std::function<llm_gateway_actor()> make_gateway;
+  std::function<tool_host_actor(const std::string& tool)> make_host;
   std::function<agent_pool_actor(const std::string& agent)> make_pool;
 };
 

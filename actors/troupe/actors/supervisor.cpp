@@ -1,7 +1,10 @@
 #include "troupe/actors/supervisor.hpp"
 
+#include <algorithm>
+#include <map>
 #include <random>
 #include <set>
+#include <stdexcept>
 #include <unordered_map>
 
 #include <spdlog/spdlog.h>
@@ -35,6 +38,7 @@ struct supervisor_state {
   std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
+  std::multimap<std::string, caf::typed_response_promise<child_changed>> changes; ///< asked for, by the child's id
 };
 
 using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -47,8 +51,8 @@ void perform(supervisor_self self, const policy::supervision_commands& commands)
 void tell_gone(supervisor_self self, const policy::gone_child& gone);
 
 /// "researcher" of the member "researcher/2".
-std::string agent_of(const policy::start_child& start) {
-  return start.spec->id;
+std::string agent_of(const std::string& member) {
+  return member.substr(0, member.find('/'));
 }
 
 void watch(supervisor_self self, const policy::start_child& start, const caf::actor& handle) {
@@ -61,7 +65,9 @@ void watch(supervisor_self self, const policy::start_child& start, const caf::ac
 
 void start_agent(supervisor_self self, const policy::start_child& start) {
   auto& state = state_of(self);
-  const auto agent = agent_of(start);
+  const auto agent = agent_of(start.id);
+  if (state.setup->pools.count(agent) == 0)
+    throw std::runtime_error("there is no agent \"" + agent + "\"");
   const auto made = state.setup->make_agent(agent, start.id);
   watch(self, start, caf::actor_cast<caf::actor>(made));
   const auto& history = state.restarts[start.id];
@@ -146,7 +152,11 @@ void carry_out(supervisor_self self, const policy::boot_finished&) {
     std::exchange(state.starter, std::nullopt)->deliver(tree_started{});
 }
 
-void carry_out(supervisor_self, const policy::request_done&) {}
+void carry_out(supervisor_self self, const policy::request_done& done) {
+  auto node = state_of(self).changes.extract(done.id);
+  if (!node.empty())
+    node.mapped().deliver(child_changed{done.id, done.error});
+}
 
 void carry_out(supervisor_self self, const policy::end_supervisor& end) {
   auto& state = state_of(self);
@@ -178,7 +188,7 @@ void tell_gone(supervisor_self self, const policy::gone_child& gone) {
   const auto& id = gone.id;
   const auto& spec = gone.spec;
   if (spec->kind != child_kind::supervisor) {
-    if (auto pool = state.setup->pools.find(spec->id); pool != state.setup->pools.end())
+    if (auto pool = state.setup->pools.find(agent_of(id)); pool != state.setup->pools.end())
       tell(self, pool->second->now(), member_gone{id});
     return;
   }
@@ -215,17 +225,51 @@ void replace_all(supervisor_self self, const replace_members& which) {
   for (const auto& child : state.decide->describe().children)
     if (child.state != policy::child_state::stopped)
       coming.insert(child.id);
-  for (const auto& child : state.decide->spec().children) {
-    if (child.kind == child_kind::supervisor || child.id != which.agent)
-      continue;
-    for (const auto& member : policy::member_ids(child))
-      if (const auto running = state.brood->find(member); running != state.brood->end())
-        self->send_exit(running->second, replaced_error("its pool died"));
-      else if (coming.count(member) == 0)
-        tell(self, state.setup->pools.at(which.agent)->now(), member_gone{member});
-  }
+  for (const auto& [id, child] : *state.brood)
+    if (state.below.count(id) == 0 && agent_of(id) == which.agent)
+      self->send_exit(child, replaced_error("its pool died"));
+  for (const auto& child : state.decide->spec().children)
+    if (child.kind != child_kind::supervisor && child.id == which.agent)
+      for (const auto& member : policy::member_ids(child))
+        if (coming.count(member) == 0)
+          tell(self, state.setup->pools.at(which.agent)->now(), member_gone{member});
   for (const auto& [id, below] : state.below)
     tell(self, below, which);
+}
+
+/// Whether a supervisor of this name stands anywhere below.
+bool has_supervisor(const supervisor_spec& spec, const std::string& name) {
+  return spec.name == name || std::any_of(spec.children.begin(), spec.children.end(), [&](const child_spec& child) {
+    return child.kind == child_kind::supervisor && has_supervisor(child.supervisor.front(), name);
+  });
+}
+
+caf::result<child_changed> change(supervisor_self self, const change_child& wanted) {
+  auto& state = state_of(self);
+  const auto& id = wanted.child.id;
+  auto promise = self->make_response_promise<child_changed>();
+  if (const auto& own = state.decide->spec(); !wanted.supervisor.empty() && wanted.supervisor != own.name) {
+    for (const auto& child : own.children)
+      if (child.kind == child_kind::supervisor && has_supervisor(child.supervisor.front(), wanted.supervisor))
+        if (const auto below = state.below.find(child.id); below != state.below.end()) {
+          ask(self, below->second, wanted)
+            .then([promise](const child_changed& done) mutable { promise.deliver(done); },
+                  [promise, id](const caf::error& reason) mutable { promise.deliver(child_changed{id, text_of(reason)}); });
+          return promise;
+        }
+    promise.deliver(child_changed{id, "supervisor \"" + own.name + "\" has no supervisor \"" + wanted.supervisor + "\" that runs"});
+    return promise;
+  }
+  state.changes.emplace(id, promise);
+  auto& decide = *state.decide;
+  const auto m = moment_of(self);
+  switch (wanted.what) {
+    case child_change::add: perform(self, decide.add_child(wanted.child, m)); break;
+    case child_change::terminate: perform(self, decide.terminate_child(id, m)); break;
+    case child_change::restart: perform(self, decide.restart_child(id, m)); break;
+    case child_change::remove: perform(self, decide.remove_child(id, m)); break;
+  }
+  return promise;
 }
 
 std::shared_ptr<tree_node> node_of(const policy::supervisor_description& description) {
@@ -296,6 +340,7 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
     },
     [self](const describe_tree&) { return describe(self); },
     [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
+    [self](const change_child& wanted) { return change(self, wanted); },
     [self](const replace_members& which) { replace_all(self, which); },
     [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
   };

@@ -286,12 +286,14 @@ void supervision::has_stopped(position at, exit_kind kind, const std::string& re
   c.state = child_state::stopped;
   c.timer = 0;
   c.killed = false;
-  if (std::exchange(c.asked, false) && !c.adding)
+  const bool on_request = std::exchange(c.asked, false) && !c.adding;
+  if (on_request)
     out.push_back(request_done{c.id, {}});
-  if (c.removing || (spec.restart == restart_type::temporary && !c.adding)) {
+  const bool forgotten = c.removing || (spec.restart == restart_type::temporary && !c.adding);
+  if (on_request || forgotten)
     gone_.push_back({c.id, c.spec});
+  if (forgotten)
     forget(at);
-  }
 }
 
 void supervision::handle_exit(position at, const exit_input& x, supervision_commands& out) {
@@ -545,9 +547,10 @@ void supervision::handle_request(const request_input& r, supervision_commands& o
   }
   c.state = child_state::stopped;
   c.timer = 0;
-  const bool gone = c.removing || c.spec->restart == restart_type::temporary;
+  const bool forgotten = c.removing || c.spec->restart == restart_type::temporary;
+  gone_.push_back({c.id, c.spec});
   done({});
-  if (gone)
+  if (forgotten)
     forget(at);
 }
 

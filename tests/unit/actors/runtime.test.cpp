@@ -168,3 +168,16 @@ rules:
   CHECK(summary.result.get<std::string>().find("calculator") != std::string::npos);
   CHECK_EQ(summary.tool_calls, 0);
 }
+
+TROUPE_TEST("a model that nobody knows is an answer of the gateway, not a silence") {
+  test::company company(config(), tool_then_answer);
+  const auto gateway = actors::spawn_llm_gateway(company.system(), company.runtime().journal(), {}, 1);
+  auto run = std::make_shared<actors::run_context>();
+  run->run_id = "r";
+  run->config = std::make_shared<const configuration>(company.runtime().config());
+  caf::scoped_actor self{company.system()};
+  std::string reason = "silence";
+  self->request(gateway, std::chrono::seconds(5), actors::llm_ask{.run = run, .task = "t", .step_id = "t@1/1", .model = "nobody"})
+    .receive([&](const actors::llm_answer& answer) { reason = answer.reason; }, [](const caf::error&) {});
+  CHECK_EQ(reason, std::string("llm_not_found"));
+}

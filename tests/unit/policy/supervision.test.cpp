@@ -639,6 +639,7 @@ TROUPE_TEST("terminate stops without removing, restart starts what is stopped, r
   CHECK_EQ(t.take(t.machine.terminate_child("b", t.now)), (said{"done b: child \"b\" is stopping"}));
   CHECK_EQ(t.stops("b"), (said{"done b"}));
   CHECK(t.state("b") == child_state::stopped);
+  CHECK_EQ(t.machine.take_gone().size(), 1u); // whoever waits for it is told: it comes back by a request only
   CHECK_EQ(t.take(t.machine.restart_child("b", t.now)), (said{"start b#2"}));
   CHECK_EQ(t.not_up("b"), (said{"report start_error b: why", "done b: child \"b\" did not start: why"}));
   CHECK(t.knows("b"));
@@ -656,6 +657,7 @@ TROUPE_TEST("a child that waits for its restart can be terminated, and stays so"
   t.boot();
   t.crashes("b");
   CHECK_EQ(t.take(t.machine.terminate_child("b", t.now)), (said{"done b"}));
+  CHECK_EQ(t.machine.take_gone().size(), 1u);
   CHECK(t.fires().empty());
 }
 

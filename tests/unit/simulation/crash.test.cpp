@@ -25,10 +25,12 @@ tools:
   put: { kind: process, description: Puts, command: [put], effect: idempotent, retries: 1, parameters: { type: object, properties: { at: { type: string } } } }
   pay: { kind: process, description: Pays, command: [pay], effect: once, parameters: { type: object, properties: { at: { type: string } } } }
 agents:
-  worker: { model: m, tools: [look, put, pay], max_tokens: 300, )" + worker_keys + R"( }
+  worker: { model: m, tools: [look, put, pay], max_tokens: 300, )"
+         + worker_keys + R"( }
   writer: { model: m, max_tokens: 300 }
 supervision: { name: root, children: [ { supervisor: { name: workers, children: [ { pool: worker, size: 2 } ] } }, { agent: writer } ] }
-)" + more + "workflows:\n" + workflows;
+)" + more + "workflows:\n"
+         + workflows;
 }
 
 const std::string one_tool_then_answer = R"(version: 1
@@ -56,7 +58,8 @@ tool_outcome failed(const std::string& why) {
 
 scenario plain() {
   return {.name = "plain",
-          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin }, { id: b, agent: writer, needs: [a], instruction: \"Write {{ tasks.a.output }}\" } ] }\n"),
+          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin }, { id: b, agent: writer, needs: [a], "
+                            "instruction: \"Write {{ tasks.a.output }}\" } ] }\n"),
           .script = one_tool_then_answer};
 }
 
@@ -93,7 +96,8 @@ rules:
 
 scenario for_each() {
   return {.name = "for_each",
-          .config = company("  main: { tasks: [ { id: all, agent: worker, for_each: \"{{ input.list }}\", parallel: 2, instruction: \"Do {{ item }}\" } ] }\n"),
+          .config = company("  main: { tasks: [ { id: all, agent: worker, for_each: \"{{ input.list }}\", parallel: 2, instruction: \"Do "
+                            "{{ item }}\" } ] }\n"),
           .script = R"(version: 1
 rules:
   - when: { any: true }
@@ -104,32 +108,36 @@ rules:
 }
 
 scenario sub_workflow() {
-  return {.name = "sub_workflow",
-          .config = company(R"(  main: { tasks: [ { id: a, workflow: below, with: { what: "{{ input.what }}" } }, { id: b, agent: writer, needs: [a], instruction: "Write {{ tasks.a.output }}" } ] }
+  return {
+      .name = "sub_workflow",
+      .config = company(
+          R"(  main: { tasks: [ { id: a, workflow: below, with: { what: "{{ input.what }}" } }, { id: b, agent: writer, needs: [a], instruction: "Write {{ tasks.a.output }}" } ] }
   below: { input: { schema: { type: object } }, tasks: [ { id: x, agent: worker, instruction: "Do {{ input.what }}" } ] }
 )"),
-          .script = one_tool_then_answer,
-          .input = {{"what", "it"}}};
+      .script = one_tool_then_answer,
+      .input = {{"what", "it"}}};
 }
 
 /// Two tasks spend without end. The task "greedy" has little money, the run more, the process the least but one: whoever asks meets
 /// several limits at once, and waits for what others hold.
 scenario two_budgets() {
-  return {.name = "two_budgets",
-          .config = company(R"(  main: { budget: { usd: 0.34, steps: 40 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.12 }, on_failure: continue, instruction: Spend }, { id: endless, agent: worker, instruction: Spend } ] }
+  return {
+      .name = "two_budgets",
+      .config = company(
+          R"(  main: { budget: { usd: 0.34, steps: 40 }, tasks: [ { id: greedy, agent: worker, budget: { usd: 0.12 }, on_failure: continue, instruction: Spend }, { id: endless, agent: worker, instruction: Spend } ] }
 )",
-                            "budget: { usd: 0.30 }\n"),
-          .script = R"(version: 1
+          "budget: { usd: 0.30 }\n"),
+      .script = R"(version: 1
 rules:
   - when: { any: true }
     reply: { tool_calls: [ { name: look, arguments: { at: "turn {{ turn }}" } } ] }
     usage: { input: 200, output: 100 }
 )",
-          .judge = [](const run_summary& summary) -> std::string {
-            if (summary.status != run_status::aborted || summary.reason != "budget_exceeded")
-              return std::string("the run ended as ") + name_of(summary.status) + " (" + summary.reason + ")";
-            return summary.results.at(0).status == task_status::budget_exceeded ? "" : "the task had more than its limit";
-          }};
+      .judge = [](const run_summary& summary) -> std::string {
+        if (summary.status != run_status::aborted || summary.reason != "budget_exceeded")
+          return std::string("the run ended as ") + name_of(summary.status) + " (" + summary.reason + ")";
+        return summary.results.at(0).status == task_status::budget_exceeded ? "" : "the task had more than its limit";
+      }};
 }
 
 /// The user cancels while a model and a tool are at work.
@@ -158,7 +166,10 @@ std::vector<crash_kind> services() {
           {"root", victim{"supervisor", 0}, last_words::lost, true}, // nobody restarts the root: its runs end and say so
           {"pool-0", victim{"agent_pool", 0}},
           {"pool-1", victim{"agent_pool", 1}},
-          {"gateway", victim{"llm_gateway", 0}}};
+          {"gateway", victim{"llm_gateway", 0}},
+          {"host-0", victim{"tool_host", 0}},
+          {"host-1", victim{"tool_host", 1}},
+          {"host-2", victim{"tool_host", 2}}};
 }
 
 void check_all(const scenario& what) {
@@ -169,18 +180,42 @@ void check_all(const scenario& what) {
 
 } // namespace
 
-TROUPE_TEST("at every event of a plain run") { check_all(plain()); }
-TROUPE_TEST("at every event of a fail-over") { check_all(fail_over()); }
-TROUPE_TEST("at every event of parallel tools of each effect") { check_all(parallel_tools()); }
-TROUPE_TEST("at every event of a for_each") { check_all(for_each()); }
-TROUPE_TEST("at every event of a sub-workflow") { check_all(sub_workflow()); }
-TROUPE_TEST("at every event of a conflict of two budgets") { check_all(two_budgets()); }
+TROUPE_TEST("at every event of a plain run") {
+  check_all(plain());
+}
+TROUPE_TEST("at every event of a fail-over") {
+  check_all(fail_over());
+}
+TROUPE_TEST("at every event of parallel tools of each effect") {
+  check_all(parallel_tools());
+}
+TROUPE_TEST("at every event of a for_each") {
+  check_all(for_each());
+}
+TROUPE_TEST("at every event of a sub-workflow") {
+  check_all(sub_workflow());
+}
+TROUPE_TEST("at every event of a conflict of two budgets") {
+  check_all(two_budgets());
+}
 TROUPE_TEST("at every event of a run that is cancelled") {
   for (const std::int64_t at : {3, 20, 40, 60})
     check_all(cancelled(at));
 }
+TROUPE_TEST("at every event, where answers arrive at any time") {
+  for (const auto& base : {plain(), parallel_tools(), for_each()})
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+      auto what = base;
+      what.name += "_any_" + std::to_string(seed);
+      what.any_latency = true;
+      what.seed = seed;
+      crash_everywhere(what, agents(3));
+      crash_everywhere(what, {process_crashes().front(), services().front(), services().back()});
+    }
+}
+
 TROUPE_TEST("at every event of a resume after a crash at any event") {
   for (const auto& what : {plain(), parallel_tools()})
     for (const auto& kind : process_crashes())
-      crash_twice(what, kind, 23);
+      crash_twice(what, kind, 31);
 }

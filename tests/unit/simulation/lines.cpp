@@ -6,7 +6,8 @@
 
 namespace troupe::simulation {
 
-// --- journal --------------------------------------------------------------------------------------------------------------------------------
+// --- journal
+// --------------------------------------------------------------------------------------------------------------------------------
 
 void held_journal::write(entry& e) {
   if (e.written || e.events.empty())
@@ -113,7 +114,8 @@ expected<void> held_journal::request_cancel(const std::string& run_id) {
   return fail(error_code::unavailable, "no other process can be heard here", "run " + run_id);
 }
 
-// --- post -----------------------------------------------------------------------------------------------------------------------------------
+// --- post
+// -----------------------------------------------------------------------------------------------------------------------------------
 
 post::id post::send(clock_point due, std::function<void()> deliver, std::function<void()> deliver_cancelled) {
   letters_.emplace(++last_, letter{due, std::move(deliver), std::move(deliver_cancelled)});
@@ -149,14 +151,15 @@ void post::deliver(std::size_t n, clock_point now) {
     }
 }
 
-// --- providers and tools --------------------------------------------------------------------------------------------------------------------
+// --- providers and tools
+// --------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
 class held_provider final : public llm::provider {
 public:
   held_provider(world& of, post& line, const caf::actor_clock& clock, provider_spec spec)
-    : world_(of), line_(line), clock_(clock), spec_(std::move(spec)) {}
+      : world_(of), line_(line), clock_(clock), spec_(std::move(spec)) {}
 
   llm::transfer_id start(llm_request request, llm::on_outcome done) override {
     auto latency = world_.around().model_latency;
@@ -169,12 +172,12 @@ public:
     }
     const auto share = std::make_shared<llm::on_outcome>(std::move(done));
     return line_.send(
-      clock_.now() + latency, [share, outcome] { (*share)(outcome); },
-      [share] {
-        llm_failure failure;
-        failure.kind = llm_failure_kind::cancelled;
-        (*share)(failure);
-      });
+        clock_.now() + latency, [share, outcome] { (*share)(outcome); },
+        [share] {
+          llm_failure failure;
+          failure.kind = llm_failure_kind::cancelled;
+          (*share)(failure);
+        });
   }
   void cancel(llm::transfer_id id) override { line_.cancel(id, clock_.now()); }
   std::int64_t input_token_bound(const llm_request& request) const override { return world_.model().input_token_bound(request); }
@@ -190,7 +193,7 @@ private:
 class held_runner final : public tools::runner {
 public:
   held_runner(world& of, post& line, const caf::actor_clock& clock, tool_spec spec)
-    : world_(of), line_(line), clock_(clock), spec_(std::move(spec)) {}
+      : world_(of), line_(line), clock_(clock), spec_(std::move(spec)) {}
 
   tools::running_id start(invocation call, tools::on_outcome done) override {
     auto latency = world_.around().tool_latency;
@@ -201,12 +204,12 @@ public:
     }
     const auto share = std::make_shared<tools::on_outcome>(std::move(done));
     return line_.send(
-      clock_.now() + latency, [share, outcome] { (*share)(outcome); },
-      [share] {
-        tool_outcome stopped;
-        stopped.status = tool_status::cancelled;
-        (*share)(stopped);
-      });
+        clock_.now() + latency, [share, outcome] { (*share)(outcome); },
+        [share] {
+          tool_outcome stopped;
+          stopped.status = tool_status::cancelled;
+          (*share)(stopped);
+        });
   }
   void cancel(tools::running_id id) override { line_.cancel(id, clock_.now()); }
 

@@ -72,13 +72,13 @@ void process::await(actors::started_run run) {
   run_ = std::move(run);
   system_->spawn([this, orchestrator = run_->orchestrator](caf::event_based_actor* self) {
     actors::ask(self, orchestrator, actors::start_run{})
-      .then([this](const actors::run_ended& end) { ended_ = end; },
-            [this](const caf::error& reason) {
-              if (closing_)
-                return;
-              world_.broken.push_back("the orchestrator died: " + actors::text_of(reason));
-              ended_ = actors::run_ended{};
-            });
+        .then([this](const actors::run_ended& end) { ended_ = end; },
+              [this](const caf::error& reason) {
+                if (closing_)
+                  return;
+                world_.broken.push_back("the orchestrator died: " + actors::text_of(reason));
+                ended_ = actors::run_ended{};
+              });
   });
 }
 
@@ -109,7 +109,8 @@ bool process::step() {
   auto& clock = scheduler().clock();
   const auto jobs = scheduler().jobs.size();
   const std::size_t writes = journal_->waits() ? 1 : 0;
-  const auto letters = post_.due(clock.now());
+  const auto arriving = world_.around().any_latency ? clock_point::max() : clock.now();
+  const auto letters = post_.due(arriving);
   const auto open = jobs + writes + letters;
   if (open != 0) {
     auto pick = static_cast<std::size_t>(dice_() % open);
@@ -120,7 +121,7 @@ bool process::step() {
       happened("journal", 0);
     } else {
       pick -= writes;
-      post_.deliver(pick, clock.now());
+      post_.deliver(pick, arriving);
       happened("answer", pick);
     }
     return true;
@@ -157,7 +158,8 @@ bool process::crash(const victim& whom) {
   const auto body = caf::actor_cast<caf::strong_actor_ptr>(met[whom.which]);
   const auto actor = caf::actor_cast<caf::actor>(body);
   const auto why = whom.kind == "supervisor" ? caf::error(caf::exit_reason::kill) : actors::crash_error("a simulated crash");
-  body->enqueue(nullptr, caf::make_message_id(caf::message_priority::high), caf::make_message(caf::exit_msg{actor.address(), why}), nullptr);
+  body->enqueue(nullptr, caf::make_message_id(caf::message_priority::high), caf::make_message(caf::exit_msg{actor.address(), why}),
+                nullptr);
   while (!body->get()->getf(caf::abstract_actor::is_terminated_flag)) {
     auto& jobs = scheduler().jobs;
     const auto at = std::find_if(jobs.begin(), jobs.end(), [&](caf::resumable* job) {

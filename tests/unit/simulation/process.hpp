@@ -59,12 +59,12 @@ public:
     auto over = std::make_shared<bool>(false);
     auto asker = system_->spawn([=](caf::event_based_actor* self) {
       actors::ask(self, whom, question)
-        .then(
-          [=](Answer& came) {
-            *answer = std::move(came);
-            *over = true;
-          },
-          [=](const caf::error&) { *over = true; });
+          .then(
+              [=](Answer& came) {
+                *answer = std::move(came);
+                *over = true;
+              },
+              [=](const caf::error&) { *over = true; });
     });
     while (!*over && step()) {
     }

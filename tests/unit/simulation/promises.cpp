@@ -70,9 +70,9 @@ std::vector<std::string> broken_promises(const std::vector<event_ptr>& events, c
   if (seen.billed > run.spent.money)
     broken.push_back("the providers want " + to_string(seen.billed) + ", and only " + to_string(run.spent.money) + " were counted");
   if (seen.requests > run.spent.steps + static_cast<std::int64_t>(std::count_if(events.begin(), events.end(), [](const auto& e) {
-        const auto* failure = std::get_if<llm_failed>(&e->body);
-        return failure != nullptr && !failure->counted;
-      })))
+                        const auto* failure = std::get_if<llm_failed>(&e->body);
+                        return failure != nullptr && !failure->counted;
+                      })))
     broken.push_back("the providers saw " + std::to_string(seen.requests) + " requests, and only " + std::to_string(run.spent.steps)
                      + " steps were counted");
   return broken;

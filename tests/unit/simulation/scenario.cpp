@@ -70,8 +70,10 @@ void show(const play_result& played) {
 } // namespace
 
 stage::stage(scenario what)
-  : what_(std::move(what)), files_({{"troupe.yaml", what_.config}, {"script.yaml", what_.script}}),
-    around_{load(files_.file("troupe.yaml")), files_.file("script.yaml"), what_.tools} {
+    : what_(std::move(what)),
+      files_({{"troupe.yaml", what_.config}, {"script.yaml", what_.script}}), around_{load(files_.file("troupe.yaml")),
+                                                                                      files_.file("script.yaml"), what_.tools} {
+  around_.any_latency = what_.any_latency;
   spdlog::set_level(spdlog::level::off);
 }
 
@@ -152,7 +154,7 @@ public:
     bool failed = false;
   };
 
-  explicit sweep(const scenario& what) : what_(what), on_(what), undisturbed_(on_.play()) {
+  explicit sweep(const scenario& what) : what_(what), on_(with_seed(what)), undisturbed_(on_.play()) {
     if (const auto* only = std::getenv("TROUPE_CRASH")) {
       std::istringstream words(only);
       words >> only_scenario_ >> only_kind_;
@@ -182,6 +184,12 @@ public:
   }
 
 private:
+  static scenario with_seed(scenario what) {
+    if (const auto* seed = std::getenv("TROUPE_SEED"))
+      what.seed = std::strtoull(seed, nullptr, 10);
+    return what;
+  }
+
   std::vector<std::string> problems_of(const play_result& played, bool may_fail) const {
     auto problems = played.broken;
     auto wrong = what_.judge ? what_.judge(played.summary) : judge_as_completed(played.summary, undisturbed_.summary.result);

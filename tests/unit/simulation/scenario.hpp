@@ -4,6 +4,7 @@
 //
 // A point that fails prints its name. That point alone, with each event that led to it and all that was recorded:
 //   TROUPE_CRASH="SCENARIO KIND NUMBER" build/dev/tests/test_simulation
+// Another order of what happens at once, for all points: TROUPE_SEED=2.
 // (A KIND that ends in "-twice" has two numbers.)
 
 #include <functional>
@@ -24,6 +25,7 @@ struct scenario {
   json input = json::object();
   std::map<std::string, tool_work> tools;
   std::uint64_t seed = 1;
+  bool any_latency = false;              ///< see `surroundings`
   std::optional<std::int64_t> cancel_at; ///< the user cancels the run at this event of its first process
   /// What is wrong with this end of the run; empty: nothing. No function: it must be completed, with the result of an undisturbed play.
   std::function<std::string(const run_summary&)> judge;
@@ -45,9 +47,9 @@ struct crash_point {
 struct play_result {
   std::vector<event_ptr> events;
   run_summary summary;
-  std::vector<std::string> broken; ///< promises
+  std::vector<std::string> broken;   ///< promises
   std::vector<std::int64_t> lengths; ///< events of each process
-  std::size_t crashes = 0;         ///< that came to be
+  std::size_t crashes = 0;           ///< that came to be
   std::uint64_t digest = 0;
   std::vector<std::string> trace;
   std::map<std::string, std::int64_t> starts_of_call, starts_of_tool;

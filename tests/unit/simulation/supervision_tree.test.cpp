@@ -1,6 +1,8 @@
-// Supervision through real actors, under virtual time (SEMANTICS 8). The reference is OTP's supervisor_SUITE; its cases are covered as follows.
+// Supervision through real actors, under virtual time (SEMANTICS 8). The reference is OTP's supervisor_SUITE; its cases are covered as
+// follows.
 //
-// here                                   sup_start_normal sup_start_fail sup_start_child_returns_error tree order_of_children: boot and stop
+// here                                   sup_start_normal sup_start_fail sup_start_child_returns_error tree order_of_children: boot and
+// stop
 //                                        sup_stop_timeout sup_stop_brutal_kill sup_stop_infinity and their _dynamic forms: shutdown times
 //                                        permanent_normal … temporary_abnormal (nine), faulty_application_shutdown: the table of ends
 //                                        temporary_bystander, nonsignificant_temporary, nonsignificant_transient
@@ -13,8 +15,8 @@
 //                                        count_children, count_children_supervisor, count_restarting_children, which_children and its
 //                                        _simple_one_for_one form: describe
 //                                        child_unlink: a supervisor monitors, so that nobody can slip away
-// policy/supervision.test.cpp            child_adm, child_adm_simple, sup_start_restart_child, sup_stop_*_dynamic: children at run time;
-//                                        sup_start_map_faulty_specs, child_specs, sup_flags: what is refused
+//                                        child_adm, child_adm_simple, sup_start_restart_child: children at run time
+// policy/supervision.test.cpp            sup_stop_*_dynamic; sup_start_map_faulty_specs, child_specs, sup_flags: what is refused
 // policy/supervision_property.test.cpp   scale_start_stop_many_children, simple_one_for_one_scale_many_temporary_children
 // do not apply                           sup_start_ignore_* and simple_one_for_one_restart_ignore (a member starts or does not),
 //                                        sup_start_error_return, extra_return, get_callback_module, already_started_outside_supervisor
@@ -52,8 +54,8 @@ child_spec below(supervisor_spec spec, restart_type restart = restart_type::perm
   return made;
 }
 
-supervisor_spec supervisor(const std::string& name, std::vector<child_spec> children, restart_strategy strategy = restart_strategy::one_for_one,
-                           std::int64_t max_restarts = 3) {
+supervisor_spec supervisor(const std::string& name, std::vector<child_spec> children,
+                           restart_strategy strategy = restart_strategy::one_for_one, std::int64_t max_restarts = 3) {
   supervisor_spec made;
   made.name = name;
   made.strategy = strategy;
@@ -77,7 +79,8 @@ struct booted : theatre {
 
 } // namespace
 
-// --- boot and stop --------------------------------------------------------------------------------------------------------------------------
+// --- boot and stop
+// --------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a tree starts left to right, through its levels, and stops right to left") {
   theatre tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")})), child("d")}));
@@ -92,7 +95,8 @@ TROUPE_TEST("a child that fails at boot stops those already started, in reverse,
   theatre tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c"), child("d")})), child("e")}));
   tree.starts_that_fail["c"] = 1;
   const auto failure = tree.boot();
-  CHECK_EQ(tree.said().substr(0, 86), std::string("start a, start b, start c fails, end b shutdown, end a shutdown, root ended: superviso"));
+  CHECK_EQ(tree.said().substr(0, 86),
+           std::string("start a, start b, start c fails, end b shutdown, end a shutdown, root ended: superviso"));
   CHECK(failure.find("\"c\"") != std::string::npos);
   CHECK(failure.find("\"inner\"") != std::string::npos);
   CHECK(tree.alive().empty());
@@ -107,11 +111,11 @@ TROUPE_TEST("a table of shutdowns: asked, killed after its time, killed at once,
     const char* said;
   };
   const std::vector<row> rows{
-    {"one that obeys is gone at once", false, [](child_spec&) {}, 0ms, "end a shutdown, root ended: shutdown"},
-    {"one that does not is killed after 5 s", true, [](child_spec&) {}, 5'000ms, "end a killed, root ended: shutdown"},
-    {"… after its own time", true, [](child_spec& c) { c.shutdown.time = 200ms; }, 200ms, "end a killed, root ended: shutdown"},
-    {"brutal_kill asks nobody", false, [](child_spec& c) { c.shutdown.brutal_kill = true; }, 0ms, "end a killed, root ended: shutdown"},
-    {"infinity is never killed", true, [](child_spec& c) { c.shutdown.infinity = true; }, 0ms, ""},
+      {"one that obeys is gone at once", false, [](child_spec&) {}, 0ms, "end a shutdown, root ended: shutdown"},
+      {"one that does not is killed after 5 s", true, [](child_spec&) {}, 5'000ms, "end a killed, root ended: shutdown"},
+      {"… after its own time", true, [](child_spec& c) { c.shutdown.time = 200ms; }, 200ms, "end a killed, root ended: shutdown"},
+      {"brutal_kill asks nobody", false, [](child_spec& c) { c.shutdown.brutal_kill = true; }, 0ms, "end a killed, root ended: shutdown"},
+      {"infinity is never killed", true, [](child_spec& c) { c.shutdown.infinity = true; }, 0ms, ""},
   };
   for (const auto& each : rows) {
     IN_ROW(each.name);
@@ -157,7 +161,8 @@ TROUPE_TEST("a supervisor that is killed takes its children with it, and its own
   CHECK(tree.ended());
 }
 
-// --- restart types --------------------------------------------------------------------------------------------------------------------------
+// --- restart types
+// --------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ends: which children are started again") {
   struct row {
@@ -167,17 +172,17 @@ TROUPE_TEST("a table of ends: which children are started again") {
     const char* said;
   };
   const std::vector<row> rows{
-    {"permanent, normal", restart_type::permanent, ending::normal, "end a normal, start a"},
-    {"permanent, shutdown", restart_type::permanent, ending::shutdown, "end a shutdown, start a"},
-    {"permanent, crash", restart_type::permanent, ending::crash, "end a crashed, start a"},
-    {"permanent, killed by somebody", restart_type::permanent, ending::kill, "end a killed, start a"},
-    {"transient, normal", restart_type::transient, ending::normal, "end a normal, gone a"},
-    {"transient, shutdown", restart_type::transient, ending::shutdown, "end a shutdown, gone a"},
-    {"transient, crash", restart_type::transient, ending::crash, "end a crashed, start a"},
-    {"transient, killed by somebody", restart_type::transient, ending::kill, "end a killed, start a"},
-    {"temporary, normal", restart_type::temporary, ending::normal, "end a normal, gone a"},
-    {"temporary, shutdown", restart_type::temporary, ending::shutdown, "end a shutdown, gone a"},
-    {"temporary, crash", restart_type::temporary, ending::crash, "end a crashed, gone a"},
+      {"permanent, normal", restart_type::permanent, ending::normal, "end a normal, start a"},
+      {"permanent, shutdown", restart_type::permanent, ending::shutdown, "end a shutdown, start a"},
+      {"permanent, crash", restart_type::permanent, ending::crash, "end a crashed, start a"},
+      {"permanent, killed by somebody", restart_type::permanent, ending::kill, "end a killed, start a"},
+      {"transient, normal", restart_type::transient, ending::normal, "end a normal, gone a"},
+      {"transient, shutdown", restart_type::transient, ending::shutdown, "end a shutdown, gone a"},
+      {"transient, crash", restart_type::transient, ending::crash, "end a crashed, start a"},
+      {"transient, killed by somebody", restart_type::transient, ending::kill, "end a killed, start a"},
+      {"temporary, normal", restart_type::temporary, ending::normal, "end a normal, gone a"},
+      {"temporary, shutdown", restart_type::temporary, ending::shutdown, "end a shutdown, gone a"},
+      {"temporary, crash", restart_type::temporary, ending::crash, "end a crashed, gone a"},
   };
   for (const auto& each : rows) {
     IN_ROW(each.name);
@@ -194,7 +199,8 @@ TROUPE_TEST("a temporary child is not restarted by its sibling's one_for_all, no
   }
 }
 
-// --- strategies -----------------------------------------------------------------------------------------------------------------------------
+// --- strategies
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of strategies: who is stopped and started again when the middle one of three crashes") {
   struct row {
@@ -202,9 +208,9 @@ TROUPE_TEST("a table of strategies: who is stopped and started again when the mi
     const char* said;
   };
   const std::vector<row> rows{
-    {restart_strategy::one_for_one, "end b crashed, start b"},
-    {restart_strategy::one_for_all, "end b crashed, end c shutdown, end a shutdown, start a, start b, start c"},
-    {restart_strategy::rest_for_one, "end b crashed, end c shutdown, start b, start c"},
+      {restart_strategy::one_for_one, "end b crashed, start b"},
+      {restart_strategy::one_for_all, "end b crashed, end c shutdown, end a shutdown, start a, start b, start c"},
+      {restart_strategy::rest_for_one, "end b crashed, end c shutdown, start b, start c"},
   };
   for (const auto& each : rows) {
     IN_ROW(name_of(each.strategy));
@@ -235,7 +241,8 @@ TROUPE_TEST("with one_for_all a stubborn sibling delays the restart by its shutd
   CHECK_EQ(tree.said(), std::string("end a killed, start a, start b"));
 }
 
-// --- intensity and escalation ---------------------------------------------------------------------------------------------------------------
+// --- intensity and escalation
+// ---------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   for (const auto strategy : {restart_strategy::one_for_one, restart_strategy::one_for_all, restart_strategy::rest_for_one})
@@ -271,8 +278,9 @@ TROUPE_TEST("max_restarts 0 escalates at the first crash, whatever the strategy"
 }
 
 TROUPE_TEST("an escalation climbs: each supervisor is started anew by the one above, until the root gives up") {
-  booted tree(supervisor("root", {below(supervisor("middle", {below(supervisor("inner", {child("a")}, restart_strategy::one_for_one, 0))},
-                                                   restart_strategy::one_for_one, 1))},
+  booted tree(supervisor("root",
+                         {below(supervisor("middle", {below(supervisor("inner", {child("a")}, restart_strategy::one_for_one, 0))},
+                                           restart_strategy::one_for_one, 1))},
                          restart_strategy::one_for_one, 1));
   // inner gives up at once; middle starts it again once, then gives up itself; so does the root.
   CHECK_EQ(tree.after("a", ending::crash, 100ms), std::string("end a crashed, start a"));
@@ -284,7 +292,8 @@ TROUPE_TEST("an escalation climbs: each supervisor is started anew by the one ab
 }
 
 TROUPE_TEST("a transient supervisor that escalated is not restarted, as in OTP, and the pools of its members are told") {
-  booted tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")}, restart_strategy::one_for_one, 0), restart_type::transient)}));
+  booted tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")}, restart_strategy::one_for_one, 0),
+                                                    restart_type::transient)}));
   CHECK_EQ(tree.after("b", ending::crash), std::string("end b crashed, end c shutdown, gone b, gone c"));
   CHECK_EQ(tree.alive(), (std::set<std::string>{"a"}));
 }
@@ -306,7 +315,8 @@ TROUPE_TEST("a new pool is told of the members that will not join it") {
   CHECK_EQ(tree.said(), std::string("gone a"));
 }
 
-// --- restarts that do not succeed -----------------------------------------------------------------------------------------------------------
+// --- restarts that do not succeed
+// -----------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that does not start while it is restarted is tried again, each attempt counted, until it escalates") {
   booted tree(supervisor("root", {child("a"), child("b")}));
@@ -321,8 +331,8 @@ TROUPE_TEST("a child that does not start while it is restarted is tried again, e
 TROUPE_TEST("a supervisor answers while it restarts for ever, and can be stopped then") {
   for (const auto strategy : {restart_strategy::one_for_one, restart_strategy::one_for_all, restart_strategy::rest_for_one}) {
     IN_ROW(name_of(strategy));
-    booted tree(supervisor("root", {child("a"), child("b")}, strategy, 1'000'000));
-    tree.starts_that_fail["b"] = 1'000'000;
+    booted tree(supervisor("root", {child("a"), child("b")}, strategy, 1'000));
+    tree.starts_that_fail["b"] = 1'000;
     tree.end("b", ending::crash);
     for (int i = 0; i < 10; ++i) {
       tree.go(7ms);
@@ -350,7 +360,8 @@ TROUPE_TEST("it is stopped while a stubborn child is on its way out, and waits f
   CHECK_EQ(tree.said(), std::string("end b crashed, end a killed, root ended: shutdown"));
 }
 
-// --- pools ----------------------------------------------------------------------------------------------------------------------------------
+// --- pools
+// ----------------------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("members of a pool are started, restarted and counted alone, and stopped last to first") {
   auto pool = child("w");
@@ -370,7 +381,46 @@ TROUPE_TEST("members of a pool are started, restarted and counted alone, and sto
   CHECK(tree.ended());
 }
 
-// --- significant children -------------------------------------------------------------------------------------------------------------------
+TROUPE_TEST("children at run time: a member is added, stopped, started again and removed, at any supervisor of the tree") {
+  using actors::child_change;
+  auto pool = child("w");
+  pool.kind = child_kind::pool;
+  pool.size = 2;
+  booted tree(supervisor("root", {child("a"), below(supervisor("inner", {pool}))}));
+  CHECK_EQ(tree.change(child_change::add, child("w/3"), "inner"), std::string());
+  CHECK_EQ(tree.said(), std::string("start w/3"));
+  CHECK_EQ(tree.after("w/3", ending::crash), std::string("end w/3 crashed, start w/3"));
+  CHECK_EQ(tree.change(child_change::add, child("w/3"), "inner"), std::string("supervisor \"inner\" has a child \"w/3\" already"));
+  CHECK_EQ(tree.change(child_change::terminate, child("w/1"), "inner"), std::string());
+  CHECK_EQ(tree.said(), std::string("end w/1 shutdown, gone w/1"));
+  CHECK_EQ(tree.state_of_node("w/1"), std::string("stopped"));
+  CHECK_EQ(tree.change(child_change::restart, child("w/1"), "inner"), std::string());
+  CHECK_EQ(tree.said(), std::string("start w/1"));
+  CHECK_EQ(tree.change(child_change::restart, child("w/1"), "inner"), std::string("child \"w/1\" is running"));
+  CHECK_EQ(tree.change(child_change::remove, child("w/3"), "inner"), std::string());
+  CHECK_EQ(tree.said(), std::string("end w/3 shutdown, gone w/3"));
+  CHECK_EQ(tree.state_of_node("w/3"), std::string());
+  CHECK_EQ(tree.change(child_change::remove, child("w/3"), "inner"), std::string("supervisor \"inner\" has no child \"w/3\""));
+  CHECK_EQ(tree.change(child_change::add, child("x"), "nowhere"),
+           std::string("supervisor \"root\" has no supervisor \"nowhere\" that runs"));
+  CHECK_EQ(tree.change(child_change::add, child("x")), std::string("child \"x\" did not start: there is no agent \"x\""));
+  tree.starts_that_fail["w/4"] = 1;
+  CHECK_EQ(tree.change(child_change::add, child("w/4"), "inner"), std::string("child \"w/4\" did not start: it cannot start"));
+  CHECK_EQ(tree.state_of_node("w/4"), std::string());
+}
+
+TROUPE_TEST("a child that waits for its restart is removed: it does not come back, and its pool is told") {
+  using actors::child_change;
+  booted tree(supervisor("root", {child("a"), child("b")}));
+  tree.starts_that_fail["b"] = 1'000;
+  tree.after("b", ending::crash, 0us);
+  CHECK_EQ(tree.change(child_change::remove, child("b")), std::string());
+  tree.go(10s);
+  CHECK_EQ(tree.said(), std::string("gone b"));
+}
+
+// --- significant children
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of auto_shutdown: when the ends of significant children end their supervisor") {
   struct step {
@@ -385,12 +435,27 @@ TROUPE_TEST("a table of auto_shutdown: when the ends of significant children end
     std::vector<step> steps;
   };
   const std::vector<row> rows{
-    {"any: the first transient one that ends normally", auto_shutdown_type::any_significant, restart_type::transient, {{"a", ending::normal, true}}},
-    {"any: a crash of a transient one is restarted", auto_shutdown_type::any_significant, restart_type::transient, {{"a", ending::crash, false}, {"b", ending::shutdown, true}}},
-    {"any: a temporary one, however it ends", auto_shutdown_type::any_significant, restart_type::temporary, {{"a", ending::crash, true}}},
-    {"all: the last one", auto_shutdown_type::all_significant, restart_type::transient, {{"a", ending::normal, false}, {"b", ending::normal, true}}},
-    {"all: the last temporary one", auto_shutdown_type::all_significant, restart_type::temporary, {{"b", ending::crash, false}, {"a", ending::kill, true}}},
-    {"others do not matter", auto_shutdown_type::any_significant, restart_type::transient, {{"c", ending::normal, false}, {"a", ending::normal, true}}},
+      {"any: the first transient one that ends normally",
+       auto_shutdown_type::any_significant,
+       restart_type::transient,
+       {{"a", ending::normal, true}}},
+      {"any: a crash of a transient one is restarted",
+       auto_shutdown_type::any_significant,
+       restart_type::transient,
+       {{"a", ending::crash, false}, {"b", ending::shutdown, true}}},
+      {"any: a temporary one, however it ends", auto_shutdown_type::any_significant, restart_type::temporary, {{"a", ending::crash, true}}},
+      {"all: the last one",
+       auto_shutdown_type::all_significant,
+       restart_type::transient,
+       {{"a", ending::normal, false}, {"b", ending::normal, true}}},
+      {"all: the last temporary one",
+       auto_shutdown_type::all_significant,
+       restart_type::temporary,
+       {{"b", ending::crash, false}, {"a", ending::kill, true}}},
+      {"others do not matter",
+       auto_shutdown_type::any_significant,
+       restart_type::transient,
+       {{"c", ending::normal, false}, {"a", ending::normal, true}}},
   };
   for (const auto& each : rows) {
     IN_ROW(each.name);

@@ -18,24 +18,33 @@ struct puppet_state {
 };
 
 /// How it ends comes as the number of a message that agents know.
-agent_actor::behavior_type puppet(agent_actor::stateful_pointer<puppet_state> self, bool stubborn, std::function<void(const caf::error&)> at_end) {
+agent_actor::behavior_type puppet(agent_actor::stateful_pointer<puppet_state> self, bool stubborn,
+                                  std::function<void(const caf::error&)> at_end) {
   install_handlers(self);
   self->attach_functor([at_end](const caf::error& reason) { at_end(reason); });
   if (stubborn)
     self->set_exit_handler([](caf::exit_msg&) {});
   return {
-    [](task_assignment&) { return task_result{}; },
-    [](const cancel_task&) {},
-    [self](const deadline_hit& order) {
-      switch (static_cast<ending>(order.generation)) {
-        case ending::normal: self->quit(); break;
-        case ending::shutdown: self->quit(caf::exit_reason::user_shutdown); break;
-        case ending::crash: throw std::runtime_error("crashed");
-        case ending::poison: self->quit(poison_error("poisoned")); break;
-        case ending::kill: break;
-      }
-    },
-    [](const step_again&) {},
+      [](task_assignment&) { return task_result{}; },
+      [](const cancel_task&) {},
+      [self](const deadline_hit& order) {
+        switch (static_cast<ending>(order.generation)) {
+        case ending::normal:
+          self->quit();
+          break;
+        case ending::shutdown:
+          self->quit(caf::exit_reason::user_shutdown);
+          break;
+        case ending::crash:
+          throw std::runtime_error("crashed");
+        case ending::poison:
+          self->quit(poison_error("poisoned"));
+          break;
+        case ending::kill:
+          break;
+        }
+      },
+      [](const ask_again&) {},
   };
 }
 
@@ -45,14 +54,15 @@ struct listener_state {
 };
 
 /// Stands where an agent's pool stands.
-agent_pool_actor::behavior_type listener(agent_pool_actor::stateful_pointer<listener_state> self, std::function<void(const std::string&)> gone) {
+agent_pool_actor::behavior_type listener(agent_pool_actor::stateful_pointer<listener_state> self,
+                                         std::function<void(const std::string&)> gone) {
   install_handlers(self);
   return {
-    [](task_assignment&) { return task_result{}; },
-    [](const cancel_task&) {},
-    [](const member_joined&) {},
-    [gone](const member_gone& which) { gone(which.member); },
-    [](const pool_query&) { return pool_stats{}; },
+      [](task_assignment&) { return task_result{}; },
+      [](const cancel_task&) {},
+      [](const member_joined&) {},
+      [gone](const member_gone& which) { gone(which.member); },
+      [](const pool_query&) { return pool_stats{}; },
   };
 }
 
@@ -93,7 +103,7 @@ theatre::theatre(supervisor_spec spec) {
   };
   for (const auto& [agent, members] : members_of(spec))
     setup_->pools.emplace(agent, std::make_shared<service<agent_pool_actor>>(
-                                   system_->spawn(listener, [this](const std::string& member) { note("gone " + member); })));
+                                     system_->spawn(listener, [this](const std::string& member) { note("gone " + member); })));
   root_ = spawn_supervisor(*system_, std::move(spec), setup_);
   audience_ = system_->spawn([this](caf::event_based_actor* self) {
     self->monitor(root_);
@@ -129,8 +139,8 @@ std::string theatre::boot() {
   std::string failure = "no answer";
   system_->spawn([this, &failure](caf::event_based_actor* self) {
     ask(self, root_, start_tree{})
-      .then([&failure](const tree_started& started) { failure = started.failure; },
-            [&failure](const caf::error& reason) { failure = text_of(reason); });
+        .then([&failure](const tree_started& started) { failure = started.failure; },
+              [&failure](const caf::error& reason) { failure = text_of(reason); });
   });
   go(std::chrono::minutes(1));
   return failure;
@@ -171,6 +181,17 @@ void theatre::kill_supervisor(std::size_t which) {
 
 void theatre::stop() {
   caf::anon_send(root_, stop_tree{});
+}
+
+std::string theatre::change(child_change what, child_spec child, const std::string& supervisor) {
+  auto answer = std::make_shared<std::string>("no answer");
+  system_->spawn([=, this](caf::event_based_actor* self) {
+    ask(self, root_, change_child{what, child, supervisor})
+        .then([answer](const child_changed& done) { *answer = done.error; },
+              [answer](const caf::error& reason) { *answer = text_of(reason); });
+  });
+  go();
+  return *answer;
 }
 
 void theatre::replace_members(const std::string& agent) {

@@ -2,8 +2,8 @@
 // A supervision tree of real supervisors whose members are puppets: they do what the test says, and all that happens is written down.
 // Virtual time, one thread.
 
-#include <chrono>
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,6 +35,8 @@ public:
   /// A supervisor is killed: the n-th that was started, the root being the first.
   void kill_supervisor(std::size_t which);
   void stop();
+  /// Changes a child at run time; what is wrong, or nothing.
+  std::string change(actors::child_change what, child_spec child, const std::string& supervisor = {});
   void replace_members(const std::string& agent);
 
   /// What happened since the last call, in order: "start a", "end a shutdown", "gone a", "root ended: why".

@@ -29,6 +29,7 @@ struct surroundings {
   std::map<std::string, tool_work> tools; ///< by name; others answer "NAME did ARGUMENTS"
   milliseconds model_latency{200};
   milliseconds tool_latency{50};
+  bool any_latency = false; ///< an answer may arrive at any event after its request, so that it meets everything that goes on meanwhile
 };
 
 class world {
@@ -42,17 +43,17 @@ public:
   llm::scripted_provider& model() { return model_; }
   const surroundings& around() const { return around_; }
 
-  std::map<std::string, std::vector<event_ptr>> disk;   ///< by run, durable
-  std::map<std::string, const void*> owners;            ///< by run
-  clock_point now{std::chrono::hours(1)};               ///< as the last process left it
-  std::int64_t requests = 0;                            ///< that reached a provider
-  std::int64_t requests_recorded = 0;                   ///< that are on the disk as about to leave
-  std::int64_t effects = 0;                             ///< starts of tools whose effect is not none
-  std::int64_t effects_recorded = 0;                    ///< … that are on the disk as about to run
-  usd billed;                                           ///< what the providers want for their answers
-  std::map<std::string, std::int64_t> starts_of_call;   ///< by idempotency key
-  std::map<std::string, std::int64_t> starts_of_tool;   ///< by name
-  std::vector<std::string> broken;                      ///< promises that were seen broken
+  std::map<std::string, std::vector<event_ptr>> disk; ///< by run, durable
+  std::map<std::string, const void*> owners;          ///< by run
+  clock_point now{std::chrono::hours(1)};             ///< as the last process left it
+  std::int64_t requests = 0;                          ///< that reached a provider
+  std::int64_t requests_recorded = 0;                 ///< that are on the disk as about to leave
+  std::int64_t effects = 0;                           ///< starts of tools whose effect is not none
+  std::int64_t effects_recorded = 0;                  ///< … that are on the disk as about to run
+  usd billed;                                         ///< what the providers want for their answers
+  std::map<std::string, std::int64_t> starts_of_call; ///< by idempotency key
+  std::map<std::string, std::int64_t> starts_of_tool; ///< by name
+  std::vector<std::string> broken;                    ///< promises that were seen broken
 
 private:
   surroundings around_;
