@@ -19,8 +19,8 @@ std::string body_of(int rounds) {
   for (int i = 0; i < rounds; ++i) {
     const auto id = "call_" + std::to_string(i);
     out += R"(,{"role":"user","content":")" + words + R"("},{"role":"assistant","content":null,"tool_calls":[{"id":")" + id
-           + R"(","type":"function","function":{"name":"grep","arguments":"{\"pattern\":\"ERROR\"}"}}]},{"role":"tool","tool_call_id":")" + id
-           + R"(","content":"one line\nand another\n)" + words + R"("})";
+           + R"(","type":"function","function":{"name":"grep","arguments":"{\"pattern\":\"ERROR\"}"}}]},{"role":"tool","tool_call_id":")"
+           + id + R"(","content":"one line\nand another\n)" + words + R"("})";
   }
   return out + R"(,{"role":"user","content":")" + words + R"("}]})";
 }
