@@ -1,6 +1,6 @@
 #pragma once
-// What the readers of both vendors share. Boost.JSON here, since it parses into memory that is reused, four times as fast as the parser
-// that the rest of Troupe uses, and benchmarks stand on this server.
+// What the readers of both vendors share. Boost.JSON here, since it parses into memory that is reused, several times as fast as the parser
+// that the rest of Troupe uses (bench/json_readers.cpp), and benchmarks stand on this server.
 
 #include <boost/json.hpp>
 

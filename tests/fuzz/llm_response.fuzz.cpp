@@ -11,6 +11,7 @@
 #include "troupe/llm/openai.hpp"
 #include "troupe/llm/sse_parser.hpp"
 #include "troupe/llm/wire.hpp"
+#include "troupe/model/described.hpp"
 #include "troupe/util/utf8.hpp"
 
 using namespace troupe;
@@ -83,7 +84,7 @@ bool same(const llm_outcome& a, const llm_outcome& b) {
     return failure->kind == std::get<llm_failure>(b).kind && failure->message == std::get<llm_failure>(b).message;
   const auto& left = std::get<llm_response>(a);
   const auto& right = std::get<llm_response>(b);
-  return to_document(left) == to_document(right);
+  return to_document(left.message) == to_document(right.message) && left.finish == right.finish && left.usage == right.usage;
 }
 
 } // namespace

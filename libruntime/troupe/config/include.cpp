@@ -217,9 +217,12 @@ private:
     wanted.name = name;
     return &*std::lower_bound(parent.children.begin(), parent.children.end(), wanted, by_name);
   }
+  /// Both are in order.
   static void add_children(place& parent, std::vector<place> added) {
-    std::move(added.begin(), added.end(), std::back_inserter(parent.children));
-    std::sort(parent.children.begin(), parent.children.end(), by_name);
+    auto& all = parent.children;
+    const auto before = static_cast<std::ptrdiff_t>(all.size());
+    std::move(added.begin(), added.end(), std::back_inserter(all));
+    std::inplace_merge(all.begin(), all.begin() + before, all.end(), by_name);
   }
 
   const file_access& files_;

@@ -64,6 +64,8 @@ std::string words_for_pattern(const json& value, const std::string& message) {
     return in_quotes(text) + " is no amount of US dollars; write a decimal number of at most six decimals, as in 5.00";
   if (about("^[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)$"))
     return in_quotes(text) + " is no size; write a whole number and a unit, as in 512MiB";
+  if (about("|^[0-9A-Fa-f:.]+$"))
+    return in_quotes(text) + " is no host; write example.com, *.example.com, example.com:8443 or 127.0.0.1:8080";
   if (about("^https?://") || about("^https?://|\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}"))
     return in_quotes(text) + " is no address; it begins with http:// or https://";
   return message;

@@ -179,7 +179,7 @@ void compile_json(const json& source, const std::string& pointer, std::size_t de
   std::size_t index = 0;
   for (auto part = source.begin(); part != source.end(); ++part, ++index) {
     const auto name = source.is_object() ? part.key() : std::to_string(index);
-    auto& child = into.children.emplace_back(name, json_template{}).second;
+    auto& child = into.children.emplace_back(json_template::member{name, {}}).value;
     compile_json(*part, pointer + "/" + name, depth + 1, names, child, problems);
     constant = constant && child.is_constant();
   }
@@ -212,7 +212,7 @@ json render(const json_template& value, render_scope& scope) {
   case json_template::kind::array: {
     json out = json::array();
     for (const auto& child : value.children)
-      out.push_back(render(child.second, scope));
+      out.push_back(render(child.value, scope));
     return out;
   }
   case json_template::kind::object: {

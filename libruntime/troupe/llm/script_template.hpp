@@ -109,9 +109,14 @@ struct json_template {
   kind what = kind::constant;
   json constant;
   text_template text;
-  std::vector<std::pair<std::string, json_template>> children;
+  struct member; // no pair: that of a type within itself is not complete to every compiler
+  std::vector<member> children;
 
   bool is_constant() const { return what == kind::constant; }
+};
+struct json_template::member {
+  std::string name; ///< of an element: its number
+  json_template value;
 };
 
 /// Compiles each string of `source`; problems go to `problems` as (pointer, words). At most 64 deep.

@@ -15,7 +15,7 @@ namespace troupe::schema {
 namespace {
 
 constexpr std::size_t most_warnings = 20;
-constexpr std::size_t max_dynamic_names = 64; // each scope of a validation holds one entry a name
+constexpr std::size_t max_dynamic_names = 64;   // each scope of a validation holds one entry a name
 constexpr std::size_t max_in_place_chain = 256; // $ref to $ref to …: all on one value, so it multiplies the stack that a value needs
 
 constexpr std::array<std::pair<std::string_view, std::uint8_t>, 7> type_names = {{
@@ -294,7 +294,8 @@ std::shared_ptr<const RE2> compiler::pattern(const std::string& text, trail::ste
   if (const auto known = patterns_.find(text); known != patterns_.end())
     return known->second;
   if (out_.pattern_cost > max_pattern_cost) {
-    problem(place, keyword, "the patterns of this schema are too large together; repetitions of large classes, as in \\p{L}{1,50}, take most");
+    problem(place, keyword,
+            "the patterns of this schema are too large together; repetitions of large classes, as in \\p{L}{1,50}, take most");
     return nullptr;
   }
   auto compiled = compile_ecma(text);

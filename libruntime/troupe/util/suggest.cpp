@@ -12,7 +12,9 @@ constexpr std::size_t longest_name = 64;
 constexpr std::size_t most_candidates = 5'000;
 constexpr std::size_t longest_quote = 80;
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 } // namespace
 

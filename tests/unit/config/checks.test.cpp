@@ -378,6 +378,8 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
       {"a name that is no builtin", tool("kind: builtin"), "/tools/grep: no builtin named \"grep\""},
       {"root of a clock", tool("kind: builtin, builtin: clock, root: x"), "/tools/grep/root: the builtin \"clock\" has no root"},
       {"no hosts", tool("kind: builtin, builtin: http_fetch"), "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
+      {"what is no host", tool("kind: builtin, builtin: http_fetch, allow_hosts: ['a.example', '*.b.example:8443', '127.0.0.1:80', '[::1]:80', '::1', 'http://c.example']"),
+       "/tools/grep/allow_hosts/5: \"http://c.example\" is no host"},
       {"an empty list of hosts", tool("kind: builtin, builtin: http_fetch, allow_hosts: []"),
        "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
       {"hosts of a reader", tool("kind: builtin, builtin: read_file, allow_hosts: [a]"),

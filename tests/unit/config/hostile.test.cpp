@@ -19,7 +19,8 @@ const std::string task_a = "workflows: { w: { tasks: [ { id: t, agent: a, instru
 
 load_result loaded(const std::string& text) {
   CHECK(text.size() <= read_limits{}.bytes);
-  const file_access files{[&](const std::string&, std::size_t) -> expected<std::string> { return text; }, [](const std::string&) { return true; }};
+  const file_access files{[&](const std::string&, std::size_t) -> expected<std::string> { return text; },
+                          [](const std::string&) { return true; }};
   return load(
       "/f.yaml", [](const std::string&) { return std::nullopt; }, files);
 }
@@ -46,10 +47,13 @@ void is_refused(const load_result& result, const char* words) {
     CHECK_EQ(result.text().substr(0, 500), words);
 }
 
-std::string as_text(const std::string& text) { return "\"" + text + "\""; }
+std::string as_text(const std::string& text) {
+  return "\"" + text + "\"";
+}
 
 std::string tool_with(const std::string& parameters, const std::string& more = "command: [x]") {
-  return head + agent_a + task_a + "tools: { t: { kind: process, description: d, effect: none, " + more + ", parameters: " + parameters + " } }\n";
+  return head + agent_a + task_a + "tools: { t: { kind: process, description: d, effect: none, " + more + ", parameters: " + parameters
+         + " } }\n";
 }
 
 } // namespace
@@ -69,12 +73,14 @@ TROUPE_TEST("thousands of templates that read what is not there, or what is") {
     input += "{{ input." + name(300'000 + i % 20'000) + " }}";
   }
   const auto workflow = [&](const std::string& schema, const std::string& text) {
-    return head + agent_a + "workflows: { w: { " + schema + "tasks: [" + tasks + ", { id: last, agent: a, instruction: " + as_text(text) + " } ] } }\n";
+    return head + agent_a + "workflows: { w: { " + schema + "tasks: [" + tasks + ", { id: last, agent: a, instruction: " + as_text(text)
+           + " } ] } }\n";
   };
   CHECK_EQ(loaded(workflow("", good)).text(), "");
   is_refused(loaded(workflow("", bad)), "no task named");
   const auto schema = "input: { schema: { type: object, properties: {" + list(15'000, [](int i) { return name(i) + ": true"; }) + "} } }, ";
-  const auto warned = loaded(head + agent_a + "workflows: { w: { " + schema + "tasks: [ { id: last, agent: a, instruction: " + as_text(input) + " } ] } }\n");
+  const auto warned = loaded(head + agent_a + "workflows: { w: { " + schema
+                             + "tasks: [ { id: last, agent: a, instruction: " + as_text(input) + " } ] } }\n");
   CHECK_EQ(warned.text(), "");
   CHECK_EQ(warned.warnings.size(), problem_list::most);
 }
@@ -89,11 +95,12 @@ TROUPE_TEST("many tasks that run a workflow with many properties") {
   const auto properties = list(40'000, [](int i) { return "p" + std::to_string(i) + ": true"; });
   const auto required = list(40'000, [](int i) { return "p" + std::to_string(i); });
   const auto tasks = [](const char* with) {
-    return list(9'000, [&](int i) { return "{ id: t" + std::to_string(i) + ", workflow: v, with: { " + with + std::to_string(i) + ": 1 } }"; });
+    return list(9'000,
+                [&](int i) { return "{ id: t" + std::to_string(i) + ", workflow: v, with: { " + with + std::to_string(i) + ": 1 } }"; });
   };
   const auto file = [&](const std::string& schema, const char* with) {
-    return head + agent_a + "workflows: { v: { input: { schema: { type: object, " + schema + " } }, tasks: [ { id: t, agent: a, instruction: x } ] },\n"
-           + "w: { tasks: [" + tasks(with) + "] } }\n";
+    return head + agent_a + "workflows: { v: { input: { schema: { type: object, " + schema
+           + " } }, tasks: [ { id: t, agent: a, instruction: x } ] },\n" + "w: { tasks: [" + tasks(with) + "] } }\n";
   };
   is_refused(loaded(file("required: [" + required + "]", "p")), "requires the input");
   CHECK_EQ(loaded(file("properties: {" + properties + "}", "q")).warnings.size(), problem_list::most);
@@ -103,28 +110,36 @@ TROUPE_TEST("a race looks at each tool once, whoever may call it and whatever st
   const auto all = list(9'000, [](int i) { return "t" + std::to_string(i); });
   const auto agents = "agents: { a: { model: m, tools: [" + all + "] }, b: { model: m, tools: [" + all + "] } }\n";
   const auto tools = [](const char* last) {
-    return "tools: {" + list(9'000, [&](int i) {
-             return "t" + std::to_string(i) + ": { kind: builtin, builtin: "
-                    + (i < 8'999 ? "clock, alternative: t" + std::to_string(i + 1) : std::string(last)) + " }";
-           })
+    return "tools: {"
+           + list(9'000,
+                  [&](int i) {
+                    return "t" + std::to_string(i) + ": { kind: builtin, builtin: "
+                           + (i < 8'999 ? "clock, alternative: t" + std::to_string(i + 1) : std::string(last)) + " }";
+                  })
            + "}\n";
   };
-  const auto races = "workflows: { w: { tasks: ["
-                     + list(5'000, [](int i) { return "{ id: r" + std::to_string(i) + ", agents: [a, b], instruction: x, resolve: { by: first } }"; }) + "] } }\n";
+  const auto races =
+      "workflows: { w: { tasks: ["
+      + list(5'000, [](int i) { return "{ id: r" + std::to_string(i) + ", agents: [a, b], instruction: x, resolve: { by: first } }"; })
+      + "] } }\n";
   CHECK_EQ(loaded(head + agents + tools("clock") + races).text(), "");
   is_refused(loaded(head + agents + tools("write_file") + races), "agent \"a\" may call \"t8999\", whose effect is idempotent");
 }
 
 TROUPE_TEST("patterns that take long to compile are bounded for a schema, and for a file") {
   const auto pattern = [](int i) { return "'(\\p{L}{20}){3}" + std::to_string(i) + "'"; };
-  is_refused(loaded(tool_with("{ type: object, properties: {" + list(15'000, [&](int i) { return "p" + std::to_string(i) + ": { pattern: " + pattern(i) + " }"; }) + "} }")),
-             "the patterns of this schema are too large together");
+  is_refused(
+      loaded(tool_with("{ type: object, properties: {"
+                       + list(15'000, [&](int i) { return "p" + std::to_string(i) + ": { pattern: " + pattern(i) + " }"; }) + "} }")),
+      "the patterns of this schema are too large together");
   const auto tools = list(9'000, [&](int i) {
-    return "t" + std::to_string(i) + ": { kind: process, description: d, command: [x], effect: none, parameters: { type: object, properties: { p: { pattern: "
+    return "t" + std::to_string(i)
+           + ": { kind: process, description: d, command: [x], effect: none, parameters: { type: object, properties: { p: { pattern: "
            + pattern(i) + " } } } }";
   });
   is_refused(loaded(head + agent_a + task_a + "tools: {" + tools + "}\n"), "the patterns of this file are too large together");
-  const auto agents = list(20'000, [&](int i) { return "a" + (i == 0 ? "" : std::to_string(i)) + ": { model: m, output: { matches: " + pattern(i) + " } }"; });
+  const auto agents = list(
+      20'000, [&](int i) { return "a" + (i == 0 ? "" : std::to_string(i)) + ": { model: m, output: { matches: " + pattern(i) + " } }"; });
   is_refused(loaded(head + task_a + "agents: {" + agents + "}\n"), "the patterns of this file are too large together");
 }
 
@@ -148,7 +163,8 @@ TROUPE_TEST("long keys on the way to many values are refused before any of them 
   for (int i = 0; i < 80; ++i)
     deep = "{\"" + std::string(1'000, 'k') + "\": " + deep + "}";
   is_refused(loaded(with(deep)), "the keys that lead here are longer than 4096 bytes together");
-  is_refused(loaded(with("{\"" + std::string(3'000'000, 'k') + "\": " + values + "}")), "the keys that lead here are longer than 4096 bytes together");
+  is_refused(loaded(with("{\"" + std::string(3'000'000, 'k') + "\": " + values + "}")),
+             "the keys that lead here are longer than 4096 bytes together");
   // Through an alias, too.
   std::string yaml = "x: &x0 { " + std::string(900, 'k') + ": 1 }\n";
   for (int i = 1; i < 5; ++i)
@@ -169,9 +185,11 @@ TROUPE_TEST("what many files hold is bounded together") {
                        [](const std::string&) { return true; }};
   };
   const environment none = [](const std::string&) { return std::nullopt; };
-  is_refused(load("/f.yaml", none, files("[" + list(80'000, [](int) { return std::string("1"); }) + "]")), "more than 200000 values in all files together");
+  is_refused(load("/f.yaml", none, files("[" + list(80'000, [](int) { return std::string("1"); }) + "]")),
+             "more than 200000 values in all files together");
   const auto copies = list(90, [](int) { return std::string("*a"); });
-  is_refused(load("/f.yaml", none, files("[&a \"" + std::string(2'000, 'x') + "\", " + copies + "]")), "more than 16 MiB of text in all files together");
+  is_refused(load("/f.yaml", none, files("[&a \"" + std::string(2'000, 'x') + "\", " + copies + "]")),
+             "more than 16 MiB of text in all files together");
 }
 
 TROUPE_TEST("more files than may be included are not looked for") {
@@ -179,11 +197,14 @@ TROUPE_TEST("more files than may be included are not looked for") {
   const file_access files{[&](const std::string& path, std::size_t) -> expected<std::string> {
                             ++looked;
                             if (path == "/f.yaml")
-                              return "include: [" + list(100'000, [](int i) { return std::to_string(i) + ".yaml"; }) + "]\n" + head + agent_a + task_a;
+                              return "include: [" + list(100'000, [](int i) { return std::to_string(i) + ".yaml"; }) + "]\n" + head
+                                     + agent_a + task_a;
                             return fail(error_code::not_found, "no such file");
                           },
                           [](const std::string&) { return true; }};
-  is_refused(load("/f.yaml", [](const std::string&) { return std::nullopt; }, files), "more than 100 files are included");
+  is_refused(load(
+                 "/f.yaml", [](const std::string&) { return std::nullopt; }, files),
+             "more than 100 files are included");
   CHECK(looked <= 100);
 }
 
