@@ -78,6 +78,18 @@ def test_without_a_retry_left_it_fails_over(project, mock_llm):
     assert (first.requests, second.requests) == (11, 1)
 
 
+def test_the_waits_are_drawn_below_a_growing_cap(project, mock_llm):
+    server = mock_llm([reply("x", fault={"status": 503})])
+    project.on(server.provider(), model={"retry": {"attempts": 10, "base": "20ms", "cap": "150ms"}, "breaker": {"failures": 1000}})
+    project.run("--id", "R1").expect(1)
+    waits = [event["wait_ms"] for event in project.events("R1", "llm_failed")][:-1]
+    ceilings = [min(20 * 2 ** n, 150) for n in range(9)]
+    assert len(waits) == 9 and all(0 <= wait <= most for wait, most in zip(waits, ceilings)), waits
+    assert max(waits) > 20 and len(set(waits)) > 4, f"drawn anew each time: {waits}"
+    sent = [event["time_us"] for event in project.events("R1", "llm_requested")]
+    assert all(after - before >= wait * 1000 for before, after, wait in zip(sent, sent[1:], waits))
+
+
 # --- circuit breaker ---------------------------------------------------------------------------------------------------------------------------
 
 
