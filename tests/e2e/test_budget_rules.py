@@ -93,6 +93,25 @@ def test_what_is_above_is_asked_for_all_scopes_at_once(project, mock_llm):
     assert server.requests == 1
 
 
+def test_what_the_tenant_refuses_is_given_back_by_the_run(project, mock_llm):
+    """The tenant has less than the run: asked again for less, the run must not hold what was refused."""
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), agent={"max_tokens": 4000}, workflow={"budget": {"usd": 0.045}}, tenants={"blue": {"budget": {"usd": 0.01}}})
+    project.run("--id", "R1", "--tenant", "blue", timeout=15).expect(0)
+    assert [event["from"] for event in project.events("R1", "max_tokens_lowered")] == [4000]
+
+
+def test_who_gives_up_waiting_for_the_tenant_leaves_its_line(project, mock_llm):
+    server = mock_llm([reply("late", when={"last": "^slow"}, latency="2s", usage=USAGE), reply("fine", when={"last": "^wait"}, latency="400ms"), reply("fine", usage=USAGE)])
+    free = {"chain": [{"provider": "p", "model": "free-model", "usd_per_mtok": "free"}]}
+    project.on(server.provider(), agents={"worker": {"system": "worker"}, "other": {"system": "other"}, "poor": {"system": "poor", "model": "n"}}, models={"n": free},
+               tenants={"blue": {"budget": {"usd": enough_for(2)}}},
+               tasks=[task("long", "slow"), task("wait", "wait", agent="poor"), task("impatient", agent="other", needs=["wait"], timeout="700ms", on_failure="continue"),
+                      task("next", needs=["long"], timeout="5s")])
+    document = project.run("--id", "R1", "--tenant", "blue").expect(0).doc
+    assert {id: row["status"] for id, row in rows(document).items()} == {"long": "success", "wait": "success", "impatient": "timeout", "next": "success"}
+
+
 # --- tasks and agents --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +260,13 @@ def test_limits_of_tasks_and_agents_are_warned_of(project, mock_llm):
     project.on(mock_llm([reply("x")]).provider(), agent={"budget": {"steps": 2}}, tasks=[task("a", budget={"steps": 2})])
     project.run("--id", "R1").expect(0)
     assert sorted(warned(project)) == [("agent worker", "steps", 50), ("task a", "steps", 50)]
+
+
+def test_the_time_of_a_tenant_is_warned_of_with_its_next_step(project, mock_llm):
+    project.on(mock_llm([reply("x", latency="700ms")]).provider(), tasks=tasks(2), tenants={"blue": {"budget": {"time": "2s"}}}, workflow={"budget": {"time": "1h"}})
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    project.run("--id", "R2", "--tenant", "blue")
+    assert ("tenant blue", "time", 50) in warned(project, "R2") + warned(project, "R1")
 
 
 @pytest.mark.parametrize("whose", ["tenant blue", "process"])

@@ -163,6 +163,7 @@ def test_time_is_summed_over_the_owners_of_a_run(project, mock_llm):
     told = project.resume("R1").expect(3)
     assert told.doc["reason"] == "timeout" and told.seconds < 3.6, "less than the whole time was left"
     assert told.doc["duration_seconds"] >= 3.9
+    assert [event["percent"] for event in project.events("R1", "budget_warned")] == [50, 80, 95], "warnings are of the sum too"
 
 
 # --- a disk that is full ----------------------------------------------------------------------------------------------------------------------------

@@ -56,6 +56,11 @@ def test_a_retry_is_no_call(project, out):
     assert use(project, tools, ("x", {})) == [""] and len(project.read("out/runs").split()) == 3
 
 
+def test_a_tool_without_parameters_takes_none(project, out):
+    text = use(project, {"x": process("touch", "out/ran", sandbox={"write": ["out"]})}, ("x", {"more": 1}))[0]
+    assert '"more"' in text and not (out / "ran").exists()
+
+
 # --- how many at once ------------------------------------------------------------------------------------------------------------------------------
 
 
