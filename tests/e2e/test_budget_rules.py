@@ -143,6 +143,24 @@ def test_the_steps_of_an_agent_are_those_of_all_its_instances_and_outlive_a_resu
     assert server.requests == 3, "the one whose outcome nobody knows is a step too"
 
 
+def test_what_a_task_has_spent_outlives_kill_9(project, mock_llm):
+    server = mock_llm([calls(("clock", {}), when={"turn": 2}, fault={"timeout": True, "times": 1}), calls(("clock", {}), when={"any": True})])
+    project.on(server.provider(), agent={"tools": ["clock"], "loop": {"repeats": 100, "window": 200}}, tools={"clock": {"kind": "builtin"}}, tasks=[task("t", budget={"steps": 3})])
+    running = project.start()
+    wait_for(lambda: server.requests == 2, "the second request")
+    running.kill()
+    assert rows(project.resume("R1").expect(1).doc)["t"]["status"] == "budget_exceeded"
+    assert server.requests == 3, "the one whose outcome nobody knows is a step too"
+
+
+def test_a_sub_workflow_has_a_budget_of_its_own(project, mock_llm):
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), workflows={"inner": {"tasks": tasks(3), "budget": {"steps": 2}}}, tasks=[{"id": "sub", "workflow": "inner", "on_failure": "continue"}, task("after", needs=["sub"])])
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["sub"]["status"] != "success" and rows(document)["after"]["output"] == "x" and server.requests == 3
+    assert refusals(project, "R1") == [("task sub", "steps")]
+
+
 @pytest.mark.parametrize("where", ["task", "agent"])
 def test_a_task_and_an_agent_have_limits_of_time(where, project, mock_llm):
     server = mock_llm([reply("fine", fault={"timeout": True})])
