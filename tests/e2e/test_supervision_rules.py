@@ -153,6 +153,12 @@ def test_an_agent_says_how_many_deaths_a_task_may_cause(crashes, deaths, project
     assert document["reason"] == "poison" and project.count("R1", "agent_crashed") == deaths
 
 
+def test_a_poisonous_task_leaves_its_agent_to_the_others(project):
+    project.scripted([reply("never", when={"last": "poison"}, fault=crash()), reply("fine")], tasks=[task("a", "poison", on_failure="continue"), task("b", "{{ tasks.a.status }}")])
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["a"]["status"] == "error" and rows(document)["b"]["output"] == "fine", "with the default intensity, which the fourth crash would exceed"
+
+
 def test_deaths_are_remembered_when_a_run_is_resumed(project):
     project.scripted([reply("late", fault=crash(2), latency="1200ms")], supervision={"max_restarts": 10, "children": [{"agent": "worker"}]})
     running = project.start()

@@ -133,7 +133,7 @@ def test_arguments_that_were_cut_off_are_said_to_be(project, odd_server):
     server = odd_server([http_answer(200, json.dumps(body))], then=openai_answer("fine"))
     project.on(server.provider(stream=False), agent={"tools": ["say"]}, tools={"say": process("touch", "ran", parameters=STRING)})
     project.run("--id", "R1").expect(0)
-    assert "cut off" in results(project)[0]["text"] and project.count("R1", "tool_started") == 0
+    assert "cut off because the answer reached its length limit" in results(project)[0]["text"] and project.count("R1", "tool_started") == 0
 
 
 @pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
