@@ -1,10 +1,11 @@
 """What may be called, how often, how many at once, and what is told when it fails (SEMANTICS 4)."""
+import json
 import os
 import re
 
 import pytest
 
-from conftest import calls, processes_with, reply, wait_for
+from conftest import PRICE, calls, http_answer, openai_answer, processes_with, reply, wait_for
 from test_tools import STRING, process, results, use
 
 
@@ -126,8 +127,6 @@ def test_a_failure_is_an_answer_and_opens_nothing(project, out):
 
 
 def test_arguments_that_were_cut_off_are_said_to_be(project, odd_server):
-    from conftest import http_answer, openai_answer
-    import json
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "say", "arguments": '{"text": "abc'}}]}
     body = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
     server = odd_server([http_answer(200, json.dumps(body))], then=openai_answer("fine"))
@@ -176,13 +175,17 @@ def test_a_run_counts_calls_whose_outcome_nobody_knows(effect, risk, doubts, pro
 
 
 def test_a_request_whose_outcome_nobody_knows_is_no_tool_in_doubt(project, mock_llm):
-    server = mock_llm([reply("x", fault={"timeout": True, "times": 1})])
+    server = mock_llm([reply("x", usage={"input": 10, "output": 5}, fault={"timeout": True, "times": 1})])
     project.on(server.provider())
     running = project.start()
     wait_for(lambda: server.requests == 1, "the request")
     running.kill()
     document = project.resume("R1").expect(0).doc
-    assert project.count("R1", "outcome_unknown") == 1 and document["llm_calls"] == 2 and document.get("in_doubt") in (None, 1)
+    assert project.count("R1", "outcome_unknown") == 1 and document["llm_calls"] == 2 and "in_doubt" not in document
+    worst = project.events("R1", "outcome_unknown")[0]["charged"] / 1e6
+    answered = (10 * PRICE["input"] + 5 * PRICE["output"]) / 1e6
+    assert document["total_cost_usd"] == pytest.approx(worst + answered, abs=1e-9), "its worst case stands in the cost"
+    assert document["tokens"] == {"input": 10, "cached_input": 0, "output": 5}, "but not among the tokens"
 
 
 def test_the_repeat_of_a_dead_agents_call_has_the_same_key(project, out):
