@@ -82,8 +82,7 @@ def test_the_process_has_limits_of_its_own(limit, kind, project, mock_llm):
     assert refusals(project, "R1") == [("process", kind)]
 
 
-def test_what_is_above_is_asked_for_all_scopes_at_once(project, mock_llm):
-    """Refused by the tenant, a reservation is given back by the run too: what the run has left is still there."""
+def test_a_resumed_run_has_the_limits_that_its_tenant_had(project, mock_llm):
     server = mock_llm([reply("x", usage=USAGE)])
     project.on(server.provider(), tasks=tasks(3), workflow={"budget": {"usd": enough_for(3)}}, tenants={"blue": {"budget": {"usd": enough_for(1)}}})
     assert project.run("--id", "R1", "--tenant", "blue").expect(3).doc["completed_tasks"] == 1

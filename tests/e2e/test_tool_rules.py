@@ -174,6 +174,28 @@ def test_a_run_counts_calls_whose_outcome_nobody_knows(effect, risk, doubts, pro
     assert ("nobody knows" in document["result"]) == bool(doubts)
 
 
+def test_a_call_in_doubt_is_one_of_its_limit(project, mock_llm, out):
+    server = mock_llm([calls(("slow", {})), calls(("slow", {}), when={"turn": 2}), reply("{{ last }}")])
+    tool = process("sh", "-c", "echo x >> out/runs; while [ ! -e out/go ]; do sleep 0.05; done", sandbox={"write": ["out"]}, timeout="60s", max_calls=1, **{"effect": "once"})
+    project.on(server.provider(), agent={"tools": ["slow"]}, tools={"slow": tool})
+    running = project.start()
+    wait_for(lambda: (out / "runs").exists(), "the tool")
+    running.kill()
+    project.write("out/go", "")
+    assert "used up" in project.resume("R1").expect(0).doc["result"], "it may have run"
+    assert project.read("out/runs").split() == ["x"]
+
+
+def test_a_call_under_way_is_joined_by_its_agents_next_incarnation(project, out):
+    tool = process("sh", "-c", "echo x >> out/runs; sleep 1; echo done", sandbox={"write": ["out"]}, **{"effect": "once"})
+    project.scripted([{"when": {"agent": "bad"}, "reply": {"text": "saved"}, "fault": {"crash": True, "times": 1}, "latency": "400ms"}, calls(("x", {})), reply("{{ last }}")],
+                     agents={"good": {"system": "good", "tools": ["x"]}, "bad": {"system": "bad"}}, tools={"x": tool},
+                     supervision={"strategy": "one_for_all", "children": [{"agent": "good"}, {"agent": "bad"}]}, tasks=[task("a", agent="good"), task("b", agent="bad")])
+    document = project.run("--id", "R1").expect(0).doc
+    assert [row["output"].strip() for row in document["results"]] == ["done", "saved"] and "in_doubt" not in document
+    assert project.read("out/runs").split() == ["x"] and project.count("R1", "tool_finished") == 1
+
+
 def test_a_request_whose_outcome_nobody_knows_is_no_tool_in_doubt(project, mock_llm):
     server = mock_llm([reply("x", usage={"input": 10, "output": 5}, fault={"timeout": True, "times": 1})])
     project.on(server.provider())
