@@ -211,7 +211,7 @@ def test_a_cancelled_run_ends_its_transfer(project, odd_server):
     assert closed == [b""]
 
 
-@pytest.mark.parametrize("value", ["-5", "99999999999", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
+@pytest.mark.parametrize("value", ["-5", "99999999999", "2592000", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
 def test_a_retry_after_that_makes_no_sense_is_ignored(value, project, odd_server):
     server = odd_server([http_answer(429, {"error": {"message": "slow down"}}, f"Retry-After: {value}")], then=openai_answer("fine"))
     project.on(server.provider(stream=False))

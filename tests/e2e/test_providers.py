@@ -91,7 +91,7 @@ def test_retry_after_is_a_lower_bound(kind, project, mock_llm):
 
 
 def test_a_retry_after_beyond_the_cap_fails_over_now(project, mock_llm):
-    first = mock_llm([reply("one", fault={"status": 429, "retry_after": 600})])
+    first = mock_llm([reply("one", fault={"status": 429, "retry_after": 20})])
     second = mock_llm([reply("two")])
     chain(project, first, second)
     told = project.run().expect(0)
@@ -157,7 +157,8 @@ def test_a_model_that_refuses_us_is_left_at_once(status, kind, project, mock_llm
     assert document["result"] == "two"
     assert (first.requests, second.requests) == (1, 1)
     over = project.events("R1", "llm_failed_over")
-    assert [(e["from"], e["to"]) for e in over] == [("p0/model-0", "p1/model-1")]
+    reason = "llm_not_found" if status == 404 else "llm_auth"
+    assert [(e["from"], e["to"], e["reason"]) for e in over] == [("p0/model-0", "p1/model-1", reason)]
 
 
 def test_no_credit_left_is_not_retried(project, mock_llm):
