@@ -166,6 +166,16 @@ def test_the_next_call_waits_for_the_limit_to_be_reset(headers, project, odd_ser
     assert project.count("R1", "llm_failed") == 0
 
 
+def test_a_request_that_leaves_takes_from_the_limit(project, odd_server):
+    head, body = openai_answer("fine").split(b"\r\n\r\n", 1)
+    limited = head + b"\r\nx-ratelimit-remaining-requests: 1\r\nx-ratelimit-reset-requests: 1500ms\r\n\r\n" + body
+    server = odd_server([limited], then=openai_answer("fine"))
+    project.on(server.provider(stream=False), supervision={"children": [{"pool": "worker", "size": 2}]}, tasks=[task("a"), task("b", needs=["a"]), task("c", needs=["a"])])
+    project.run("--id", "R1").expect(0)
+    first, second, third = server.arrived
+    assert second - first < 1.2 and third - first >= 1.4, "one of the two may leave before the reset"
+
+
 def test_a_limit_that_lasts_too_long_fails_over(project, mock_llm):
     limited = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "600s"}
     first, second = mock_llm([reply("one", headers=limited)]), mock_llm([reply("two")])

@@ -175,7 +175,7 @@ def test_a_bad_request_is_neither_retried_nor_failed_over(kind, project, mock_ll
     chain(project, first, second, kind=kind)
     document = project.run().expect(1).doc
     assert (first.requests, second.requests) == (1, 0)
-    assert document["reason"] == "llm_bad_request"
+    assert document["reason"] == "llm_bad_request" and document["total_cost_usd"] == 0, "a refused request costs nothing"
     assert "the format is wrong" in document["results"][0]["error"]
 
 
