@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from conftest import PRICE, calls, processes_with, reply, wait_for
+from conftest import PRICE, QUICK, calls, processes_with, reply, wait_for
 
 STEP = (20 * PRICE["input"] + 190 * PRICE["output"]) / 1e6  # dollars
 WORST = 0.0034  # of one step here; more than a byte of the request is never a token
@@ -197,6 +197,13 @@ def test_a_tenant_and_the_process_have_limits_of_time(whose, project, mock_llm):
     if whose == "tenant":
         again = project.run("--id", "R2", "--tenant", "blue", timeout=20).expect(3)
         assert again.doc["reason"] == "timeout" and server.requests == 1, "its time of this period is used up"
+
+
+def test_every_request_is_a_step_retries_too(project, mock_llm):
+    server = mock_llm([reply("x", fault={"status": 500})])
+    project.on(server.provider(), workflow={"budget": {"steps": 2}}, model={"retry": {**QUICK, "attempts": 5}})
+    document = project.run("--id", "R1").expect(3).doc
+    assert document["reason"] == "budget_exceeded" and document["llm_calls"] == 2 and server.requests == 2
 
 
 # --- refusal -----------------------------------------------------------------------------------------------------------------------------------

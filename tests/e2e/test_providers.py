@@ -202,6 +202,8 @@ def test_a_slow_provider_times_out_and_is_retried(project, mock_llm):
     told = project.run("--id", "R1").expect(0)
     assert project.events("R1", "llm_failed")[0]["reason"] == "llm_timeout"
     assert server.requests == 2 and told.seconds < 10
+    worst = project.events("R1", "llm_failed")[0]["charged"] / 1e6
+    assert 0 < worst < told.doc["total_cost_usd"], "nobody knows whether it was paid for: its worst case is charged"
 
 
 def test_a_slow_drip_ends_at_the_timeout_too(project, mock_llm):
