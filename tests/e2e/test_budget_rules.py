@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from conftest import PRICE, calls, processes_with, reply, wait_for
+from conftest import PRICE, QUICK, calls, processes_with, reply, wait_for
 
 STEP = (20 * PRICE["input"] + 190 * PRICE["output"]) / 1e6  # dollars
 WORST = 0.0034  # of one step here; more than a byte of the request is never a token
@@ -82,8 +82,7 @@ def test_the_process_has_limits_of_its_own(limit, kind, project, mock_llm):
     assert refusals(project, "R1") == [("process", kind)]
 
 
-def test_what_is_above_is_asked_for_all_scopes_at_once(project, mock_llm):
-    """Refused by the tenant, a reservation is given back by the run too: what the run has left is still there."""
+def test_a_resumed_run_has_the_limits_that_its_tenant_had(project, mock_llm):
     server = mock_llm([reply("x", usage=USAGE)])
     project.on(server.provider(), tasks=tasks(3), workflow={"budget": {"usd": enough_for(3)}}, tenants={"blue": {"budget": {"usd": enough_for(1)}}})
     assert project.run("--id", "R1", "--tenant", "blue").expect(3).doc["completed_tasks"] == 1
@@ -91,6 +90,25 @@ def test_what_is_above_is_asked_for_all_scopes_at_once(project, mock_llm):
     project.configure(**{key: value for key, value in project.data.items() if key != "version"})
     assert project.resume("R1").expect(3).doc["completed_tasks"] == 1, "a run keeps the configuration that it started with"
     assert server.requests == 1
+
+
+def test_what_the_tenant_refuses_is_given_back_by_the_run(project, mock_llm):
+    """The tenant has less than the run: asked again for less, the run must not hold what was refused."""
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), agent={"max_tokens": 4000}, workflow={"budget": {"usd": 0.045}}, tenants={"blue": {"budget": {"usd": 0.01}}})
+    project.run("--id", "R1", "--tenant", "blue", timeout=15).expect(0)
+    assert [event["from"] for event in project.events("R1", "max_tokens_lowered")] == [4000]
+
+
+def test_who_gives_up_waiting_for_the_tenant_leaves_its_line(project, mock_llm):
+    server = mock_llm([reply("late", when={"last": "^slow"}, latency="2s", usage=USAGE), reply("fine", when={"last": "^wait"}, latency="400ms"), reply("fine", usage=USAGE)])
+    free = {"chain": [{"provider": "p", "model": "free-model", "usd_per_mtok": "free"}]}
+    project.on(server.provider(), agents={"worker": {"system": "worker"}, "other": {"system": "other"}, "poor": {"system": "poor", "model": "n"}}, models={"n": free},
+               tenants={"blue": {"budget": {"usd": enough_for(2)}}},
+               tasks=[task("long", "slow"), task("wait", "wait", agent="poor"), task("impatient", agent="other", needs=["wait"], timeout="700ms", on_failure="continue"),
+                      task("next", needs=["long"], timeout="5s")])
+    document = project.run("--id", "R1", "--tenant", "blue").expect(0).doc
+    assert {id: row["status"] for id, row in rows(document).items()} == {"long": "success", "wait": "success", "impatient": "timeout", "next": "success"}
 
 
 # --- tasks and agents --------------------------------------------------------------------------------------------------------------------------
@@ -122,6 +140,24 @@ def test_the_steps_of_an_agent_are_those_of_all_its_instances_and_outlive_a_resu
     document = project.resume("R1").expect(0).doc
     assert [row["status"] for row in document["results"]] == ["success", "success", "budget_exceeded", "budget_exceeded"]
     assert server.requests == 3, "the one whose outcome nobody knows is a step too"
+
+
+def test_what_a_task_has_spent_outlives_kill_9(project, mock_llm):
+    server = mock_llm([calls(("clock", {}), when={"turn": 2}, fault={"timeout": True, "times": 1}), calls(("clock", {}), when={"any": True})])
+    project.on(server.provider(), agent={"tools": ["clock"], "loop": {"repeats": 100, "window": 200}}, tools={"clock": {"kind": "builtin"}}, tasks=[task("t", budget={"steps": 3})])
+    running = project.start()
+    wait_for(lambda: server.requests == 2, "the second request")
+    running.kill()
+    assert rows(project.resume("R1").expect(1).doc)["t"]["status"] == "budget_exceeded"
+    assert server.requests == 3, "the one whose outcome nobody knows is a step too"
+
+
+def test_a_sub_workflow_has_a_budget_of_its_own(project, mock_llm):
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), workflows={"inner": {"tasks": tasks(3), "budget": {"steps": 2}}}, tasks=[{"id": "sub", "workflow": "inner", "on_failure": "continue"}, task("after", needs=["sub"])])
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["sub"]["status"] != "success" and rows(document)["after"]["output"] == "x" and server.requests == 3
+    assert refusals(project, "R1") == [("task sub", "steps")]
 
 
 @pytest.mark.parametrize("where", ["task", "agent"])
@@ -161,6 +197,13 @@ def test_a_tenant_and_the_process_have_limits_of_time(whose, project, mock_llm):
     if whose == "tenant":
         again = project.run("--id", "R2", "--tenant", "blue", timeout=20).expect(3)
         assert again.doc["reason"] == "timeout" and server.requests == 1, "its time of this period is used up"
+
+
+def test_every_request_is_a_step_retries_too(project, mock_llm):
+    server = mock_llm([reply("x", fault={"status": 500})])
+    project.on(server.provider(), workflow={"budget": {"steps": 2}}, model={"retry": {**QUICK, "attempts": 5}})
+    document = project.run("--id", "R1").expect(3).doc
+    assert document["reason"] == "budget_exceeded" and document["llm_calls"] == 2 and server.requests == 2
 
 
 # --- refusal -----------------------------------------------------------------------------------------------------------------------------------
@@ -241,6 +284,13 @@ def test_limits_of_tasks_and_agents_are_warned_of(project, mock_llm):
     project.on(mock_llm([reply("x")]).provider(), agent={"budget": {"steps": 2}}, tasks=[task("a", budget={"steps": 2})])
     project.run("--id", "R1").expect(0)
     assert sorted(warned(project)) == [("agent worker", "steps", 50), ("task a", "steps", 50)]
+
+
+def test_the_time_of_a_tenant_is_warned_of_with_its_next_step(project, mock_llm):
+    project.on(mock_llm([reply("x", latency="700ms")]).provider(), tasks=tasks(2), tenants={"blue": {"budget": {"time": "2s"}}}, workflow={"budget": {"time": "1h"}})
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    project.run("--id", "R2", "--tenant", "blue")
+    assert ("tenant blue", "time", 50) in warned(project, "R2") + warned(project, "R1")
 
 
 @pytest.mark.parametrize("whose", ["tenant blue", "process"])

@@ -1,7 +1,7 @@
 """What an agent's answer must be (SEMANTICS 5)."""
 import pytest
 
-from conftest import reply
+from conftest import http_answer, openai_answer, reply
 
 SCHEMA = {"type": "object", "required": ["facts"], "properties": {"facts": {"type": "array", "items": {"type": "string"}}}}
 
@@ -43,3 +43,11 @@ def test_rules_of_texts(contract, good, bad, project):
     project.scripted([reply(bad, when={"turn": 1}), reply(good)], agent={"output": contract})
     document = project.run("--id", "R1").expect(0).doc
     assert document["result"] == good and project.count("R1", "contract_violated") == 1
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again(project, odd_server):
+    cut = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "half of it"}, "finish_reason": "length"}]}
+    server = odd_server([http_answer(200, cut)], then=openai_answer("whole"))
+    project.on(server.provider(stream=False))
+    assert project.run("--id", "R1").expect(0).doc["result"] == "whole"
+    assert "cut off at 200 tokens" in server.requests[1][1]["messages"][-1]["content"]

@@ -163,6 +163,7 @@ def test_time_is_summed_over_the_owners_of_a_run(project, mock_llm):
     told = project.resume("R1").expect(3)
     assert told.doc["reason"] == "timeout" and told.seconds < 3.6, "less than the whole time was left"
     assert told.doc["duration_seconds"] >= 3.9
+    assert [event["percent"] for event in project.events("R1", "budget_warned")] == [50, 80, 95], "warnings are of the sum too"
 
 
 # --- a disk that is full ----------------------------------------------------------------------------------------------------------------------------
@@ -203,3 +204,13 @@ def test_a_disk_that_is_full_from_the_start_is_said_so(small_disk, project):
     project.scripted([reply("x")], journal={"kind": "sqlite", "path": "disk/journal.db"})
     told = project.run("--id", "R1").expect(4)
     assert "disk/journal.db" in told.stderr and told.stdout == ""
+
+
+def test_no_tool_of_effect_once_runs_unless_that_is_recorded_first(small_disk, project):
+    (project.folder / "out").mkdir()
+    script = "if [ $1 = fill ]; then dd if=/dev/zero of=disk/filler bs=1k count=4096; fi; echo $1 >> out/ran"
+    tool = {"kind": "process", "description": "x", "effect": "once", "command": ["sh", "-c", script, "sh", "{{ what }}"], "sandbox": {"write": ["disk", "out"]}, "max_parallel": 1,
+            "parameters": {"type": "object", "properties": {"what": {"type": "string"}}}}
+    project.scripted([calls(("x", {"what": "fill"}), ("x", {"what": "pay"})), reply("done")], journal={"kind": "sqlite", "path": "disk/journal.db"}, agent={"tools": ["x"]}, tools={"x": tool})
+    project.run("--id", "R1").expect(4)
+    assert project.read("out/ran").split() == ["fill"]

@@ -91,7 +91,7 @@ def test_retry_after_is_a_lower_bound(kind, project, mock_llm):
 
 
 def test_a_retry_after_beyond_the_cap_fails_over_now(project, mock_llm):
-    first = mock_llm([reply("one", fault={"status": 429, "retry_after": 600})])
+    first = mock_llm([reply("one", fault={"status": 429, "retry_after": 20})])
     second = mock_llm([reply("two")])
     chain(project, first, second)
     told = project.run().expect(0)
@@ -157,7 +157,8 @@ def test_a_model_that_refuses_us_is_left_at_once(status, kind, project, mock_llm
     assert document["result"] == "two"
     assert (first.requests, second.requests) == (1, 1)
     over = project.events("R1", "llm_failed_over")
-    assert [(e["from"], e["to"]) for e in over] == [("p0/model-0", "p1/model-1")]
+    reason = "llm_not_found" if status == 404 else "llm_auth"
+    assert [(e["from"], e["to"], e["reason"]) for e in over] == [("p0/model-0", "p1/model-1", reason)]
 
 
 def test_no_credit_left_is_not_retried(project, mock_llm):
@@ -174,7 +175,7 @@ def test_a_bad_request_is_neither_retried_nor_failed_over(kind, project, mock_ll
     chain(project, first, second, kind=kind)
     document = project.run().expect(1).doc
     assert (first.requests, second.requests) == (1, 0)
-    assert document["reason"] == "llm_bad_request"
+    assert document["reason"] == "llm_bad_request" and document["total_cost_usd"] == 0, "a refused request costs nothing"
     assert "the format is wrong" in document["results"][0]["error"]
 
 
@@ -201,6 +202,8 @@ def test_a_slow_provider_times_out_and_is_retried(project, mock_llm):
     told = project.run("--id", "R1").expect(0)
     assert project.events("R1", "llm_failed")[0]["reason"] == "llm_timeout"
     assert server.requests == 2 and told.seconds < 10
+    worst = project.events("R1", "llm_failed")[0]["charged"] / 1e6
+    assert 0 < worst < told.doc["total_cost_usd"], "nobody knows whether it was paid for: its worst case is charged"
 
 
 def test_a_slow_drip_ends_at_the_timeout_too(project, mock_llm):

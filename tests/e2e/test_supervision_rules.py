@@ -153,6 +153,12 @@ def test_an_agent_says_how_many_deaths_a_task_may_cause(crashes, deaths, project
     assert document["reason"] == "poison" and project.count("R1", "agent_crashed") == deaths
 
 
+def test_a_poisonous_task_leaves_its_agent_to_the_others(project):
+    project.scripted([reply("never", when={"last": "poison"}, fault=crash()), reply("fine")], tasks=[task("a", "poison", on_failure="continue"), task("b", "{{ tasks.a.status }}")])
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["a"]["status"] == "error" and rows(document)["b"]["output"] == "fine", "with the default intensity, which the fourth crash would exceed"
+
+
 def test_deaths_are_remembered_when_a_run_is_resumed(project):
     project.scripted([reply("late", fault=crash(2), latency="1200ms")], supervision={"max_restarts": 10, "children": [{"agent": "worker"}]})
     running = project.start()
@@ -186,7 +192,7 @@ def test_a_line_has_an_end(project):
     project.write("in.json", {"list": list(range(6_000))})
     project.run("--id", "R1", "--input", "in.json", timeout=60).expect(3)  # the steps of the run end it, long before the line is worked off
     refused = [event["error"] for event in project.events("R1", "task_finished") if event["reason"] == "pool_full"]
-    assert len(refused) >= 1_999 and re.search(r"10000 tasks in line; try again in \d+ ms", refused[0]), refused[:1]
+    assert len(refused) > 1_000 and re.search(r"10000 tasks in line; try again in \d+ ms", refused[0]), refused[:1]
 
 
 def test_what_waits_goes_in_the_order_in_which_it_came(project):

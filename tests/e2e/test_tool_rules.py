@@ -1,10 +1,11 @@
 """What may be called, how often, how many at once, and what is told when it fails (SEMANTICS 4)."""
+import json
 import os
 import re
 
 import pytest
 
-from conftest import calls, processes_with, reply, wait_for
+from conftest import PRICE, calls, http_answer, openai_answer, processes_with, reply, wait_for
 from test_tools import STRING, process, results, use
 
 
@@ -54,6 +55,11 @@ def test_a_limit_of_calls_outlives_kill_9(project, mock_llm, out):
 def test_a_retry_is_no_call(project, out):
     tools = {"x": process("sh", "-c", "echo x >> out/runs; [ $(wc -l < out/runs) -ge 3 ]", sandbox={"write": ["out"]}, retries=2, max_calls=1)}
     assert use(project, tools, ("x", {})) == [""] and len(project.read("out/runs").split()) == 3
+
+
+def test_a_tool_without_parameters_takes_none(project, out):
+    text = use(project, {"x": process("touch", "out/ran", sandbox={"write": ["out"]})}, ("x", {"more": 1}))[0]
+    assert '"more"' in text and not (out / "ran").exists()
 
 
 # --- how many at once ------------------------------------------------------------------------------------------------------------------------------
@@ -121,14 +127,12 @@ def test_a_failure_is_an_answer_and_opens_nothing(project, out):
 
 
 def test_arguments_that_were_cut_off_are_said_to_be(project, odd_server):
-    from conftest import http_answer, openai_answer
-    import json
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "say", "arguments": '{"text": "abc'}}]}
     body = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
     server = odd_server([http_answer(200, json.dumps(body))], then=openai_answer("fine"))
     project.on(server.provider(stream=False), agent={"tools": ["say"]}, tools={"say": process("touch", "ran", parameters=STRING)})
     project.run("--id", "R1").expect(0)
-    assert "cut off" in results(project)[0]["text"] and project.count("R1", "tool_started") == 0
+    assert "cut off because the answer reached its length limit" in results(project)[0]["text"] and project.count("R1", "tool_started") == 0
 
 
 @pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
@@ -170,14 +174,40 @@ def test_a_run_counts_calls_whose_outcome_nobody_knows(effect, risk, doubts, pro
     assert ("nobody knows" in document["result"]) == bool(doubts)
 
 
+def test_a_call_in_doubt_is_one_of_its_limit(project, mock_llm, out):
+    server = mock_llm([calls(("slow", {})), calls(("slow", {}), when={"turn": 2}), reply("{{ last }}")])
+    tool = process("sh", "-c", "echo x >> out/runs; while [ ! -e out/go ]; do sleep 0.05; done", sandbox={"write": ["out"]}, timeout="60s", max_calls=1, **{"effect": "once"})
+    project.on(server.provider(), agent={"tools": ["slow"]}, tools={"slow": tool})
+    running = project.start()
+    wait_for(lambda: (out / "runs").exists(), "the tool")
+    running.kill()
+    project.write("out/go", "")
+    assert "used up" in project.resume("R1").expect(0).doc["result"], "it may have run"
+    assert project.read("out/runs").split() == ["x"]
+
+
+def test_a_call_under_way_is_joined_by_its_agents_next_incarnation(project, out):
+    tool = process("sh", "-c", "echo x >> out/runs; sleep 1; echo done", sandbox={"write": ["out"]}, **{"effect": "once"})
+    project.scripted([{"when": {"agent": "bad"}, "reply": {"text": "saved"}, "fault": {"crash": True, "times": 1}, "latency": "400ms"}, calls(("x", {})), reply("{{ last }}")],
+                     agents={"good": {"system": "good", "tools": ["x"]}, "bad": {"system": "bad"}}, tools={"x": tool},
+                     supervision={"strategy": "one_for_all", "children": [{"agent": "good"}, {"agent": "bad"}]}, tasks=[task("a", agent="good"), task("b", agent="bad")])
+    document = project.run("--id", "R1").expect(0).doc
+    assert [row["output"].strip() for row in document["results"]] == ["done", "saved"] and "in_doubt" not in document
+    assert project.read("out/runs").split() == ["x"] and project.count("R1", "tool_finished") == 1
+
+
 def test_a_request_whose_outcome_nobody_knows_is_no_tool_in_doubt(project, mock_llm):
-    server = mock_llm([reply("x", fault={"timeout": True, "times": 1})])
+    server = mock_llm([reply("x", usage={"input": 10, "output": 5}, fault={"timeout": True, "times": 1})])
     project.on(server.provider())
     running = project.start()
     wait_for(lambda: server.requests == 1, "the request")
     running.kill()
     document = project.resume("R1").expect(0).doc
-    assert project.count("R1", "outcome_unknown") == 1 and document["llm_calls"] == 2 and document.get("in_doubt") in (None, 1)
+    assert project.count("R1", "outcome_unknown") == 1 and document["llm_calls"] == 2 and "in_doubt" not in document
+    worst = project.events("R1", "outcome_unknown")[0]["charged"] / 1e6
+    answered = (10 * PRICE["input"] + 5 * PRICE["output"]) / 1e6
+    assert document["total_cost_usd"] == pytest.approx(worst + answered, abs=1e-9), "its worst case stands in the cost"
+    assert document["tokens"] == {"input": 10, "cached_input": 0, "output": 5}, "but not among the tokens"
 
 
 def test_the_repeat_of_a_dead_agents_call_has_the_same_key(project, out):

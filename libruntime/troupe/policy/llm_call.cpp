@@ -109,6 +109,12 @@ llm_step llm_call::granted(time_point now) {
     step.settle = spend{};
     return step;
   }
+  // Another call took what the rate limit had left while this reservation was on its way.
+  if (const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now); at > now && may_pace(now) && worth_waiting(at, now)) {
+    step.settle = spend{};
+    proceed(step, now);
+    return step;
+  }
   auto admission = shared().breaker.acquire(now);
   if (!admission.permit) { // it opened while the reservation waited in line
     step.settle = spend{};
@@ -231,10 +237,8 @@ void llm_call::proceed(llm_step& step, time_point now) {
       continue;
     }
     const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now);
-    if (at > now && (!paced_until_ || now < *paced_until_)) {
-      const auto left = time_left(now);
-      const bool worth_it = at - now <= model_->retry.cap && (!left || at - now < *left);
-      if (worth_it) {
+    if (at > now && may_pace(now)) {
+      if (worth_waiting(at, now)) {
         if (!paced_until_)
           paced_until_ = now + model_->retry.cap;
         note_fail_over(step);
@@ -264,6 +268,15 @@ void llm_call::reserve(llm_step& step, std::int64_t max_tokens) {
     if (deadline)
       wanted.until = wanted.until ? std::min(*wanted.until, *deadline) : *deadline;
   step.next = wanted;
+}
+
+bool llm_call::may_pace(time_point now) const {
+  return !paced_until_ || now < *paced_until_;
+}
+
+bool llm_call::worth_waiting(time_point at, time_point now) const {
+  const auto left = time_left(now);
+  return at - now <= model_->retry.cap && (!left || at - now < *left);
 }
 
 bool llm_call::later_link_admits(time_point now) const {

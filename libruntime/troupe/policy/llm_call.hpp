@@ -212,6 +212,9 @@ private:
   /// The link does not get this request: it is listed, and the next one takes over; false: there is none, the step gave up.
   bool skip_link(llm_step& step, llm_reason reason, std::string why, time_point now);
   bool later_link_admits(time_point now) const;
+  /// Whether a rate limit may still hold the next request, and whether waiting until then is better than going elsewhere.
+  bool may_pace(time_point now) const;
+  bool worth_waiting(time_point at, time_point now) const;
   /// Turns to the next link. The event follows once one is found that is asked.
   void next_link(llm_reason reason);
   void note_fail_over(llm_step& step);

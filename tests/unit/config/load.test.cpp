@@ -160,6 +160,14 @@ TROUPE_TEST("an include that cannot be taken is a problem at its place") {
   for (int i = 0; i < 20; ++i)
     chain["/c/" + std::to_string(i) + ".yaml"] = "include: [" + std::to_string(i + 1) + ".yaml]\n";
   CHECK_EQ(text(chain), "/c/9.yaml:1:11: /include/0: includes go deeper than 10 levels\n");
+  std::map<std::string, std::string> crowd;
+  std::string all;
+  for (int i = 0; i < 100; ++i) {
+    all += (i == 0 ? "" : ", ") + std::to_string(i) + ".yaml";
+    crowd["/c/" + std::to_string(i) + ".yaml"] = "version: 1\n";
+  }
+  crowd["/c/f.yaml"] = "include: [" + all + "]\n" + base;
+  CHECK(text(crowd).find("/include/99: more than 100 files are included") != std::string::npos);
 }
 
 TROUPE_TEST("a problem of an included file stands in that file") {

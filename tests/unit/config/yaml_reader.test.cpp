@@ -229,3 +229,12 @@ TROUPE_TEST("a list of problems is in the order of the text, without repeats, an
   CHECK_EQ(sorted[1].message, "later");
   CHECK(sorted.back().message.find("(and 103 more problems)") != std::string::npos);
 }
+
+TROUPE_TEST("one level more than 100 is too deep, in YAML and in JSON") {
+  for (const auto format : {text_format::automatic, text_format::as_json}) {
+    CHECK(problems_of(std::string(100, '[') + std::string(100, ']'), format).empty());
+    const auto found = problems_of(std::string(101, '[') + std::string(101, ']'), format);
+    REQUIRE(found.size() == 1u);
+    CHECK(found[0].text().find("nested deeper than 100 levels") != std::string::npos);
+  }
+}

@@ -541,3 +541,18 @@ TROUPE_TEST_WITH(llm_call_fixture, "a tool's name that nobody declared is made o
   CHECK_EQ(calls[0].name, "rm_-rf__");
   CHECK_EQ(calls[1].name, "look up");
 }
+
+TROUPE_TEST_WITH(llm_call_fixture, "of two calls that were reserved at once, the rate limit lets one leave and gives back what the other held") {
+  make();
+  links[0]->pace.observe({1, {}, 5s, {}}, now);
+  llm_call other(model, facts, links);
+  CHECK(is<reserve_for>(call->start(now)));
+  CHECK(is<reserve_for>(other.start(now)));
+  CHECK(is<send_to>(call->granted(now)));
+  const auto held_up = other.granted(now);
+  CHECK(held_up.settle == spend{});
+  CHECK_EQ(get<wait_until>(held_up).at - now, 5s);
+  now += 5s;
+  CHECK(is<reserve_for>(other.tick(now)));
+  CHECK(is<send_to>(other.granted(now)));
+}
