@@ -427,6 +427,8 @@ void process_call::impl::terminate() {
 void process_call::impl::kill_all() {
   if (finished)
     return;
+  if (init.is_open() && !init_ended) // the whole PID namespace goes with its init, faster than anybody in it can fork
+    ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0);
   lifeline.reset();
   if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
     signal_descendants(reaper_pid, SIGKILL);
