@@ -38,6 +38,7 @@ struct work {
   std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
   clock_point deadline;
+  bool own_deadline = false;             ///< it is not the run's, which the orchestrator watches
   bool recovering = false;               ///< the next request may have been made by the incarnation before, or the gateway before
   caf::actor_addr asked;                 ///< the gateway that has the request in flight; null: none
 };
@@ -49,6 +50,7 @@ struct agent_state {
   std::shared_ptr<const agent_peers> peers;
   std::optional<work> task;
   std::uint64_t generation = 0;          ///< of the task: what belongs to an earlier one is late
+  std::optional<clock_point> wake_up_at; ///< the earliest that is under way
   std::set<caf::actor_addr> watched;     ///< whom it asks: a request to one that dies is never answered
   // What is made once an agent specification, not once a task.
   std::shared_ptr<const configuration> prepared_for;
@@ -386,6 +388,16 @@ void restore(agent_self self, const task_events& recorded) {
   next_step(self);
 }
 
+/// One wake-up under way, not one a task: it stays until it fires, however early its task ends.
+void watch_deadline(agent_self self) {
+  auto& state = state_of(self);
+  const auto at = state.task->deadline;
+  if (state.wake_up_at && *state.wake_up_at <= at)
+    return;
+  state.wake_up_at = at;
+  tell_later(self, agent_actor(self), at - self->clock().now(), deadline_hit{});
+}
+
 caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   auto& state = state_of(self);
   const auto& agents = assignment.run->config->agents;
@@ -407,8 +419,10 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   for (const auto limit : {task.spec->timeout, task.assignment.timeout})
     if (limit.count() > 0 && now + limit < task.deadline) {
       task.deadline = now + limit;
-      tell_later(self, agent_actor(self), limit, deadline_hit{state.generation});
+      task.own_deadline = true;
     }
+  if (task.own_deadline)
+    watch_deadline(self);
   if (!task.assignment.resumed) {
     next_step(self);
     return promise;
@@ -453,9 +467,15 @@ agent_actor::behavior_type agent(agent_self self, std::string member, std::share
       if (state.task && state.task->assignment.run->run_id == which.run_id && (which.task.empty() || state.task->assignment.task == which.task))
         begin_ending(self, which.timed_out ? task_status::timeout : task_status::cancelled);
     },
-    [self](const deadline_hit& hit) {
-      if (hit.generation == state_of(self).generation)
+    [self](const deadline_hit&) {
+      auto& state = state_of(self);
+      state.wake_up_at.reset();
+      if (!state.task || !state.task->own_deadline)
+        return;
+      if (self->clock().now() >= state.task->deadline)
         begin_ending(self, task_status::timeout);
+      else
+        watch_deadline(self);
     },
     [self](const ask_again& due) {
       if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)

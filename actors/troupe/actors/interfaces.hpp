@@ -172,6 +172,8 @@ struct cancel_calls {
 };
 /// From the providers' threads: some requests have their outcome.
 struct transfers_ended {};
+/// A deadline of some call may have come.
+struct wake_up {};
 struct call_timer {
   std::uint64_t call = 0;
   std::uint64_t generation = 0;
@@ -184,7 +186,7 @@ using llm_gateway_actor = caf::typed_actor<
   answers<llm_answer, llm_ask>,
   takes<cancel_calls>,
   // Internal: from a provider's thread; timers.
-  takes<transfers_ended>, takes<call_timer>>;
+  takes<transfers_ended>, takes<wake_up>>;
 
 // --- tool host ------------------------------------------------------------------------------------------------------------------------------
 
@@ -263,9 +265,7 @@ struct cancel_task {
   std::string run_id, task;      ///< empty task: all of the run
   bool timed_out = false;        ///< the run's time ran out
 };
-struct deadline_hit {
-  std::uint64_t generation = 0;
-};
+struct deadline_hit {};
 /// The gateway, or the host of this call, had died: it is asked again.
 struct ask_again {
   std::uint64_t generation = 0;
@@ -410,7 +410,7 @@ using metrics_collector_actor = caf::typed_actor<
 #define TROUPE_LOCAL_MESSAGES(X)                                                                                                          \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) X(groups_written)          \
   X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) X(time_check) X(time_checked)         \
-  X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit)               \
+  X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(wake_up) X(call_timer) X(invoke) X(tool_answer) X(tool_ended) X(admit)               \
   X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task) X(deadline_hit) X(member_joined) X(member_gone) X(pool_query)     \
   X(pool_stats) X(start_tree) X(tree_started) X(describe_tree) X(tree_answer) X(replace_members) X(give_again) X(stop_tree)               \
   X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)                 \

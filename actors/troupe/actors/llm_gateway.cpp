@@ -6,6 +6,7 @@
 #include "troupe/actors/outbox.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/llm_call.hpp"
+#include "troupe/util/timer_queue.hpp"
 #include "troupe/policy/replay.hpp"
 
 namespace troupe::actors {
@@ -22,7 +23,6 @@ struct gateway_call {
   std::shared_ptr<const model_spec> model;
   std::unique_ptr<policy::llm_call> decide;
   std::string reservation;            ///< id of the one that is asked for or held; empty: none
-  std::uint64_t timer = 0;            ///< generation: older timers are late
   std::int64_t request = 0;           ///< the one that is being recorded or in flight
   std::size_t link = 0;
   std::optional<llm::transfer_id> transfer;
@@ -47,6 +47,7 @@ struct gateway_state {
   std::unordered_map<std::uint64_t, gateway_call> calls;
   std::unordered_map<std::string, std::uint64_t> by_step; ///< run_id + '\n' + step_id
   std::uint64_t next_call = 1;
+  timer_queue<std::uint64_t> timers; ///< of the calls
   std::shared_ptr<outbox<ended_transfer>> ended = std::make_shared<outbox<ended_transfer>>();
 };
 
@@ -82,21 +83,29 @@ void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   if (node.empty())
     return;
   auto& call = node.mapped();
+  state.timers.drop(id);
   state.by_step.erase(step_key(call.ask));
   for (auto& asker : call.askers)
     asker.deliver(with);
 }
 
-void arm_timer(gateway_self self, std::uint64_t id, gateway_call& call, clock_point at) {
-  const auto now = self->clock().now();
-  tell_later(self, llm_gateway_actor(self), at > now ? at - now : clock_point::duration::zero(), call_timer{id, ++call.timer});
+void ask_for_wake_up(gateway_self self) {
+  if (const auto at = state_of(self).timers.to_ask()) {
+    const auto now = self->clock().now();
+    tell_later(self, llm_gateway_actor(self), *at > now ? *at - now : clock_point::duration::zero(), wake_up{});
+  }
+}
+
+void arm_timer(gateway_self self, std::uint64_t id, clock_point at) {
+  state_of(self).timers.set(id, at);
+  ask_for_wake_up(self);
 }
 
 void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const policy::reserve_for& wanted) {
   call.reservation = call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(self->id()) + "." + std::to_string(id);
   call.link = wanted.link;
   if (wanted.until)
-    arm_timer(self, id, call, *wanted.until);
+    arm_timer(self, id, *wanted.until);
   const auto reservation = call.reservation;
   const auto guard = call.ask.run->guard;
   ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case})
@@ -185,7 +194,7 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
   if (auto* wanted = std::get_if<policy::reserve_for>(&step.next)) {
     ask_guard(self, id, call, *wanted);
   } else if (auto* waiting = std::get_if<policy::wait_until>(&step.next)) {
-    arm_timer(self, id, call, waiting->at);
+    arm_timer(self, id, waiting->at);
   } else if (std::holds_alternative<policy::abort_transfer>(step.next)) {
     if (call.transfer)
       state.known.at(call.model->chain[call.link].provider)->cancel(*call.transfer);
@@ -313,10 +322,12 @@ llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor jo
       for (auto& each : state_of(self).ended->take())
         take_outcome(self, each);
     },
-    [self](const call_timer& fired) {
-      auto found = state_of(self).calls.find(fired.call);
-      if (found != state_of(self).calls.end() && found->second.timer == fired.generation)
-        perform(self, fired.call, found->second.decide->tick(self->clock().now()));
+    [self](const wake_up&) {
+      const auto now = self->clock().now();
+      for (const auto id : state_of(self).timers.woken(now))
+        if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end())
+          perform(self, id, found->second.decide->tick(now));
+      ask_for_wake_up(self);
     },
   };
 }

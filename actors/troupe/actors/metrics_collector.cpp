@@ -1,5 +1,6 @@
 #include "troupe/actors/metrics_collector.hpp"
 
+#include <deque>
 #include <unordered_map>
 
 #include "troupe/metrics/run_summary.hpp"
@@ -8,18 +9,31 @@ namespace troupe::actors {
 
 namespace {
 
+/// Runs that ended and that nobody has asked for yet: beyond, the journal has them.
+constexpr std::size_t ended_max = 1'000;
+
 struct collector_state {
   explicit collector_state(metrics_collector_actor::pointer) {}
   static inline const char* name = "metrics_collector";
   std::unordered_map<std::string, metrics::run_fold> runs;
+  std::deque<std::string> ended; ///< in their order
 };
 
 metrics_collector_actor::behavior_type metrics_collector(metrics_collector_actor::stateful_pointer<collector_state> self) {
   install_handlers(self);
   return {
     [self](const published& group) {
-      for (const auto& e : group.events)
-        state_of(self).runs[e->run_id].apply(*e);
+      auto& state = state_of(self);
+      for (const auto& e : group.events) {
+        state.runs[e->run_id].apply(*e);
+        if (!std::holds_alternative<run_finished>(e->body) || !e->task.empty())
+          continue;
+        state.ended.push_back(e->run_id);
+        if (state.ended.size() > ended_max) {
+          state.runs.erase(state.ended.front());
+          state.ended.pop_front();
+        }
+      }
     },
     // The asker has what it needs: a run that ended is forgotten, its events stand in the journal.
     [self](const summary_query& wanted) {

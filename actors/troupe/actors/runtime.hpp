@@ -42,7 +42,7 @@ struct runtime_options {
   std::shared_ptr<store::journal> journal;         ///< required; the runtime keeps it alive
   std::uint64_t seed = 0;                          ///< of jitter; 0: taken from the system
   std::function<std::int64_t()> utc_now_us;        ///< empty: the wall clock
-  std::size_t http_shards = 1;                     ///< threads of the HTTP client
+  std::size_t http_shards = 2;                     ///< threads of the HTTP client
   stand_ins instead;
 };
 

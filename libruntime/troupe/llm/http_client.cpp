@@ -238,8 +238,9 @@ private:
   static http_error error_of(const transfer& t, CURLcode code) {
     if (t.verdict)
       return *t.verdict;
+    // libcurl counts whole milliseconds, and may be a little early.
     if (code == CURLE_OPERATION_TIMEDOUT)
-      return t.result.request_sent || clock::now() >= t.deadline ? http_error::timed_out : http_error::not_connected;
+      return t.result.request_sent || clock::now() + milliseconds(5) >= t.deadline ? http_error::timed_out : http_error::not_connected;
     if (t.entries > 0)
       return http_error::broken;
     if (t.address_refused)

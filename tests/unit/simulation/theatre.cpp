@@ -27,7 +27,8 @@ agent_actor::behavior_type puppet(agent_actor::stateful_pointer<puppet_state> se
   return {
       [](task_assignment&) { return task_result{}; },
       [](const cancel_task&) {},
-      [self](const deadline_hit& order) {
+      [](const deadline_hit&) {},
+      [self](const ask_again& order) {
         switch (static_cast<ending>(order.generation)) {
         case ending::normal:
           self->quit();
@@ -44,7 +45,6 @@ agent_actor::behavior_type puppet(agent_actor::stateful_pointer<puppet_state> se
           break;
         }
       },
-      [](const ask_again&) {},
   };
 }
 
@@ -172,7 +172,7 @@ void theatre::end(const std::string& member, ending how) {
   if (how == ending::kill)
     caf::anon_send_exit(actor, caf::exit_reason::kill);
   else
-    caf::anon_send(caf::actor_cast<agent_actor>(actor), deadline_hit{static_cast<std::uint64_t>(how)});
+    caf::anon_send(caf::actor_cast<agent_actor>(actor), ask_again{static_cast<std::uint64_t>(how), {}});
 }
 
 void theatre::kill_supervisor(std::size_t which) {
