@@ -10,7 +10,7 @@ namespace troupe::actors {
 namespace {
 
 /// Runs that ended and that nobody has asked for yet: beyond, the journal has them.
-constexpr std::size_t ended_max = 1'000;
+constexpr std::size_t ended_kept = 1'000;
 
 struct collector_state {
   explicit collector_state(metrics_collector_actor::pointer) {}
@@ -19,10 +19,11 @@ struct collector_state {
   std::deque<std::string> ended; ///< in their order
 };
 
-metrics_collector_actor::behavior_type metrics_collector(metrics_collector_actor::stateful_pointer<collector_state> self) {
+metrics_collector_actor::behavior_type metrics_collector(metrics_collector_actor::stateful_pointer<collector_state> self,
+                                                         std::size_t ended_max) {
   install_handlers(self);
   return {
-    [self](const published& group) {
+    [self, ended_max](const published& group) {
       auto& state = state_of(self);
       for (const auto& e : group.events) {
         state.runs[e->run_id].apply(*e);
@@ -52,7 +53,8 @@ metrics_collector_actor::behavior_type metrics_collector(metrics_collector_actor
 } // namespace
 
 metrics_collector_actor spawn_metrics_collector(caf::actor_system& system) {
-  return system.spawn(metrics_collector);
+  // With an argument: without any, CAF 0.17 dereferences a null pointer to their tuple.
+  return system.spawn(metrics_collector, ended_kept);
 }
 
 } // namespace troupe::actors

@@ -16,8 +16,9 @@ struct gate_state {
   std::uint64_t next_ticket = 1;
 };
 
-tool_gate_actor::behavior_type tool_gate(tool_gate_actor::stateful_pointer<gate_state> self) {
+tool_gate_actor::behavior_type tool_gate(tool_gate_actor::stateful_pointer<gate_state> self, policy::parallel_limits limits) {
   install_handlers(self);
+  state_of(self).limits = std::move(limits);
   return {
     [self](const admit& wanted) -> caf::result<admitted> {
       auto& state = state_of(self);
@@ -40,7 +41,8 @@ tool_gate_actor::behavior_type tool_gate(tool_gate_actor::stateful_pointer<gate_
 } // namespace
 
 tool_gate_actor spawn_tool_gate(caf::actor_system& system) {
-  return system.spawn(tool_gate);
+  // With an argument: without any, CAF 0.17 dereferences a null pointer to their tuple.
+  return system.spawn(tool_gate, policy::parallel_limits{});
 }
 
 } // namespace troupe::actors
