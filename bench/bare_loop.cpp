@@ -17,11 +17,11 @@
 #include <thread>
 #include <vector>
 
-#include <sys/resource.h>
-
 #include <curl/curl.h>
 #include <nlohmann/json.hpp>
 #include <sqlite3.h>
+
+#include "usage.hpp"
 
 namespace {
 
@@ -233,13 +233,6 @@ private:
   long tools_run_ = 0;
 };
 
-double cpu_seconds() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
@@ -251,12 +244,10 @@ int main(int argc, char** argv) {
   const int runs = std::atoi(argv[3]);
   loop work(std::string(argv[1]) + "/chat/completions", std::atoi(argv[2]), runs, argc > 4 ? argv[4] : nullptr);
   const auto start = clock_type::now();
-  const auto cpu = cpu_seconds();
+  const auto cpu = bench::cpu_seconds();
   work.work();
   const auto wall = std::chrono::duration<double>(clock_type::now() - start).count();
   if (work.tools_run() != runs)
     return 1;
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  std::printf("%.0f %.1f %.1f\n", runs / wall, (cpu_seconds() - cpu) * 1e6 / runs, static_cast<double>(used.ru_maxrss) / 1024);
+  std::printf("%.0f %.1f %.1f\n", runs / wall, (bench::cpu_seconds() - cpu) * 1e6 / runs, bench::peak_memory_mb());
 }

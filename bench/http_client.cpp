@@ -18,12 +18,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "troupe/llm/http_client.hpp"
+
+#include "usage.hpp"
 
 namespace {
 
@@ -70,13 +71,6 @@ constexpr std::size_t body_bytes = 1'000; // of each request: its connection has
       }
     }
   }
-}
-
-double cpu_seconds() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
 struct load {
@@ -131,7 +125,7 @@ int main(int argc, char** argv) {
       options.shard_fill = static_cast<std::size_t>(in_flight / shards);
       const auto client = std::make_unique<http_client>(options);
       const auto start = clock_type::now();
-      const auto cpu = cpu_seconds();
+      const auto cpu = bench::cpu_seconds();
       load work{*client, url, start + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6))};
       work.live = in_flight;
       for (int i = 0; i < in_flight; ++i)
@@ -140,7 +134,7 @@ int main(int argc, char** argv) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       const auto wall = std::chrono::duration<double>(clock_type::now() - start).count();
       const auto count = static_cast<double>(work.done.load());
-      std::printf("%10d %7d %12.0f %14.1f %7ld\n", in_flight, shards, count / wall, (cpu_seconds() - cpu) * 1e6 / count, work.wrong.load());
+      std::printf("%10d %7d %12.0f %14.1f %7ld\n", in_flight, shards, count / wall, (bench::cpu_seconds() - cpu) * 1e6 / count, work.wrong.load());
       std::fflush(stdout);
     }
   ::kill(server, SIGKILL);

@@ -14,22 +14,15 @@
 #include <string>
 #include <vector>
 
-#include <sys/resource.h>
-
 #include "troupe/store/sqlite.hpp"
 #include "troupe/util/id.hpp"
+
+#include "usage.hpp"
 
 namespace {
 
 using namespace troupe;
 using clock_type = std::chrono::steady_clock;
-
-double cpu_seconds() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
 
 /// One LLM step as a run records it, about 600 bytes a row with its answer.
 class appender {
@@ -132,7 +125,7 @@ void measure(const std::string& folder, std::size_t appenders, double seconds, s
   std::mutex mutex;
   std::condition_variable ready;
   std::size_t ended = 0;
-  const double cpu_before = cpu_seconds();
+  const double cpu_before = bench::cpu_seconds();
   const auto begun = clock_type::now();
   const auto until = begun + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(seconds));
   for (auto& each : all)
@@ -146,7 +139,7 @@ void measure(const std::string& folder, std::size_t appenders, double seconds, s
     ready.wait(lock, [&] { return ended == appenders; });
   }
   const double took = std::chrono::duration<double>(clock_type::now() - begun).count();
-  const double cpu = cpu_seconds() - cpu_before;
+  const double cpu = bench::cpu_seconds() - cpu_before;
   const auto stats = (*opened)->stats();
   std::vector<std::int64_t> latencies;
   for (const auto& each : all)

@@ -10,11 +10,11 @@
 #include <cstdlib>
 #include <string>
 
-#include <sys/resource.h>
-
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/store/sqlite.hpp"
+
+#include "usage.hpp"
 
 namespace {
 
@@ -90,13 +90,6 @@ caf::behavior load(caf::stateful_actor<load_state>* self, actors::runtime* runti
   return {[](const actors::start_tree&) {}};
 }
 
-double cpu_seconds() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
@@ -132,14 +125,12 @@ int main(int argc, char** argv) {
     return 1;
   }
   const auto start = clock_type::now();
-  const auto cpu = cpu_seconds();
+  const auto cpu = bench::cpu_seconds();
   {
     caf::scoped_actor self{system};
     const auto driver = system.spawn<caf::detached>(load, runtime->get(), in_flight, runs);
     self->wait_for(driver);
   }
   const auto wall = std::chrono::duration<double>(clock_type::now() - start).count();
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  std::printf("%.0f %.1f %.1f\n", runs / wall, (cpu_seconds() - cpu) * 1e6 / runs, static_cast<double>(used.ru_maxrss) / 1024);
+  std::printf("%.0f %.1f %.1f\n", runs / wall, (bench::cpu_seconds() - cpu) * 1e6 / runs, bench::peak_memory_mb());
 }

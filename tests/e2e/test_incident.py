@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from conftest import wait_for
+
 EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "config" / "examples" / "incident"
 TROUPE = os.environ.get("TROUPE_BIN", "")
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
@@ -171,11 +173,7 @@ def test_a_run_whose_process_is_killed_goes_on_and_reports_the_same(night):
     first = subprocess.Popen([TROUPE, "run", "troupe.yaml", "incident", "--id", "killed"], cwd=night.folder, env=environment(),
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        seen = ""
-        while "error_profile answered" not in seen and time.monotonic() < deadline:
-            time.sleep(0.05)
-            seen = troupe(night.folder, "show", "troupe.yaml", "killed").stdout
+        wait_for(lambda: "error_profile answered" in troupe(night.folder, "show", "troupe.yaml", "killed").stdout, "the first profile", 60)
     finally:
         first.kill()
         first.wait()
@@ -194,9 +192,7 @@ def test_a_run_whose_process_is_killed_goes_on_and_reports_the_same(night):
 def test_a_run_that_is_interrupted_goes_on_and_reports_the_same(night):
     first = subprocess.Popen([TROUPE, "run", "troupe.yaml", "incident", "--id", "interrupted"], cwd=night.folder, env=environment(),
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while "tool error_profile {" not in troupe(night.folder, "show", "troupe.yaml", "interrupted").stdout and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: "tool error_profile {" in troupe(night.folder, "show", "troupe.yaml", "interrupted").stdout, "a profile under way", 60)
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=30) == 130
     resumed = troupe(night.folder, "resume", "troupe.yaml", "interrupted")

@@ -18,7 +18,6 @@ struct pooled_task {
 struct pool_member {
   member_joined joined;
   bool up = false;
-  bool last = false;                     ///< no incarnation will follow
 };
 
 struct pool_state {
@@ -139,7 +138,7 @@ void member_down(pool_self self, const caf::down_msg& down) {
       }
     }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
-  apply(self, state.routing->member_down(name, crashed, !member.last, self->clock().now()));
+  apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
 }
 
 /// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, and its task goes on with
@@ -173,17 +172,10 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
       forget_incarnation(self, joined.member);
       self->monitor(joined.handle);
       s.names[joined.handle.address()] = joined.member;
-      s.members[joined.member] = pool_member{joined, true, false};
+      s.members[joined.member] = pool_member{joined, true};
       apply(self, s.routing->join(joined.member, self->clock().now()));
     },
-    [self](const member_gone& gone) {
-      auto& s = state_of(self);
-      // Its end may be known there before it is here.
-      if (const auto known = s.members.find(gone.member); known != s.members.end() && known->second.up)
-        known->second.last = true;
-      else
-        apply(self, s.routing->not_coming(gone.member, self->clock().now()));
-    },
+    [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
     [self](const pool_query&) {
       const auto now = state_of(self).routing->stats();
       return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};

@@ -411,8 +411,8 @@ expected<started_run> runtime::start_run(run_order order) {
     if (const auto broken = compiled->validate(order.input); !broken.empty())
       return fail(error_code::invalid_argument, words_of(broken));
   }
-  const bool is_new = order.run_id.empty(); // nobody has the id that is made here
-  if (is_new) {
+  const bool named = !order.run_id.empty(); // nobody has the id that is made here
+  if (!named) {
     static id_maker ids;
     order.run_id = ids.next(options_.utc_now_us() / 1000);
   } else if (!is_run_id(order.run_id)) {
@@ -420,12 +420,13 @@ expected<started_run> runtime::start_run(run_order order) {
   }
   if (auto owned = options_.journal->own(order.run_id); !owned)
     return tl::unexpected(owned.error());
-  const expected<store::run_row> exists = is_new ? expected<store::run_row>(fail(error_code::not_found, "")) : options_.journal->find_run(order.run_id);
-  if (exists || exists.error().code != error_code::not_found) {
-    options_.journal->disown(order.run_id);
-    if (!exists)
-      return tl::unexpected(exists.error());
-    return fail(error_code::conflict, "run " + order.run_id + " exists already; go on with it by `resume`, or choose another --id");
+  if (named) {
+    if (const auto exists = options_.journal->find_run(order.run_id); exists || exists.error().code != error_code::not_found) {
+      options_.journal->disown(order.run_id);
+      if (!exists)
+        return tl::unexpected(exists.error());
+      return fail(error_code::conflict, "run " + order.run_id + " exists already; go on with it by `resume`, or choose another --id");
+    }
   }
   caf::anon_send(journal_, open_run{order.run_id, 0});
   launch_plan plan;
