@@ -70,7 +70,7 @@ void process::resume(const std::string& run_id, const actors::run_additions& mor
 
 void process::await(actors::started_run run) {
   run_ = std::move(run);
-  system_->spawn([this, orchestrator = run_->orchestrator](caf::event_based_actor* self) {
+  spawn_function(*system_, [this, orchestrator = run_->orchestrator](caf::event_based_actor* self) {
     actors::ask(self, orchestrator, actors::start_run{})
         .then([this](const actors::run_ended& end) { ended_ = end; },
               [this](const caf::error& reason) {

@@ -9,6 +9,7 @@
 
 #include <caf/scheduler/test_coordinator.hpp>
 
+#include "simulation/function_actor.hpp"
 #include "simulation/lines.hpp"
 #include "troupe/actors/runtime.hpp"
 
@@ -57,7 +58,7 @@ public:
   std::optional<Answer> ask_now(const Handle& whom, Question question) {
     auto answer = std::make_shared<std::optional<Answer>>();
     auto over = std::make_shared<bool>(false);
-    auto asker = system_->spawn([=](caf::event_based_actor* self) {
+    auto asker = spawn_function(*system_, [=](caf::event_based_actor* self) {
       actors::ask(self, whom, question)
           .then(
               [=](Answer& came) {

@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "simulation/function_actor.hpp"
 #include "troupe/actors/runtime.hpp"
 
 namespace troupe::simulation {
@@ -105,7 +106,7 @@ theatre::theatre(supervisor_spec spec) {
     setup_->pools.emplace(agent, std::make_shared<service<agent_pool_actor>>(
                                      system_->spawn(listener, [this](const std::string& member) { note("gone " + member); })));
   root_ = spawn_supervisor(*system_, std::move(spec), setup_);
-  audience_ = system_->spawn([this](caf::event_based_actor* self) {
+  audience_ = spawn_function(*system_, [this](caf::event_based_actor* self) {
     self->monitor(root_);
     self->set_down_handler([this, self](const caf::down_msg& down) {
       note("root ended: " + text_of(down.reason));
@@ -137,7 +138,7 @@ std::string theatre::said() {
 
 std::string theatre::boot() {
   std::string failure = "no answer";
-  system_->spawn([this, &failure](caf::event_based_actor* self) {
+  spawn_function(*system_, [this, &failure](caf::event_based_actor* self) {
     ask(self, root_, start_tree{})
         .then([&failure](const tree_started& started) { failure = started.failure; },
               [&failure](const caf::error& reason) { failure = text_of(reason); });
@@ -185,7 +186,7 @@ void theatre::stop() {
 
 std::string theatre::change(child_change what, child_spec child, const std::string& supervisor) {
   auto answer = std::make_shared<std::string>("no answer");
-  system_->spawn([=, this](caf::event_based_actor* self) {
+  spawn_function(*system_, [=, this](caf::event_based_actor* self) {
     ask(self, root_, change_child{what, child, supervisor})
         .then([answer](const child_changed& done) { *answer = done.error; },
               [answer](const caf::error& reason) { *answer = text_of(reason); });
@@ -204,7 +205,7 @@ std::set<std::string> theatre::alive() const {
 
 std::optional<tree_node> theatre::describe() {
   auto answer = std::make_shared<std::optional<tree_node>>();
-  system_->spawn([this, answer](caf::event_based_actor* self) {
+  spawn_function(*system_, [this, answer](caf::event_based_actor* self) {
     ask(self, root_, describe_tree{}).then([answer](const tree_answer& tree) { *answer = *tree.root; }, [](const caf::error&) {});
   });
   go();
