@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "troupe/actors/quiet_scheduler.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/store/sqlite.hpp"

@@ -20,6 +20,7 @@
 #include "progress.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
+#include "troupe/actors/quiet_scheduler.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/metrics/run_summary.hpp"

@@ -136,11 +136,6 @@ void prepare(caf::actor_system_config& config) {
   config.add_message_types<caf::id_block::troupe>();
 }
 
-void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads) {
-  const auto cores = std::max(1u, std::thread::hardware_concurrency());
-  set_scheduler(config, "sharing", threads > 0 ? threads : std::max(1u, cores - 1));
-}
-
 runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
   : system_(system), config_(std::move(config)), options_(std::move(options)) {
   if (options_.seed == 0)

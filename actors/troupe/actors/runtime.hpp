@@ -26,9 +26,6 @@ namespace troupe::actors {
 
 /// Registers the message types; before the actor system is made.
 void prepare(caf::actor_system_config& config);
-/// For programs of our own: workers that sleep while there is nothing to do, where CAF's standard ones look for work all the time; so many
-/// that a core is left for network and journal (`threads` 0). An embedder's system may have either.
-void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads = 0);
 
 /// What stands in for the world outside and for threads, so that a whole company can run under virtual time. Empty members: the real thing.
 struct stand_ins {

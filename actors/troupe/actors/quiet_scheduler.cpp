@@ -1,0 +1,196 @@
+#include "troupe/actors/quiet_scheduler.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#ifndef CAF_VERSION_MAJOR
+#include <caf/detail/thread_safe_actor_clock.hpp>
+#include <caf/policy/work_sharing.hpp>
+#include <caf/scheduler/coordinator.hpp>
+#endif
+
+namespace troupe::actors {
+
+#ifndef CAF_VERSION_MAJOR
+
+namespace {
+
+/// CAF's own clock hands every timer, and every end of an actor, to its thread: a switch of threads each, two thirds of all that a run had.
+/// This one wakes its thread for a timer only that is due before all others. What waits for an actor goes when the actor ends; CAF would
+/// keep a delayed message, and with it the dead actor, until its time comes.
+class quiet_clock final : public caf::detail::thread_safe_actor_clock {
+public:
+  quiet_clock() : thread_([this] { loop(); }) {}
+
+  ~quiet_clock() override { stop(); }
+
+  void stop() {
+    {
+      const std::lock_guard guard(mutex_);
+      stopping_ = true;
+    }
+    earlier_.notify_one();
+    if (thread_.joinable())
+      thread_.join();
+    cancel_all();
+  }
+
+  void set_ordinary_timeout(time_point due, caf::abstract_actor* self, caf::atom_value type, std::uint64_t id) override {
+    cancel_ordinary_timeout(self, type);
+    add(self->id(), std::make_unique<ordinary_timeout>(due, strong(self), type, id));
+  }
+
+  void set_multi_timeout(time_point due, caf::abstract_actor* self, caf::atom_value type, std::uint64_t id) override {
+    add(self->id(), std::make_unique<multi_timeout>(due, strong(self), type, id));
+  }
+
+  void set_request_timeout(time_point due, caf::abstract_actor* self, caf::message_id id) override {
+    add(self->id(), std::make_unique<request_timeout>(due, strong(self), id));
+  }
+
+  void cancel_ordinary_timeout(caf::abstract_actor* self, caf::atom_value type) override {
+    drop(self->id(), [&](const delayed_event& e) {
+      return e.subtype == ordinary_timeout_type && static_cast<const ordinary_timeout&>(e).type == type;
+    });
+  }
+
+  void cancel_request_timeout(caf::abstract_actor* self, caf::message_id id) override {
+    drop(self->id(), [&](const delayed_event& e) {
+      return e.subtype == request_timeout_type && static_cast<const request_timeout&>(e).id == id;
+    });
+  }
+
+  /// CAF calls it at an actor's end.
+  void cancel_timeouts(caf::abstract_actor* self) override {
+    drop(self->id(), [](const delayed_event&) { return true; });
+  }
+
+  void schedule_message(time_point due, caf::strong_actor_ptr receiver, caf::mailbox_element_ptr content) override {
+    const auto whose = receiver ? receiver->id() : caf::invalid_actor_id;
+    add(whose, std::make_unique<actor_msg>(due, std::move(receiver), std::move(content)));
+  }
+
+  void schedule_message(time_point due, caf::group target, caf::strong_actor_ptr sender, caf::message content) override {
+    add(caf::invalid_actor_id, std::make_unique<group_msg>(due, std::move(target), std::move(sender), std::move(content)));
+  }
+
+  void cancel_all() override {
+    std::map<by_time, waiting> gone; // its end may end actors, which cancel their timers: outside of the lock
+    const std::lock_guard guard(mutex_);
+    gone.swap(events_);
+    of_actor_.clear();
+  }
+
+private:
+  using by_time = std::pair<time_point, std::uint64_t>;
+  struct waiting {
+    caf::actor_id whose = 0;
+    unique_delayed_event_ptr what;
+  };
+
+  static caf::strong_actor_ptr strong(caf::abstract_actor* self) { return caf::strong_actor_ptr{self->ctrl()}; }
+
+  void add(caf::actor_id whose, unique_delayed_event_ptr what) {
+    const auto due = what->due;
+    {
+      const std::lock_guard guard(mutex_);
+      const auto number = ++last_;
+      of_actor_.emplace(std::pair(whose, number), due);
+      events_.emplace(by_time{due, number}, waiting{whose, std::move(what)});
+      if (due >= sleeps_until_)
+        return;
+      sleeps_until_ = due; // told once
+    }
+    earlier_.notify_one();
+  }
+
+  template <class Unwanted>
+  void drop(caf::actor_id whose, Unwanted unwanted) {
+    std::vector<unique_delayed_event_ptr> gone;
+    const std::lock_guard guard(mutex_);
+    for (auto it = of_actor_.lower_bound({whose, 0}); it != of_actor_.end() && it->first.first == whose;) {
+      const auto found = events_.find({it->second, it->first.second});
+      if (!unwanted(*found->second.what)) {
+        ++it;
+        continue;
+      }
+      gone.push_back(std::move(found->second.what));
+      events_.erase(found);
+      it = of_actor_.erase(it);
+    }
+  }
+
+  void loop() {
+    std::vector<unique_delayed_event_ptr> due;
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      const auto at = clock_type::now();
+      while (!events_.empty() && events_.begin()->first.first <= at) {
+        const auto first = events_.begin();
+        of_actor_.erase({first->second.whose, first->first.second});
+        due.push_back(std::move(first->second.what));
+        events_.erase(first);
+      }
+      if (!due.empty()) {
+        sleeps_until_ = time_point::min(); // awake: it looks again
+        lock.unlock();
+        for (auto& each : due)
+          ship(*each);
+        due.clear();
+        lock.lock();
+        continue;
+      }
+      sleeps_until_ = events_.empty() ? time_point::max() : events_.begin()->first.first;
+      if (events_.empty())
+        earlier_.wait(lock);
+      else
+        earlier_.wait_until(lock, sleeps_until_);
+    }
+  }
+
+  std::mutex mutex_; // guards what follows
+  std::condition_variable earlier_;
+  std::map<by_time, waiting> events_;
+  std::map<std::pair<caf::actor_id, std::uint64_t>, time_point> of_actor_;
+  std::uint64_t last_ = 0;
+  time_point sleeps_until_ = time_point::min();
+  bool stopping_ = false;
+  std::thread thread_; // last: it uses all the others
+};
+
+class quiet_coordinator final : public caf::scheduler::coordinator<caf::policy::work_sharing> {
+public:
+  using coordinator::coordinator;
+
+  static caf::actor_system::module* make(caf::actor_system& system, caf::detail::type_list<>) { return new quiet_coordinator(system); }
+
+  caf::detail::thread_safe_actor_clock& clock() noexcept override { return quiet_; }
+
+protected:
+  void stop() override {
+    coordinator::stop();
+    quiet_.stop();
+  }
+
+private:
+  quiet_clock quiet_;
+};
+
+} // namespace
+
+#endif
+
+void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads) {
+  const auto cores = std::max(1u, std::thread::hardware_concurrency());
+  set_scheduler(config, "sharing", threads > 0 ? threads : std::max(1u, cores - 1));
+#ifndef CAF_VERSION_MAJOR
+  config.load<quiet_coordinator>();
+#endif
+}
+
+} // namespace troupe::actors
