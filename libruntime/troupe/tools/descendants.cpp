@@ -91,4 +91,18 @@ std::size_t signal_descendants(pid_t root, int signal) noexcept {
   return found.processes;
 }
 
+void kill_descendants(pid_t root) noexcept {
+  std::array<pid_t, 8192> pids;
+  const auto found = descendants_of(root, pids);
+  const pid_t own_group = ::getpgrp(), roots_group = ::getpgid(root);
+  pid_t before = 0;
+  for (std::size_t i = 0; i < found.processes; ++i) {
+    const pid_t group = ::getpgid(pids[i]);
+    if (group > 1 && group != before && group != own_group && group != roots_group)
+      ::kill(-group, SIGKILL);
+    before = group;
+    ::kill(pids[i], SIGKILL);
+  }
+}
+
 } // namespace troupe::tools

@@ -431,7 +431,7 @@ void process_call::impl::kill_all() {
     ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0);
   lifeline.reset();
   if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
-    signal_descendants(reaper_pid, SIGKILL);
+    kill_descendants(reaper_pid);
     ::kill(reaper_pid, SIGCONT);
   }
 }

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -129,6 +130,9 @@ void report_to(int fd, const reaper_report& report) {
   ::prctl(PR_SET_NAME, "troupe-reaper");
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::setsid();
+  // Where it may: thousands of a fork bomb must not keep it from its turn. What it starts has the ordinary priority.
+  const sched_param first{.sched_priority = 1};
+  ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
   // Our descriptors go before anything else happens: among them may be a lock that must die with the parent.
   const auto& given = child.plan->descriptors;
   int kept[descriptors_max];
@@ -189,7 +193,7 @@ void report_to(int fd, const reaper_report& report) {
       }
     }
     if (killing)
-      signal_descendants(::getpid(), SIGKILL);
+      kill_descendants(::getpid());
     pollfd ready[2] = {{deaths, POLLIN, 0}, {killing ? -1 : lifeline, POLLIN, 0}};
     ::poll(ready, 2, killing ? 1 : -1); // while killing: look again, somebody may have forked meanwhile
     signalfd_siginfo ignored;

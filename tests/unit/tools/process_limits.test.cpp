@@ -81,13 +81,14 @@ TROUPE_TEST_WITH(tool_fixture, "memory beyond the limit is not given") {
 }
 
 TROUPE_TEST_WITH(tool_fixture, "the sandbox's /tmp is the call's own, and bounded, since it is memory") {
-  auto spec = shell("ls /tmp | wc -l; head -c 20000000 /dev/zero > /tmp/a && echo whole; ls -l /tmp/a > /tmp/b; head -c 20000000 /dev/zero "
-                    "> /dev/shm/a && echo whole");
+  const auto trace = "/tmp/troupe-test-" + std::to_string(::getpid());
+  auto spec = shell("ls /tmp | wc -l; head -c 20000000 /dev/zero > /tmp/a && echo whole; ls -l /tmp/a > " + trace
+                    + "; head -c 20000000 /dev/zero > /dev/shm/a && echo whole");
   spec.limits.memory_bytes = 16 << 20;
   folder.write("x", "");
   const auto outcome = run(spec);
   CHECK_EQ(outcome.output, "1\n"); // the way to the configuration's folder
-  CHECK(!fs::exists("/tmp/b"));
+  CHECK(!fs::exists(trace));
 }
 
 TROUPE_TEST_WITH(tool_fixture, "CPU time beyond the limit ends a program, whatever it does with SIGXCPU") {
