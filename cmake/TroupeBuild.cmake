@@ -24,8 +24,8 @@ endif()
 find_library(TROUPE_MALLOC mimalloc)
 function(troupe_allocator target)
   if(TROUPE_MALLOC AND NOT TROUPE_SANITIZE)
-    target_link_options(${target} PRIVATE -Wl,--no-as-needed)
-    target_link_libraries(${target} PRIVATE ${TROUPE_MALLOC})
+    # First of all libraries, though nothing names it; of the others only those that are used: to load them is most of a start.
+    target_link_options(${target} PRIVATE LINKER:--no-as-needed,${TROUPE_MALLOC},--as-needed)
   endif()
 endfunction()
 

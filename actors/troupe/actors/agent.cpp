@@ -48,7 +48,7 @@ struct agent_state {
   static inline const char* name = "agent";
   std::string member;
   std::shared_ptr<const agent_peers> peers;
-  std::optional<work> task;
+  std::unique_ptr<work> task;            ///< on its own: most agents of a large tree have none
   std::uint64_t generation = 0;          ///< of the task: what belongs to an earlier one is late
   std::optional<clock_point> wake_up_at; ///< the earliest that is under way
   std::set<caf::actor_addr> watched;     ///< whom it asks: a request to one that dies is never answered
@@ -406,7 +406,8 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
     return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = "internal",
                        .error = state.task ? "member " + state.member + " is at work" : "no agent named \"" + assignment.agent + "\""};
   auto promise = self->make_response_promise<task_result>();
-  auto& task = state.task.emplace();
+  state.task = std::make_unique<work>();
+  auto& task = *state.task;
   ++state.generation;
   task.assignment = std::move(assignment);
   task.asker = promise;

@@ -1,5 +1,6 @@
 #include "troupe/actors/agent_pool.hpp"
 
+#include <set>
 #include <unordered_map>
 
 #include "troupe/actors/context.hpp"
@@ -16,9 +17,13 @@ struct pooled_task {
 };
 
 struct pool_member {
-  member_joined joined;
+  agent_actor handle;
+  const std::string* supervisor = nullptr; ///< one text for all of its members
+  std::int64_t restarts = 0;
+  milliseconds waited{0};
   bool up = false;
 };
+using pool_members = std::unordered_map<std::string, pool_member>;
 
 struct pool_state {
   explicit pool_state(agent_pool_actor::pointer) {}
@@ -27,8 +32,9 @@ struct pool_state {
   journal_actor journal;
   std::optional<policy::routing> routing;
   std::unordered_map<std::string, pooled_task> tasks;                ///< by key
-  std::unordered_map<std::string, pool_member> members;
-  std::unordered_map<caf::actor_addr, std::string> names;            ///< of members that are up
+  pool_members members;
+  std::unordered_map<caf::actor_addr, pool_members::value_type*> up; ///< members that are up
+  std::set<std::string> supervisors;                                 ///< their names
 };
 
 using pool_self = agent_pool_actor::stateful_pointer<pool_state>;
@@ -52,12 +58,12 @@ void hand_over(pool_self self, const policy::assignment& given) {
   if (found == state.tasks.end() || member == state.members.end())
     return;
   auto& task = found->second;
-  const auto& joined = member->second.joined;
+  const auto& to = member->second;
   if (task.assignment.crashes > 0 && given.attempt > 1)
     tell(self, state.journal,
          note{task.assignment.run->run_id, task.assignment.task, state.agent,
-              {agent_restarted{joined.member, joined.supervisor, joined.restarts, joined.waited.count()}}});
-  ask(self, joined.handle, task.assignment)
+              {agent_restarted{given.member, *to.supervisor, to.restarts, to.waited.count()}}});
+  ask(self, to.handle, task.assignment)
     .then(
       [self, given](task_result& result) {
         policy::routing_changes changes;
@@ -105,7 +111,7 @@ void cancel(pool_self self, const cancel_task& which) {
       keys.push_back(key);
   for (const auto& key : keys) {
     if (const auto at = state.routing->where(key)) {
-      tell(self, state.members.at(at->member).joined.handle, which); // it answers once nothing of the task is under way
+      tell(self, state.members.at(at->member).handle, which); // it answers once nothing of the task is under way
       continue;
     }
     policy::routing_changes changes;
@@ -120,23 +126,21 @@ void cancel(pool_self self, const cancel_task& which) {
 
 void member_down(pool_self self, const caf::down_msg& down) {
   auto& state = state_of(self);
-  auto known = state.names.find(caf::actor_cast<caf::actor_addr>(down.source));
-  if (known == state.names.end())
+  auto known = state.up.find(caf::actor_cast<caf::actor_addr>(down.source));
+  if (known == state.up.end())
     return;
-  const auto name = known->second;
-  state.names.erase(known);
-  auto& member = state.members.at(name);
-  member.up = false;
+  const auto& name = known->second->first;
+  known->second->second.up = false;
+  state.up.erase(known);
   const bool crashed = down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
-  for (auto& [key, task] : state.tasks)
-    if (const auto at = state.routing->where(key); at && at->member == name) {
-      task.assignment.resumed = true;
-      if (crashed) {
-        ++task.assignment.crashes;
-        tell(self, state.journal,
-             note{task.assignment.run->run_id, task.assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), task.assignment.crashes}}});
-      }
+  for (const auto& key : state.routing->tasks_of(name)) {
+    auto& assignment = state.tasks.at(key).assignment;
+    assignment.resumed = true;
+    if (crashed) {
+      ++assignment.crashes;
+      tell(self, state.journal, note{assignment.run->run_id, assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), assignment.crashes}}});
     }
+  }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
   apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
 }
@@ -148,10 +152,9 @@ void forget_incarnation(pool_self self, const std::string& name) {
   const auto known = state.members.find(name);
   if (known == state.members.end() || !known->second.up)
     return;
-  state.names.erase(known->second.joined.handle.address());
-  for (auto& [key, task] : state.tasks)
-    if (const auto at = state.routing->where(key); at && at->member == name)
-      task.assignment.resumed = true;
+  state.up.erase(known->second.handle.address());
+  for (const auto& key : state.routing->tasks_of(name))
+    state.tasks.at(key).assignment.resumed = true;
 }
 
 agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members, journal_actor journal,
@@ -171,8 +174,9 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
       auto& s = state_of(self);
       forget_incarnation(self, joined.member);
       self->monitor(joined.handle);
-      s.names[joined.handle.address()] = joined.member;
-      s.members[joined.member] = pool_member{joined, true};
+      auto& member = *s.members.insert_or_assign(joined.member, pool_member{joined.handle, &*s.supervisors.insert(joined.supervisor).first,
+                                                                             joined.restarts, joined.waited, true}).first;
+      s.up[joined.handle.address()] = &member;
       apply(self, s.routing->join(joined.member, self->clock().now()));
     },
     [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },

@@ -1,7 +1,7 @@
 #include "troupe/actors/budget_guard.hpp"
 
 #include <map>
-#include <set>
+#include <optional>
 #include <unordered_map>
 
 #include "troupe/policy/budget_ledger.hpp"
@@ -33,7 +33,7 @@ struct guard_state {
   policy::budget_ledger ledger;
   std::unordered_map<std::string, waiting_ask> waiting;
   std::map<std::string, holding> held;                ///< by id: granted, or waiting
-  std::set<caf::actor_addr> watched;
+  std::optional<watch_list> watched;
 };
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
@@ -147,13 +147,13 @@ void watch(guard_self self, const reserve& wanted) {
   auto& state = state_of(self);
   const auto holder = caf::actor_cast<caf::actor_addr>(self->current_sender());
   state.held.insert_or_assign(wanted.id, holding{holder, wanted.worst_case, wanted.run_id, false});
-  if (holder && state.watched.insert(holder).second)
-    self->monitor(holder);
+  if (holder)
+    state.watched->add(self, holder);
 }
 
 void holder_down(guard_self self, const caf::actor_addr& holder) {
   auto& state = state_of(self);
-  state.watched.erase(holder);
+  state.watched->forget(holder);
   std::vector<std::pair<std::string, holding>> left;
   for (const auto& each : state.held)
     if (each.second.holder == holder)
@@ -184,6 +184,7 @@ caf::result<budget_report> describe(guard_self self, const budget_query& query) 
 budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setup) {
   install_handlers(self);
   auto& state = state_of(self);
+  state.watched.emplace(self);
   state.setup = std::move(setup);
   auto& ledger = state.ledger;
   ledger.define(state.setup.scope, state.setup.limit);

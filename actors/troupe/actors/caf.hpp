@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <exception>
+#include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -134,6 +136,29 @@ std::string text_of(const caf::error& reason);
 bool is_poison(const caf::error& reason);
 bool is_replaced(const caf::error& reason);
 bool is_escalation(const caf::error& reason);
+
+/// Whom an actor monitors, each once. It stops doing so when it ends: what is monitored keeps a note of each monitor, and with that the
+/// memory of an actor that has ended, for as long as it lives itself. Made once, while the actor starts.
+class watch_list {
+public:
+  template <class Self>
+  explicit watch_list(Self* self) {
+    self->attach_functor([self, watched = watched_] {
+      for (const auto& each : *watched)
+        self->demonitor(each);
+    });
+  }
+  template <class Self, class Handle>
+  void add(Self* self, const Handle& whom) {
+    if (watched_->insert(caf::actor_cast<caf::actor_addr>(whom)).second)
+      self->monitor(whom);
+  }
+  /// It has ended.
+  void forget(const caf::actor_addr& whom) { watched_->erase(whom); }
+
+private:
+  std::shared_ptr<std::set<caf::actor_addr>> watched_ = std::make_shared<std::set<caf::actor_addr>>(); // the state goes before the functor runs
+};
 
 /// Installs what every actor of ours has instead of CAF's defaults, which print to standard output: an exception ends the actor with
 /// its words as the reason, a down message that nobody handles is dropped.

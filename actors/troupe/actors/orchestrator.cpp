@@ -1,6 +1,6 @@
 #include "troupe/actors/orchestrator.hpp"
 
-#include <set>
+#include <optional>
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
@@ -41,7 +41,7 @@ struct orchestrator_state {
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
   std::map<std::string, given_task> with_pool; ///< by path
-  std::set<caf::actor_addr> watched;           ///< pools: what one had when it died is never answered
+  std::optional<watch_list> watched;           ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
   bool timed_out = false;
@@ -113,8 +113,7 @@ void give(orchestrator_self self, const std::string& path) {
   auto& given = state.with_pool.at(path);
   const auto pool = state.setup.pools.at(given.order.agent)->now();
   given.pool = pool.address();
-  if (state.watched.insert(given.pool).second)
-    self->monitor(pool);
+  state.watched->add(self, pool);
   ask(self, pool, given.order)
     .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
           [](const caf::error&) {}); // it died: the down message comes too
@@ -145,7 +144,7 @@ void stop_given(orchestrator_self self, const std::string& path) {
 /// What a dead pool had goes to its successor, as a task that may have gone on.
 void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
   auto& state = state_of(self);
-  state.watched.erase(pool);
+  state.watched->forget(pool);
   std::vector<std::string> lost;
   for (const auto& [path, given] : state.with_pool)
     if (given.pool == pool)
@@ -388,6 +387,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
 
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
+  state_of(self).watched.emplace(self);
   state_of(self).setup = std::move(setup);
   self->set_down_handler([self](const caf::down_msg& down) { pool_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {

@@ -229,13 +229,13 @@ expected<void> runtime::start_actors(providers made) {
   auto tree = std::make_shared<tree_setup>();
   tree->seed = options_.seed;
   tree->make_agent = [this](const std::string&, const std::string& member) { return spawn_agent(system_, member, peers_); };
-  const auto all_members = members_of(config_->supervision);
+  const auto all_members = std::make_shared<const std::map<std::string, std::vector<std::string>>>(members_of(config_->supervision));
   const auto make_pool = [this, all_members](const std::string& agent) {
     const auto spec = config_->agents.find(agent);
     const auto crashes = spec == config_->agents.end() ? agent_spec{}.crashes : spec->second.crashes;
-    return spawn_agent_pool(system_, agent, all_members.at(agent), journal_, crashes);
+    return spawn_agent_pool(system_, agent, all_members->at(agent), journal_, crashes);
   };
-  for (const auto& [agent, members] : all_members)
+  for (const auto& [agent, members] : *all_members)
     pools_.emplace(agent, std::make_shared<service<agent_pool_actor>>(make_pool(agent)));
   tree->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);

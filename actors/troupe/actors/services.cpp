@@ -21,7 +21,7 @@ void root_ended(keeper_self self, const caf::error& reason) {
   auto& kept = state_of(self).kept;
   if (reason && reason != caf::exit_reason::user_shutdown)
     spdlog::error("{}", text_of(reason));
-  for (const auto& [agent, names] : kept.members) {
+  for (const auto& [agent, names] : *kept.members) {
     const auto& pool = kept.pools.at(agent);
     pool->give_up();
     for (const auto& name : names)

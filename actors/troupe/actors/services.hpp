@@ -51,7 +51,7 @@ struct kept_services {
   gateway_service gateway;
   host_services hosts;
   pool_services pools;
-  std::map<std::string, std::vector<std::string>> members; ///< of the whole tree, by agent
+  std::shared_ptr<const std::map<std::string, std::vector<std::string>>> members; ///< of the whole tree, by agent
   std::function<llm_gateway_actor()> make_gateway;
   std::function<tool_host_actor(const std::string& tool)> make_host;
   std::function<agent_pool_actor(const std::string& agent)> make_pool;

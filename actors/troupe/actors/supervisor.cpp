@@ -1,11 +1,16 @@
 #include "troupe/actors/supervisor.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
 #include <stdexcept>
+#include <string_view>
+#include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <spdlog/spdlog.h>
 
@@ -25,20 +30,70 @@ struct live_child {
   caf::actor handle;                     ///< agent or supervisor
 };
 
+/// Children that run, once: a tree has a million of them. Found by address and by id.
+class brood {
+public:
+  void add(live_child child) {
+    const auto address = child.handle.address();
+    if (const auto earlier = by_id_.find(std::string_view(child.id)); earlier != by_id_.end())
+      by_id_.erase(earlier); // an incarnation whose end is still to come
+    by_id_.insert(&(by_address_[address] = std::move(child)));
+  }
+  std::optional<live_child> take(const caf::actor_addr& address) {
+    const auto at = by_address_.find(address);
+    if (at == by_address_.end())
+      return std::nullopt;
+    if (const auto known = by_id_.find(&at->second); known != by_id_.end() && *known == &at->second)
+      by_id_.erase(known);
+    auto child = std::move(at->second);
+    by_address_.erase(at);
+    return child;
+  }
+  const live_child* find(std::string_view id) const {
+    const auto at = by_id_.find(id);
+    return at == by_id_.end() ? nullptr : *at;
+  }
+  /// By id: the same order each time.
+  std::vector<caf::actor> handles() const {
+    std::vector<const live_child*> children;
+    for (const auto& [address, child] : by_address_)
+      children.push_back(&child);
+    std::sort(children.begin(), children.end(), [](const auto* a, const auto* b) { return std::tie(a->id, a->incarnation) < std::tie(b->id, b->incarnation); });
+    std::vector<caf::actor> handles;
+    for (const auto* child : children)
+      handles.push_back(child->handle);
+    return handles;
+  }
+
+private:
+  static std::string_view key_of(std::string_view id) { return id; }
+  static std::string_view key_of(const live_child* child) { return child->id; }
+  struct hash_of_id {
+    using is_transparent = void;
+    std::size_t operator()(const auto& which) const { return std::hash<std::string_view>{}(key_of(which)); }
+  };
+  struct same_id {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const { return key_of(a) == key_of(b); }
+  };
+  std::unordered_map<caf::actor_addr, live_child> by_address_;
+  std::unordered_set<const live_child*, hash_of_id, same_id> by_id_;
+};
+
 struct supervisor_state {
   explicit supervisor_state(supervisor_actor::pointer) {}
   static inline const char* name = "supervisor";
   std::optional<policy::supervision> decide;
   std::shared_ptr<const tree_setup> setup;
   std::mt19937_64 dice;
-  std::unordered_map<caf::actor_addr, live_child> live;
-  std::unordered_map<std::string, caf::actor_addr> by_id;
-  /// By id, shared with what runs when this supervisor has ended: nobody outlives it, however it ends.
-  std::shared_ptr<std::map<std::string, caf::actor>> brood = std::make_shared<std::map<std::string, caf::actor>>();
+  /// Shared with what runs when this supervisor has ended: nobody outlives it, however it ends.
+  std::shared_ptr<brood> live = std::make_shared<brood>();
   std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
   std::multimap<std::string, caf::typed_response_promise<child_changed>> changes; ///< asked for, by the child's id
+  std::deque<policy::supervision_command> to_do; ///< what an input brings while another one's commands are carried out comes after them
+  bool at_work = false;
 };
 
 using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -47,7 +102,7 @@ policy::moment moment_of(supervisor_self self) {
   return {self->clock().now(), std::uniform_real_distribution<double>(0, 1)(state_of(self).dice)};
 }
 
-void perform(supervisor_self self, const policy::supervision_commands& commands);
+void perform(supervisor_self self, policy::supervision_commands commands);
 void tell_gone(supervisor_self self, const policy::gone_child& gone);
 
 /// "researcher" of the member "researcher/2".
@@ -58,9 +113,7 @@ std::string agent_of(const std::string& member) {
 void watch(supervisor_self self, const policy::start_child& start, const caf::actor& handle) {
   auto& state = state_of(self);
   self->monitor(handle);
-  state.live[handle.address()] = live_child{start.id, start.incarnation, handle};
-  state.by_id[start.id] = handle.address();
-  state.brood->insert_or_assign(start.id, handle);
+  state.live->add(live_child{start.id, start.incarnation, handle});
 }
 
 void start_agent(supervisor_self self, const policy::start_child& start) {
@@ -70,8 +123,10 @@ void start_agent(supervisor_self self, const policy::start_child& start) {
     throw std::runtime_error("there is no agent \"" + agent + "\"");
   const auto made = state.setup->make_agent(agent, start.id);
   watch(self, start, caf::actor_cast<caf::actor>(made));
-  const auto& history = state.restarts[start.id];
-  tell(self, state.setup->pools.at(agent)->now(), member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1, history.second});
+  const auto history = state.restarts.find(start.id);
+  tell(self, state.setup->pools.at(agent)->now(),
+       member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1,
+                     history == state.restarts.end() ? milliseconds{0} : history->second.second});
 }
 
 void start_below(supervisor_self self, const policy::start_child& start) {
@@ -109,12 +164,8 @@ void carry_out(supervisor_self self, const policy::start_child& start) {
 }
 
 const live_child* living(supervisor_self self, const std::string& id, std::int64_t incarnation) {
-  auto& state = state_of(self);
-  const auto at = state.by_id.find(id);
-  if (at == state.by_id.end())
-    return nullptr;
-  const auto child = state.live.find(at->second);
-  return child != state.live.end() && child->second.incarnation == incarnation ? &child->second : nullptr;
+  const auto* child = state_of(self).live->find(id);
+  return child != nullptr && child->incarnation == incarnation ? child : nullptr;
 }
 
 void carry_out(supervisor_self self, const policy::stop_child& stop) {
@@ -175,10 +226,20 @@ void carry_out(supervisor_self self, const policy::end_supervisor& end) {
   }
 }
 
-void perform(supervisor_self self, const policy::supervision_commands& commands) {
-  for (const auto& command : commands)
+/// In the order in which they were decided. Not by recursion: each of a hundred thousand members that has started starts the next.
+void perform(supervisor_self self, policy::supervision_commands commands) {
+  auto& state = state_of(self);
+  state.to_do.insert(state.to_do.end(), std::make_move_iterator(commands.begin()), std::make_move_iterator(commands.end()));
+  if (state.at_work)
+    return;
+  state.at_work = true;
+  while (!state.to_do.empty()) {
+    const auto command = std::move(state.to_do.front());
+    state.to_do.pop_front();
     std::visit([self](const auto& what) { carry_out(self, what); }, command);
-  for (const auto& gone : state_of(self).decide->take_gone())
+  }
+  state.at_work = false;
+  for (const auto& gone : state.decide->take_gone())
     tell_gone(self, gone);
 }
 
@@ -200,14 +261,10 @@ void tell_gone(supervisor_self self, const policy::gone_child& gone) {
 
 void child_down(supervisor_self self, const caf::down_msg& down) {
   auto& state = state_of(self);
-  auto node = state.live.extract(caf::actor_cast<caf::actor_addr>(down.source));
-  if (node.empty())
+  const auto taken = state.live->take(caf::actor_cast<caf::actor_addr>(down.source));
+  if (!taken)
     return;
-  const auto child = node.mapped();
-  if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key()) {
-    state.by_id.erase(at);
-    state.brood->erase(child.id);
-  }
+  const auto& child = *taken;
   state.below.erase(child.id);
   auto kind = policy::exit_kind::crash;
   if (!down.reason)
@@ -222,12 +279,13 @@ void child_down(supervisor_self self, const caf::down_msg& down) {
 void replace_all(supervisor_self self, const replace_members& which) {
   auto& state = state_of(self);
   std::set<std::string> coming;
-  for (const auto& child : state.decide->describe().children)
+  for (const auto& child : state.decide->describe().children) {
     if (child.state != policy::child_state::stopped)
       coming.insert(child.id);
-  for (const auto& [id, child] : *state.brood)
-    if (state.below.count(id) == 0 && agent_of(id) == which.agent)
-      self->send_exit(child, replaced_error("its pool died"));
+    if (child.kind != child_kind::supervisor && agent_of(child.id) == which.agent)
+      if (const auto* running = state.live->find(child.id))
+        self->send_exit(running->handle, replaced_error("its pool died"));
+  }
   for (const auto& child : state.decide->spec().children)
     if (child.kind != child_kind::supervisor && child.id == which.agent)
       for (const auto& member : policy::member_ids(child))
@@ -320,8 +378,8 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
   state.decide.emplace(std::move(spec));
   state.setup = std::move(setup);
   self->set_down_handler([self](caf::down_msg& down) { child_down(self, down); });
-  self->attach_functor([brood = state.brood] {
-    for (const auto& [id, child] : *brood)
+  self->attach_functor([live = state.live] {
+    for (const auto& child : live->handles())
       caf::anon_send_exit(child, caf::exit_reason::kill);
   });
   // Told to end from above: children first, in order.

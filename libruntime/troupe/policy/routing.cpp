@@ -29,7 +29,7 @@ void routing::change(members::value_type& member, Change change) {
   change(m);
   count(m, 1);
   if (has_room())
-    free_.emplace(rank_of(m), member.first);
+    free_.emplace(rank_of(m), &member);
 }
 
 void routing::forget(members::iterator it) {
@@ -43,11 +43,11 @@ void routing::forget(members::iterator it) {
 
 assignment routing::give(const std::string& task, task_state& t, time_point now) {
   TROUPE_ASSERT(!free_.empty());
-  auto it = members_.find(free_.begin()->second);
-  change(*it, [&](member_state& m) { m.tasks.insert(task); });
-  t.member = it->first;
+  auto& member = *free_.begin()->second;
+  change(member, [&](member_state& m) { m.tasks.insert(std::lower_bound(m.tasks.begin(), m.tasks.end(), task), task); });
+  t.member = member.first;
   t.started = now;
-  return {task, it->first, ++t.attempt};
+  return {task, member.first, ++t.attempt};
 }
 
 /// Its member has it no more.
@@ -55,7 +55,7 @@ void routing::take_back(const std::string& task, const task_state& t, time_point
   auto it = members_.find(t.member);
   TROUPE_ASSERT(it != members_.end());
   change(*it, [&](member_state& m) {
-    m.tasks.erase(task);
+    std::erase(m.tasks, task);
     m.idle_since = now;
   });
   if (it->second.leaving && it->second.tasks.empty())
@@ -81,7 +81,7 @@ void routing::settle(time_point now, routing_changes& changes) {
 }
 
 void routing::lose_tasks(members::value_type& member, bool crashed, time_point now, routing_changes& changes) {
-  std::set<std::string> lost;
+  std::vector<std::string> lost;
   change(member, [&](member_state& m) {
     lost.swap(m.tasks);
     m.idle_since = now;
@@ -241,6 +241,11 @@ std::optional<assignment> routing::where(const std::string& task) const {
   if (it == tasks_.end() || it->second.member.empty())
     return std::nullopt;
   return assignment{task, it->second.member, it->second.attempt};
+}
+
+std::vector<std::string> routing::tasks_of(const std::string& member) const {
+  const auto it = members_.find(member);
+  return it == members_.end() ? std::vector<std::string>{} : it->second.tasks;
 }
 
 pool_stats routing::stats() const {

@@ -9,12 +9,11 @@
 //
 // A member that dies gives its tasks back: they go to the head of the line with the next attempt number, so that a late answer of
 // the old attempt is recognised and ignored. A task that killed its member more than `max_crashes` times is poison and fails.
-// All calls are O(log members) for each task that they move.
+// All calls are O(log members + tasks of one member) for each task that they move.
 
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -101,6 +100,8 @@ public:
   pool_stats stats() const;
   std::size_t queued() const { return line_.size(); }
   std::optional<assignment> where(const std::string& task) const;
+  /// What a member has now, by name.
+  std::vector<std::string> tasks_of(const std::string& member) const;
   /// How long until a line of this length is worked off, judged by recent durations; from 100 ms to 60 s.
   milliseconds retry_hint() const;
 
@@ -112,8 +113,8 @@ private:
     std::int64_t capacity = 1;
     std::int64_t others = 0;
     time_point idle_since{};
-    std::uint64_t joined = 0;    // order of joining: the last tie-breaker
-    std::set<std::string> tasks; // those it has
+    std::uint64_t joined = 0;       // order of joining: the last tie-breaker
+    std::vector<std::string> tasks; // those it has, by name; few
   };
   struct task_state {
     std::string member; // empty: waits
@@ -141,7 +142,7 @@ private:
   std::string pool_;
   routing_options options_;
   members members_;
-  std::map<rank, std::string> free_; // those that take a task now
+  std::map<rank, members::value_type*> free_; // those that take a task now
   std::unordered_map<std::string, task_state> tasks_;
   std::map<std::int64_t, std::string> line_;
   std::int64_t head_ = 0, tail_ = 0; // places: requeued ones go before head_

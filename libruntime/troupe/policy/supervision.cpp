@@ -88,10 +88,10 @@ bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec)
       return false;
   for (auto& name : names) {
     const auto at = ++last_position_;
-    ids_.emplace(name, at);
     auto& c = children_.emplace_hint(children_.end(), at, child{})->second;
     c.id = std::move(name);
     c.spec = spec;
+    ids_.emplace(c.id, at);
   }
   return true;
 }

@@ -43,6 +43,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -180,6 +181,8 @@ class supervision {
 public:
   /// `spec` must be valid. Pools are expanded into members.
   explicit supervision(supervisor_spec spec);
+  supervision(const supervision&) = delete;
+  supervision& operator=(const supervision&) = delete;
 
   /// Once. Starts the children.
   supervision_commands start(const moment& m);
@@ -283,7 +286,7 @@ private:
   supervisor_phase phase_ = supervisor_phase::idle;
   restart_window window_;
   children children_;
-  std::unordered_map<std::string, position> ids_;
+  std::unordered_map<std::string_view, position> ids_; // the names stand in the children
   operation op_;
   std::deque<std::variant<exit_input, request_input>> deferred_; // what came while an operation must not be disturbed
   std::unordered_map<std::uint64_t, position> timers_;

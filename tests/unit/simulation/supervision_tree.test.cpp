@@ -102,6 +102,19 @@ TROUPE_TEST("a child that fails at boot stops those already started, in reverse,
   CHECK(tree.alive().empty());
 }
 
+TROUPE_TEST("a pool of a hundred thousand starts and stops: no stack grows with the number of children") {
+  auto many = child("a");
+  many.kind = child_kind::pool;
+  many.size = 100'000;
+  theatre tree(supervisor("root", {many}));
+  CHECK_EQ(tree.boot(), std::string());
+  CHECK_EQ(tree.alive().size(), 100'000u);
+  tree.stop();
+  tree.go();
+  CHECK(tree.alive().empty());
+  CHECK(tree.ended());
+}
+
 TROUPE_TEST("a table of shutdowns: asked, killed after its time, killed at once, waited for without limit") {
   struct row {
     const char* name;
