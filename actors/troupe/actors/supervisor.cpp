@@ -9,6 +9,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "troupe/actors/loop_wards.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/supervision.hpp"
 
@@ -39,6 +40,7 @@ struct supervisor_state {
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
   std::multimap<std::string, caf::typed_response_promise<child_changed>> changes; ///< asked for, by the child's id
+  loop_wards wards;
 };
 
 using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -68,7 +70,7 @@ void start_agent(supervisor_self self, const policy::start_child& start) {
   const auto agent = agent_of(start.id);
   if (state.setup->pools.count(agent) == 0)
     throw std::runtime_error("there is no agent \"" + agent + "\"");
-  const auto made = state.setup->make_agent(agent, start.id);
+  const auto made = state.setup->make_agent(agent, start.id, supervisor_actor(self));
   watch(self, start, caf::actor_cast<caf::actor>(made));
   const auto& history = state.restarts[start.id];
   tell(self, state.setup->pools.at(agent)->now(), member_joined{start.id, made, state.decide->spec().name, start.incarnation - 1, history.second});
@@ -204,6 +206,7 @@ void child_down(supervisor_self self, const caf::down_msg& down) {
   if (node.empty())
     return;
   const auto child = node.mapped();
+  state.wards.forget(node.key());
   if (auto at = state.by_id.find(child.id); at != state.by_id.end() && at->second == node.key()) {
     state.by_id.erase(at);
     state.brood->erase(child.id);
@@ -313,6 +316,21 @@ caf::result<tree_answer> describe(supervisor_self self) {
   return promise;
 }
 
+judgement judge(supervisor_self self, const observation& seen) {
+  auto& state = state_of(self);
+  const auto from = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  judgement judged{state.wards.observe(from, seen)};
+  if (!judged.verdict || !judged.verdict->found)
+    return judged;
+  const auto child = state.live.find(from);
+  const auto id = child == state.live.end() ? std::string("an agent") : child->second.id;
+  spdlog::warn("supervisor {}: {} is looping ({}): {}", state.decide->spec().name, id, name_of(judged.verdict->found->kind), name_of(judged.verdict->rung));
+  if (judged.verdict->rung == loop_rung::restarted)
+    for (const auto& each : state.decide->describe().children)
+      judged.in_place = judged.in_place || (each.id == id && each.restart == restart_type::temporary);
+  return judged;
+}
+
 supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec spec, std::shared_ptr<const tree_setup> setup) {
   install_handlers(self);
   auto& state = state_of(self);
@@ -342,6 +360,7 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
     [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
     [self](const change_child& wanted) { return change(self, wanted); },
     [self](const replace_members& which) { replace_all(self, which); },
+    [self](const observation& seen) { return judge(self, seen); },
     [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
   };
 }
