@@ -58,7 +58,7 @@ std::optional<loop_found> loop_detector::judge_repeat(const observed_call& asked
     if (i + 1 == calls_.size())
       break;
     if (!each.known)
-      same = false;
+      same = same && gone_ + i < step_begin_; // of an earlier response: it never ran
     else if (each.came.ran) {
       same = same && (!earlier || earlier->came.outcome == each.came.outcome);
       earlier = &each;

@@ -45,6 +45,10 @@ TROUPE_TEST("only what the calls brought themselves makes them the same result")
   CHECK(!play(d, reading(7), came(1)));
   CHECK(!play(d, reading(7), came(2)));
   CHECK(play(d, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 3, false}));
+  loop_detector restarted; // the agent was restarted instead of running the second call
+  CHECK(!play(restarted, reading(7), came(1)));
+  CHECK(!play(restarted, reading(7), {}));
+  CHECK(play(restarted, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 3, true}));
   loop_detector at_once;
   at_once.begin_step();
   CHECK(!at_once.call(reading(7)));
