@@ -109,8 +109,8 @@ int main(int argc, char** argv) {
     spec.max_restarts = 100'000'000;
     spec.children.push_back(pool);
     auto setup = std::make_shared<tree_setup>();
-    setup->make_agent = [&system, peers, driver](const std::string&, const std::string& member) {
-      auto made = spawn_agent(system, member, peers);
+    setup->make_agent = [&system, peers, driver](const std::string&, const std::string& member, const supervisor_actor& supervisor) {
+      auto made = spawn_agent(system, member, supervisor, peers);
       caf::anon_send(driver, member_joined{member, made, {}, 0, {}});
       return made;
     };

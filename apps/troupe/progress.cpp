@@ -64,6 +64,9 @@ void progress_board::apply(const event& e) {
     line.doing = "restarted";
   } else if (std::holds_alternative<contract_violated>(e.body)) {
     line.doing = "mends its answer";
+  } else if (const auto* loop = std::get_if<loop_detected>(&e.body)) {
+    static constexpr const char* done[] = {"says the same", "told", "loses a tool", "restarted", "failed"};
+    line.doing = std::string("looping: ") + done[static_cast<int>(loop->rung)];
   }
 }
 

@@ -210,6 +210,25 @@ line words(const outcome_unknown& b) {
           tone::bad};
 }
 
+/// "repeat of grep (3)", and what was done about it.
+line words(const loop_detected& b) {
+  static constexpr const char* kinds[] = {"repeat", "no progress", "cycle", "monologue"};
+  std::string text = std::string("LOOPING: ") + (b.kind <= loop_kind::monologue ? kinds[static_cast<int>(b.kind)] : name_of(b.kind)) + with(" of ", b.tool) + ", "
+                     + count(b.count, "time", "times");
+  switch (b.rung) {
+  case loop_rung::none:
+    return {text + "; not asked again", tone::notable};
+  case loop_rung::told:
+    return {text + "; rung 1, TOLD: " + head(b.text), tone::notable};
+  case loop_rung::tool_taken:
+    return {text + "; rung 2, TOOL TAKEN AWAY: " + head(b.text), tone::notable};
+  case loop_rung::restarted:
+    return {text + "; rung 3, RESTARTED with a digest: " + head(b.text), tone::notable};
+  default:
+    return {text + "; rung 4, FAILED: " + head(b.text), tone::bad};
+  }
+}
+
 /// Its outcome tells more.
 line words(const llm_requested&) {
   return {};

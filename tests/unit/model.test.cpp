@@ -25,6 +25,7 @@ TROUPE_TEST("every event type has its struct's name and reads its own default") 
   const auto& names = event_type_names();
   CHECK_EQ(names[event_body(tool_finished{}).index()], std::string_view("tool_finished"));
   CHECK_EQ(names[event_body(outcome_unknown{}).index()], std::string_view("outcome_unknown"));
+  CHECK_EQ(names[event_body(loop_detected{}).index()], std::string_view("loop_detected"));
   CHECK_EQ(names[event_body(breaker_changed{}).index()], std::string_view("breaker_changed"));
   for (auto name : names)
     if (name != "llm_responded")

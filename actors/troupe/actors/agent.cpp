@@ -3,6 +3,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "troupe/actors/agent_loops.hpp"
 #include "troupe/actors/context.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
@@ -16,13 +17,16 @@ namespace troupe::actors {
 
 namespace {
 
-// A task: (restoring) --> asking the model <--> running its tools --> judging the answer --> answered
-//                              ^------------------- feedback ------------------'
+// A task: (restoring) --> asking the model <--> [verdict] running its tools --> checking the answer [verdict] --> answered
+//                              ^------------------- feedback -------------------------'
+// At [verdict] it waits for its supervisor, which sees whether it goes round in circles: then a call is refused, the agent is restarted, or
+// the task ends.
 // Cancelled, or out of time: nothing new begins, and the task ends once nothing of it is under way.
 
 struct tool_slot {
   tool_call call;
   message_ptr result; ///< null: not there yet
+  policy::observed_result came;
   caf::actor_addr asked; ///< the host that has it
 };
 
@@ -31,7 +35,10 @@ struct work {
   caf::typed_response_promise<task_result> asker;
   const agent_spec* spec = nullptr;      ///< lives in the run's configuration
   conversation messages;
-  std::vector<tool_slot> slots;          ///< of the last assistant message
+  message_ptr response;                  ///< the last one with calls
+  std::vector<tool_slot> slots;          ///< of that response
+  conversation injected;                 ///< recorded after that response: it follows its results
+  agent_loops loops;
   std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
   std::int64_t steps = 0;                ///< responses so far in this attempt
   std::int64_t repairs = 0;
@@ -47,6 +54,7 @@ struct agent_state {
   explicit agent_state(agent_actor::pointer) {}
   static inline const char* name = "agent";
   std::string member;
+  caf::actor_addr supervisor;
   std::shared_ptr<const agent_peers> peers;
   std::unique_ptr<work> task;            ///< on its own: most agents of a large tree have none
   std::uint64_t generation = 0;          ///< of the task: what belongs to an earlier one is late
@@ -63,6 +71,7 @@ using agent_self = agent_actor::stateful_pointer<agent_state>;
 
 void next_step(agent_self self);
 void judge(agent_self self, const std::string& text, finish_reason finish);
+void go_on_from_journal(agent_self self);
 
 work& task_of(agent_self self) {
   return *state_of(self).task;
@@ -123,25 +132,25 @@ void begin_ending(agent_self self, task_status status) {
 
 // --- tools ---------------------------------------------------------------------------------------------------------------------------------
 
-void slot_done(agent_self self, std::size_t index, message_ptr result) {
+void complete_step(agent_self self, bool observed);
+
+void slot_done(agent_self self, std::size_t index, message_ptr result, policy::observed_result came) {
   auto& task = task_of(self);
   task.slots[index].result = std::move(result);
+  task.slots[index].came = came;
   for (const auto& slot : task.slots)
     if (!slot.result)
       return;
-  for (auto& slot : task.slots)
-    task.messages.push_back(std::move(slot.result));
-  task.slots.clear();
-  if (!stop_if_ending(self))
-    next_step(self);
+  complete_step(self, false);
 }
 
 /// Nothing ran: the model is told what is wrong, and it costs no retry.
 void refuse(agent_self self, std::size_t index, std::string text) {
   const auto& call = task_of(self).slots[index].call;
   record(self, {tool_finished{call.id, {}, tool_status::not_started, text, 0}});
+  const auto came = policy::observe_result(text, tool_status::not_started);
   auto result = message_of(role::tool, std::move(text), call.id, true);
-  slot_done(self, index, std::move(result));
+  slot_done(self, index, std::move(result), came);
 }
 
 /// Why this call may not run, or its arguments.
@@ -179,36 +188,176 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
                .tool = call.name, .call_id = call.id, .arguments = std::move(*arguments), .deadline = task.deadline,
                .agent_tools = task.spec->tools, .recovering = recovering, .quota = task.quota};
   ++task.in_flight;
-  const auto arrived = [self, index, generation = state.generation](std::string text, bool is_error) {
-    auto& now = state_of(self);
-    if (now.generation != generation || !now.task)
-      return;
-    --now.task->in_flight;
-    slot_done(self, index, message_of(role::tool, std::move(text), now.task->slots[index].call.id, is_error));
-  };
   const auto host = state.peers->hosts.at(call.name)->now();
   task.slots[index].asked = host.address();
   watch(self, host);
   ask(self, host, std::move(order))
-    .then([arrived](tool_answer& answer) { arrived(std::move(answer.text), answer.is_error); },
-          [](const caf::error&) {}); // it died: the down message comes too
+    .then(
+      [self, index, generation = state.generation](tool_answer& answer) {
+        auto& now = state_of(self);
+        if (now.generation != generation || !now.task)
+          return;
+        --now.task->in_flight;
+        const auto came = policy::observe_result(answer.text, answer.status);
+        slot_done(self, index, message_of(role::tool, std::move(answer.text), now.task->slots[index].call.id, answer.is_error), came);
+      },
+      [](const caf::error&) {}); // it died: the down message comes too
 }
 
-/// All calls of one response at once; their results go back in the order asked. `known`: results that are recorded already.
-void run_tools(agent_self self, const chat_message& message, finish_reason finish, const conversation& known, bool recovering) {
+// --- loops ---------------------------------------------------------------------------------------------------------------------------------
+
+loop_detected detected(agent_self self, const policy::loop_verdict& verdict, std::string text) {
+  const auto& task = task_of(self);
+  const auto& found = *verdict.found;
+  if (found.kind == loop_kind::monologue)
+    return {found.kind, verdict.rung, task.steps, {}, {}, found.count, std::move(text)};
+  const auto& call = task.response->tool_calls[found.call];
+  return {found.kind, verdict.rung, task.steps, call.id, call.name, found.count, std::move(text)};
+}
+
+/// The upper rungs: the task fails, or begins anew with a digest. True when this agent does not go on.
+bool stopped_by(agent_self self, const judgement& judged) {
   auto& task = task_of(self);
-  task.slots.clear();
-  for (std::size_t i = 0; i < message.tool_calls.size(); ++i)
-    task.slots.push_back({message.tool_calls[i], i < known.size() ? known[i] : nullptr});
+  const auto& verdict = *judged.verdict;
+  if (!verdict.found || verdict.rung < loop_rung::restarted)
+    return false;
+  const auto& call = task.response->tool_calls[verdict.found->call];
+  if (verdict.rung == loop_rung::failed) {
+    auto why = policy::loop_failure_text(*verdict.found, call);
+    if (!verdict.again)
+      record(self, {detected(self, verdict, why)});
+    finish(self, task_result{.status = task_status::loop, .reason = "loop", .error = std::move(why), .fatal = true});
+    return true;
+  }
+  record(self, {detected(self, verdict, policy::loop_digest(task.messages, *verdict.found, call, task.loops.taken))});
+  if (judged.in_place)
+    go_on_from_journal(self);
+  else
+    self->quit(replaced_error("it was looping"));
+  return true;
+}
+
+/// Tells the supervisor, and goes on with `then` when it has judged.
+template <class Then>
+void observe(agent_self self, policy::loop_step&& step, Then then) {
+  auto& state = state_of(self);
+  auto& task = task_of(self);
+  ++task.in_flight;
+  const auto supervisor = caf::actor_cast<supervisor_actor>(state.supervisor);
+  if (!supervisor)
+    return; // nobody outlives its supervisor
+  ask(self, supervisor, observation{state.generation, task.spec->loop, std::make_shared<const policy::loop_step>(std::move(step)), std::exchange(task.loops.restored, nullptr)})
+    .then(
+      [self, generation = state.generation, then = std::move(then)](const judgement& judged) mutable {
+        auto& now = state_of(self);
+        if (now.generation != generation || !now.task)
+          return;
+        --now.task->in_flight;
+        if (stop_if_ending(self))
+          return;
+        static const policy::loop_verdict all_is_well;
+        if (!judged.verdict)
+          then(all_is_well);
+        else if (!stopped_by(self, judged))
+          then(*judged.verdict);
+      },
+      [](const caf::error&) {}); // likewise
+}
+
+/// The lower rungs: what the agent is told. `again`: it is recorded.
+std::string take_rung(agent_self self, const policy::loop_verdict& verdict, bool inject) {
+  auto& task = task_of(self);
+  const auto& call = task.response->tool_calls[verdict.found->call];
+  auto text = policy::loop_text(*verdict.found, verdict.rung, call);
+  task.loops.stand(verdict.rung, call.name);
+  if (verdict.again)
+    return text;
+  std::vector<event_body> events{detected(self, verdict, text)};
+  if (inject) {
+    events.push_back(message_injected{text, "loop"});
+    task.messages.push_back(message_of(role::user, text));
+  }
+  record(self, std::move(events));
+  return text;
+}
+
+void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_off, bool recovering) {
+  auto& task = task_of(self);
+  task.loops.report = verdict.report_results;
+  std::string told;
+  if (verdict.found)
+    told = take_rung(self, verdict, false);
   const auto count = task.slots.size();
   const auto generation = state_of(self).generation;
+  const auto rulings = verdict.rulings;
   for (std::size_t i = 0; i < count; ++i) {
     // A refusal may complete the step, and with it the task.
     if (state_of(self).generation != generation || !state_of(self).task || state_of(self).task->slots.size() != count)
       return;
-    if (!task.slots[i].result)
-      start_slot(self, i, finish == finish_reason::length, recovering);
+    if (task.slots[i].result)
+      continue;
+    const auto ruling = rulings.empty() ? policy::call_ruling::run : rulings[i];
+    if (ruling == policy::call_ruling::run)
+      start_slot(self, i, cut_off, recovering);
+    else
+      refuse(self, i, ruling == policy::call_ruling::looping ? told : policy::loop_refusal_text(ruling, task.slots[i].call, task.loops.left(task.spec->tools)));
   }
+}
+
+/// All calls of one response at once, once they are judged; their results go back in the order asked. `known`: results that are recorded
+/// already, and `came` what they are to the supervisor.
+void run_tools(agent_self self, message_ptr response, finish_reason finish, const conversation& known, const std::vector<policy::observed_result>& came, bool recovering) {
+  auto& task = task_of(self);
+  const auto& tools = state_of(self).peers->tools->prepared;
+  task.response = std::move(response);
+  task.slots.clear();
+  policy::loop_step step{.number = task.steps, .earlier = std::exchange(task.loops.earlier, {})};
+  bool whole = true;
+  for (std::size_t i = 0; i < task.response->tool_calls.size(); ++i) {
+    const auto& call = task.response->tool_calls[i];
+    const auto prepared = tools.find(call.name);
+    step.calls.push_back(policy::observe_call(call, prepared == tools.end() ? nullptr : &prepared->second.spec));
+    task.slots.push_back({call, i < known.size() ? known[i] : nullptr, i < came.size() ? came[i] : policy::observed_result{}, {}});
+    whole = whole && task.slots.back().result;
+  }
+  if (whole)
+    for (const auto& slot : task.slots)
+      step.results.push_back(slot.came);
+  observe(self, std::move(step), [self, finish, whole, recovering](const policy::loop_verdict& verdict) {
+    if (!whole) {
+      start_calls(self, verdict, finish == finish_reason::length, recovering);
+      return;
+    }
+    complete_step(self, true);
+    if (verdict.found)
+      take_rung(self, verdict, true);
+    next_step(self);
+  });
+}
+
+/// All results are there. `observed`: the supervisor has seen them, and whoever calls goes on.
+void complete_step(agent_self self, bool observed) {
+  auto& task = task_of(self);
+  std::vector<policy::observed_result> came;
+  for (auto& slot : task.slots) {
+    task.messages.push_back(std::move(slot.result));
+    came.push_back(slot.came);
+  }
+  task.slots.clear();
+  task.messages.insert(task.messages.end(), task.injected.begin(), task.injected.end());
+  task.injected.clear();
+  if (observed || stop_if_ending(self))
+    return;
+  if (!std::exchange(task.loops.report, false)) {
+    task.loops.earlier = std::move(came);
+    next_step(self);
+    return;
+  }
+  observe(self, {.number = task.steps, .results = std::move(came)}, [self](const policy::loop_verdict& verdict) {
+    if (verdict.found && !verdict.again)
+      take_rung(self, verdict, true);
+    next_step(self);
+  });
 }
 
 // --- the model -------------------------------------------------------------------------------------------------------------------------------
@@ -231,7 +380,7 @@ void take_answer(agent_self self, const llm_answer& answer) {
   if (answer.message->tool_calls.empty())
     judge(self, answer.message->text, answer.finish);
   else
-    run_tools(self, *answer.message, answer.finish, {}, false);
+    run_tools(self, answer.message, answer.finish, {}, {}, false);
 }
 
 void next_step(agent_self self) {
@@ -240,8 +389,10 @@ void next_step(agent_self self) {
   const auto& a = task.assignment;
   llm_ask order{.run = a.run, .task = a.task, .agent = a.agent,
                 .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1), .model = task.spec->model,
-                .messages = task.messages, .tools = state.declared, .temperature = task.spec->temperature,
+                .messages = task.messages, .tools = task.loops.declared(state.declared, task.messages),
+                .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
+  order.tool_choice = task.loops.choice(task.spec->tools, order.tools);
   ++task.in_flight;
   const auto gateway = state.peers->gateway->now();
   task.asked = gateway.address();
@@ -283,7 +434,8 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
       if (stop_if_ending(self))
         return;
       if (state.peers->hosts.at(slot.call.name)->gone())
-        slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true));
+        slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true),
+                  policy::observed_result{});
       else
         tell_later(self, agent_actor(self), service_pause, ask_again{generation, i});
     }
@@ -319,9 +471,20 @@ void judge(agent_self self, const std::string& text, finish_reason finish_with) 
     return;
   }
   auto feedback = feedback_text(verdict.violations, must_hold && must_hold->expects_json());
-  record(self, {contract_violated{++task.repairs, std::move(words)}, message_injected{feedback, "contract"}});
-  task.messages.push_back(message_of(role::user, std::move(feedback)));
-  next_step(self);
+  policy::loop_step step{.number = task.steps, .said = policy::sketch_of(text), .reply = policy::reply_sign(words)};
+  observe(self, std::move(step), [self, feedback = std::move(feedback), words = std::move(words), text](const policy::loop_verdict& judged) mutable {
+    auto& repaired = task_of(self);
+    if (judged.found) { // it says the same whatever it is told
+      auto why = policy::loop_text(*judged.found, judged.rung, {});
+      record(self, {detected(self, judged, why), contract_violated{0, std::move(words)}});
+      finish(self, task_result{.status = task_status::quality_failed, .reason = "contract",
+                               .error = "the answer does not hold, and was given " + std::to_string(judged.found->count) + " times", .output = std::move(text)});
+      return;
+    }
+    record(self, {contract_violated{++repaired.repairs, std::move(words)}, message_injected{feedback, "contract"}});
+    repaired.messages.push_back(message_of(role::user, std::move(feedback)));
+    next_step(self);
+  });
 }
 
 // --- the beginning ---------------------------------------------------------------------------------------------------------------------------
@@ -371,11 +534,18 @@ void restore(agent_self self, const task_events& recorded) {
   }
   task.steps = history.steps;
   task.repairs = history.repairs;
-  if (!history.unresolved.empty()) {
-    const auto before = history.messages;
-    task.messages.insert(task.messages.end(), before.begin(), before.end());
-    const auto last = before.back();
-    run_tools(self, *last, history.last_finish, history.results, true);
+  const auto& tools = state_of(self).peers->tools->prepared;
+  auto loops = policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop), [&](const std::string& name) {
+    const auto found = tools.find(name);
+    return found == tools.end() ? nullptr : &found->second.spec;
+  });
+  task.loops.told = loops.watch.rung() >= loop_rung::told;
+  task.loops.taken = std::move(loops.taken);
+  task.loops.restored = std::make_shared<const policy::loop_watch>(std::move(loops.watch));
+  if (!history.results.empty()) {
+    task.messages.insert(task.messages.end(), history.messages.begin(), history.messages.end());
+    task.injected = history.injected;
+    run_tools(self, history.messages.back(), history.last_finish, history.results, loops.results, true);
     return;
   }
   const auto all = history.assembled();
@@ -396,6 +566,33 @@ void watch_deadline(agent_self self) {
     return;
   state.wake_up_at = at;
   tell_later(self, agent_actor(self), at - self->clock().now(), deadline_hit{});
+}
+
+/// Also for a task that this very agent has begun: it begins it anew with what is recorded.
+void go_on_from_journal(agent_self self) {
+  auto& task = task_of(self);
+  ++state_of(self).generation;
+  task.messages = opening(*task.spec, task.assignment.instruction);
+  task.slots.clear();
+  task.loops = {};
+  ++task.in_flight;
+  ask(self, state_of(self).peers->journal, read_task{task.assignment.run->run_id, task.assignment.task})
+    .then(
+      [self, generation = state_of(self).generation](const task_events& recorded) {
+        if (state_of(self).generation != generation || !state_of(self).task)
+          return;
+        --task_of(self).in_flight;
+        if (stop_if_ending(self))
+          return;
+        if (recorded.failure.code != error_code::none)
+          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
+        else
+          restore(self, recorded);
+      },
+      [self, generation = state_of(self).generation](const caf::error& reason) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
+      });
 }
 
 caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
@@ -428,30 +625,14 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
     next_step(self);
     return promise;
   }
-  ++task.in_flight;
-  ask(self, state.peers->journal, read_task{task.assignment.run->run_id, task.assignment.task})
-    .then(
-      [self, generation = state.generation](const task_events& recorded) {
-        if (state_of(self).generation != generation || !state_of(self).task)
-          return;
-        --task_of(self).in_flight;
-        if (stop_if_ending(self))
-          return;
-        if (recorded.failure.code != error_code::none)
-          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
-        else
-          restore(self, recorded);
-      },
-      [self, generation = state.generation](const caf::error& reason) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
-      });
+  go_on_from_journal(self);
   return promise;
 }
 
-agent_actor::behavior_type agent(agent_self self, std::string member, std::shared_ptr<const agent_peers> peers) {
+agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor_addr supervisor, std::shared_ptr<const agent_peers> peers) {
   install_handlers(self);
   state_of(self).member = std::move(member);
+  state_of(self).supervisor = std::move(supervisor);
   state_of(self).peers = std::move(peers);
   self->set_down_handler([self](const caf::down_msg& down) { peer_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   self->set_exception_handler([self](std::exception_ptr& thrown) -> caf::error {
@@ -491,8 +672,8 @@ agent_actor::behavior_type agent(agent_self self, std::string member, std::share
 
 } // namespace
 
-agent_actor spawn_agent(caf::actor_system& system, std::string member, std::shared_ptr<const agent_peers> peers) {
-  return system.spawn(agent, std::move(member), std::move(peers));
+agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor, std::shared_ptr<const agent_peers> peers) {
+  return system.spawn(agent, std::move(member), supervisor.address(), std::move(peers));
 }
 
 } // namespace troupe::actors

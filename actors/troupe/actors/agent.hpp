@@ -18,7 +18,7 @@ struct agent_peers {
   toolset_ptr tools;
 };
 
-/// Spawns one member of an agent's pool ("researcher/2").
-agent_actor spawn_agent(caf::actor_system& system, std::string member, std::shared_ptr<const agent_peers> peers);
+/// Spawns one member of an agent's pool ("researcher/2"). It knows its supervisor by address only: neither keeps the other.
+agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor, std::shared_ptr<const agent_peers> peers);
 
 } // namespace troupe::actors

@@ -20,6 +20,9 @@
 namespace troupe::policy {
 class tool_quota;
 struct scope_usage;
+struct loop_step;
+struct loop_verdict;
+class loop_watch;
 }
 
 namespace troupe::actors {
@@ -272,7 +275,8 @@ struct ask_again {
   std::optional<std::size_t> call;
 };
 
-/// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. It dies with whatever is
+/// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. Its supervisor judges each step
+/// before it goes on. It dies with whatever is
 /// wrong with it; its task goes on from the journal in the next incarnation.
 using agent_actor = caf::typed_actor<
   answers<task_result, task_assignment>,
@@ -342,6 +346,17 @@ struct replace_members {
 struct supervision_timer {
   std::uint64_t id = 0;
 };
+/// A step of an agent that is at work: its calls before any runs, what came of them, an answer that did not hold.
+struct observation {
+  std::uint64_t task = 0;        ///< the agent's number of its task: another one begins with nothing
+  loop_spec rules;
+  std::shared_ptr<const policy::loop_step> step;
+  std::shared_ptr<const policy::loop_watch> restored; ///< the task goes on from the journal: what was seen of it before this step
+};
+struct judgement {
+  std::shared_ptr<const policy::loop_verdict> verdict; ///< null: all is well
+  bool in_place = false;         ///< it is temporary, so nobody would start it again: a restart is its own doing
+};
 
 /// The SUPERVISOR starts, watches, restarts and stops its children as Erlang/OTP's does. It monitors them; its own end is seen by its
 /// parent, at the root by the program. Children that are left when it ends (it was killed, or crashed) are killed.
@@ -355,6 +370,8 @@ using supervisor_actor = caf::typed_actor<
   // Answers when it is done, also while it restarts.
   answers<child_changed, change_child>,
   takes<replace_members>,
+  // From its agents, which wait for it: does this one go round in circles, and what is done about it?
+  answers<judgement, observation>,
   takes<supervision_timer>>;
 
 // --- orchestrator, metrics -----------------------------------------------------------------------------------------------------------------
@@ -414,7 +431,7 @@ using metrics_collector_actor = caf::typed_actor<
   X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task) X(deadline_hit) X(member_joined) X(member_gone) X(pool_query)     \
   X(pool_stats) X(start_tree) X(tree_started) X(describe_tree) X(tree_answer) X(replace_members) X(give_again) X(stop_tree)               \
   X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)                 \
-  X(change_child) X(child_changed) X(ask_again) X(summary_answer)
+  X(change_child) X(child_changed) X(ask_again) X(summary_answer) X(observation) X(judgement)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)
 #define TROUPE_ADD_TYPE(name) CAF_ADD_TYPE_ID(troupe, (troupe::actors::name))

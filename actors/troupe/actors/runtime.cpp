@@ -228,7 +228,9 @@ expected<void> runtime::start_actors(providers made) {
 
   auto tree = std::make_shared<tree_setup>();
   tree->seed = options_.seed;
-  tree->make_agent = [this](const std::string&, const std::string& member) { return spawn_agent(system_, member, peers_); };
+  tree->make_agent = [this](const std::string&, const std::string& member, const supervisor_actor& supervisor) {
+    return spawn_agent(system_, member, supervisor, peers_);
+  };
   const auto all_members = std::make_shared<const std::map<std::string, std::vector<std::string>>>(members_of(config_->supervision));
   const auto make_pool = [this, all_members](const std::string& agent) {
     const auto spec = config_->agents.find(agent);

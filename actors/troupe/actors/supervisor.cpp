@@ -14,6 +14,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "troupe/actors/loop_wards.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/supervision.hpp"
 
@@ -52,6 +53,10 @@ public:
   const live_child* find(std::string_view id) const {
     const auto at = by_id_.find(id);
     return at == by_id_.end() ? nullptr : *at;
+  }
+  const live_child* find(const caf::actor_addr& address) const {
+    const auto at = by_address_.find(address);
+    return at == by_address_.end() ? nullptr : &at->second;
   }
   /// By id: the same order each time.
   std::vector<caf::actor> handles() const {
@@ -94,6 +99,7 @@ struct supervisor_state {
   std::multimap<std::string, caf::typed_response_promise<child_changed>> changes; ///< asked for, by the child's id
   std::deque<policy::supervision_command> to_do; ///< what an input brings while another one's commands are carried out comes after them
   bool at_work = false;
+  loop_wards wards;
 };
 
 using supervisor_self = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -121,7 +127,7 @@ void start_agent(supervisor_self self, const policy::start_child& start) {
   const auto agent = agent_of(start.id);
   if (state.setup->pools.count(agent) == 0)
     throw std::runtime_error("there is no agent \"" + agent + "\"");
-  const auto made = state.setup->make_agent(agent, start.id);
+  const auto made = state.setup->make_agent(agent, start.id, supervisor_actor(self));
   watch(self, start, caf::actor_cast<caf::actor>(made));
   const auto history = state.restarts.find(start.id);
   tell(self, state.setup->pools.at(agent)->now(),
@@ -261,10 +267,12 @@ void tell_gone(supervisor_self self, const policy::gone_child& gone) {
 
 void child_down(supervisor_self self, const caf::down_msg& down) {
   auto& state = state_of(self);
-  const auto taken = state.live->take(caf::actor_cast<caf::actor_addr>(down.source));
+  const auto who = caf::actor_cast<caf::actor_addr>(down.source);
+  const auto taken = state.live->take(who);
   if (!taken)
     return;
   const auto& child = *taken;
+  state.wards.forget(who);
   state.below.erase(child.id);
   auto kind = policy::exit_kind::crash;
   if (!down.reason)
@@ -371,6 +379,21 @@ caf::result<tree_answer> describe(supervisor_self self) {
   return promise;
 }
 
+judgement judge(supervisor_self self, const observation& seen) {
+  auto& state = state_of(self);
+  const auto from = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  judgement judged{state.wards.observe(from, seen)};
+  if (!judged.verdict || !judged.verdict->found)
+    return judged;
+  const auto* child = state.live->find(from);
+  const auto id = child ? child->id : std::string("an agent");
+  spdlog::warn("supervisor {}: {} is looping ({}): {}", state.decide->spec().name, id, name_of(judged.verdict->found->kind), name_of(judged.verdict->rung));
+  if (judged.verdict->rung == loop_rung::restarted)
+    for (const auto& each : state.decide->describe().children)
+      judged.in_place = judged.in_place || (each.id == id && each.restart == restart_type::temporary);
+  return judged;
+}
+
 supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec spec, std::shared_ptr<const tree_setup> setup) {
   install_handlers(self);
   auto& state = state_of(self);
@@ -400,6 +423,7 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
     [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
     [self](const change_child& wanted) { return change(self, wanted); },
     [self](const replace_members& which) { replace_all(self, which); },
+    [self](const observation& seen) { return judge(self, seen); },
     [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
   };
 }

@@ -12,8 +12,8 @@ namespace troupe::actors {
 
 /// What a supervision tree is built with; shared by its supervisors.
 struct tree_setup {
-  /// Makes one member of an agent's pool. May throw: then the child did not start.
-  std::function<agent_actor(const std::string& agent, const std::string& member)> make_agent;
+  /// Makes one member of an agent's pool, which tells its steps to this supervisor. May throw: then the child did not start.
+  std::function<agent_actor(const std::string& agent, const std::string& member, const supervisor_actor& supervisor)> make_agent;
   pool_services pools;
   std::uint64_t seed = 0;
 };

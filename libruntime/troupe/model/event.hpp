@@ -236,6 +236,24 @@ struct max_tokens_lowered {
 };
 BOOST_DESCRIBE_STRUCT(max_tokens_lowered, (), (step_id, from, to))
 
+enum class loop_kind { repeat, no_progress, cycle, monologue };
+BOOST_DESCRIBE_ENUM(loop_kind, repeat, no_progress, cycle, monologue)
+/// What was done about it (SEMANTICS 2): the rungs of the ladder; none: only the repair of an answer was ended.
+enum class loop_rung { none, told, tool_taken, restarted, failed };
+BOOST_DESCRIBE_ENUM(loop_rung, none, told, tool_taken, restarted, failed)
+
+/// Its supervisor found that an agent goes round in circles.
+struct loop_detected {
+  loop_kind kind = loop_kind::repeat;
+  loop_rung rung = loop_rung::told;
+  std::int64_t step = 0;       ///< the response that it was found in, from 1 in this attempt
+  std::string call_id;         ///< the call that closed the circle; empty of a monologue
+  std::string tool;            ///< its tool
+  std::int64_t count = 0;      ///< calls, rounds, steps or messages
+  std::string text;            ///< what the agent was told; when it was restarted: the digest that it goes on from
+};
+BOOST_DESCRIBE_STRUCT(loop_detected, (), (kind, rung, step, call_id, tool, count, text))
+
 /// On resume: a request or a `once` tool call whose outcome nobody knows. Money that it may have cost was charged.
 struct outcome_unknown {
   std::string id;              ///< step_id#request or call_id
@@ -246,7 +264,7 @@ BOOST_DESCRIBE_STRUCT(outcome_unknown, (), (id, charged))
 using event_body = std::variant<run_started, run_resumed, run_interrupted, run_finished, task_started, task_finished, task_retried, llm_requested,
                                 llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started, tool_failed,
                                 tool_finished, agent_crashed, agent_restarted, contract_violated, message_injected, budget_warned,
-                                budget_refused, max_tokens_lowered, outcome_unknown>;
+                                budget_refused, max_tokens_lowered, outcome_unknown, loop_detected>;
 
 /// One event of one run. `task` is the task's path: "research", "sections[3]", "archive/publish" in a sub-workflow; empty for the run itself.
 struct event {

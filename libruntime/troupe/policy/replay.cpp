@@ -193,6 +193,12 @@ void task_fold::apply(const event& e) {
       h.messages.push_back(std::move(message));
     else
       h.injected.push_back(std::move(message));
+  } else if (const auto* loop = std::get_if<loop_detected>(&e.body); loop && loop->rung == loop_rung::restarted) {
+    h.messages = {make_message(role::user, loop->text)}; // a digest of what was
+    h.results.clear();
+    h.injected.clear();
+    h.unresolved.clear();
+    h.open_calls.clear();
   }
 }
 

@@ -53,7 +53,8 @@ struct task_history {
   std::optional<std::int64_t> items;
 
   /// The conversation of this attempt without its first messages (system, instruction), which the agent makes anew: assistant messages,
-  /// each followed by the results of its calls in the order asked, and injected messages. It ends with the last assistant message where
+  /// each followed by the results of its calls in the order asked, and injected messages; after a restart because of a loop it begins with
+  /// the digest. It ends with the last assistant message where
   /// that one has calls; their results stand in `results`, and what was injected after it in `injected`.
   conversation messages;
   /// One for each call of the last assistant message, in its order; null: none yet.

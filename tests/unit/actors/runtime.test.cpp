@@ -111,7 +111,7 @@ TROUPE_TEST("a limit of steps ends a run that would go on for ever") {
   test::company company(config("", "", "budget: { steps: 7 },"), R"(version: 1
 rules:
   - when: { any: true }
-    reply: { tool_calls: [ { name: calculator, arguments: { expression: "1 + 1" } } ] }
+    reply: { tool_calls: [ { name: calculator, arguments: { expression: "1 + {{ turn }}" } } ] }
 )");
   const auto summary = company.run("one", {{"what", "it"}});
   CHECK_EQ(summary.status, run_status::aborted);

@@ -95,6 +95,11 @@ TROUPE_TEST("what went wrong, and what was done about it, stands there in words"
       {budget_warned{"run", limit_kind::steps, 80}, {"BUDGET of run: 80 % of its steps"}},
       {budget_refused{"run", limit_kind::money, "no"}, {"REFUSED"}},
       {outcome_unknown{"s1#1", usd{10'000}}, {"OUTCOME UNKNOWN of s1#1", "$0.01"}},
+      {loop_detected{loop_kind::repeat, loop_rung::told, 3, "c", "grep", 3, "You are looping"}, {"LOOPING: repeat of grep, 3 times; rung 1, TOLD: You are looping"}},
+      {loop_detected{loop_kind::no_progress, loop_rung::tool_taken, 3, "c", "grep", 6, "x"}, {"LOOPING: no progress of grep, 6 times; rung 2, TOOL TAKEN AWAY: x"}},
+      {loop_detected{loop_kind::cycle, loop_rung::restarted, 3, "c", "grep", 3, "x"}, {"rung 3, RESTARTED with a digest: x"}},
+      {loop_detected{loop_kind::repeat, loop_rung::failed, 3, "c", "grep", 6, "x"}, {"rung 4, FAILED: x"}},
+      {loop_detected{loop_kind::monologue, loop_rung::none, 3, "", "", 3, "x"}, {"LOOPING: monologue, 3 times; not asked again"}},
       {usage_rejected{"s", "absurd"}, {"USAGE REJECTED", "absurd"}},
       {max_tokens_lowered{"s", 4096, 300}, {"max_tokens lowered from 4096 to 300"}}};
   for (const auto& r : rows)

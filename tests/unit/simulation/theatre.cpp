@@ -86,7 +86,7 @@ theatre::theatre(supervisor_spec spec) {
   system_->await_actors_before_shutdown(false);
   setup_ = std::make_shared<tree_setup>();
   setup_->seed = 7;
-  setup_->make_agent = [this](const std::string&, const std::string& member) {
+  setup_->make_agent = [this](const std::string&, const std::string& member, const supervisor_actor&) {
     if (auto& left = starts_that_fail[member]; left > 0) {
       --left;
       note("start " + member + " fails");

@@ -1,0 +1,146 @@
+"""Agents that go round in circles: what their supervisors find, and what they do about it (SEMANTICS 2)."""
+import json
+
+import pytest
+
+from conftest import calls, openai_answer, reply
+
+ANY = {"any": True}
+READ = {"read_file": {"kind": "builtin", "root": "data"}, "list_files": {"kind": "builtin", "root": "data"}}
+
+
+def stubborn(project, rules=None, tools=None, **agent):
+    """An agent that asks the same for ever, where the rules say nothing else."""
+    project.write("data/a.txt", "alpha")
+    project.write("data/b.txt", "beta")
+    project.scripted([*(rules or []), calls(("read_file", {"path": "a.txt"}), when=ANY)], agent={"tools": list(tools or READ), **agent}, tools=tools or READ)
+
+
+def rungs(project, run="R1"):
+    return [(event["kind"], event["rung"], event["step"]) for event in project.events(run, "loop_detected")]
+
+
+def test_the_ladder_is_climbed_to_its_end(project):
+    stubborn(project)
+    document = project.run("--id", "R1").expect(1).doc
+    row = document["results"][0]
+    assert row["status"] == "loop" and document["reason"] == "loop" and "looping" in row["error"]
+    assert rungs(project) == [("repeat", "told", 3), ("repeat", "tool_taken", 4), ("repeat", "restarted", 5), ("repeat", "failed", 6)]
+    assert document["llm_calls"] == 6
+    assert len(project.events("R1", "tool_started")) == 2, "the third call is not run"
+    assert row["attempts"] == 1
+    shown = project.troupe("show", "troupe.yaml", "R1").expect(0).stdout
+    for word in ("rung 1, TOLD", "rung 2, TOOL TAKEN AWAY", "rung 3, RESTARTED", "rung 4, FAILED"):
+        assert word in shown
+
+
+def test_who_is_told_recovers(project):
+    stubborn(project, [reply("done", when={"last": "You are looping: you have called read_file\\(.*\\) 3 times with the same result"})])
+    assert project.run("--id", "R1").expect(0).doc["result"] == "done"
+    assert rungs(project) == [("repeat", "told", 3)]
+
+
+def test_a_restarted_agent_goes_on_from_a_digest(project):
+    stubborn(project, [reply("done", when={"last": "You have worked on this before.*read_file"})])
+    document = project.run("--id", "R1").expect(0).doc
+    assert document["result"] == "done" and document["llm_calls"] == 6
+    assert [rung for _, rung, _ in rungs(project)] == ["told", "tool_taken", "restarted"]
+    assert project.count("R1", "agent_crashed") == 0, "no crash of its own"
+
+
+def test_an_agent_that_would_not_come_back_is_restarted_in_its_place(project):
+    stubborn(project, [reply("done", when={"last": "You have worked on this before"})])
+    project.configure(**{**{k: v for k, v in project.data.items() if k != "version"}, "supervision": {"children": [{"agent": "worker", "restart": "temporary"}]}})
+    assert project.run("--id", "R1").expect(0).doc["result"] == "done"
+
+
+def test_a_task_that_looped_is_not_started_anew(project):
+    stubborn(project)
+    tasks = [{"id": "t", "agent": "worker", "instruction": "x", "attempts": 3}]
+    project.configure(**{**{k: v for k, v in project.data.items() if k != "version"}, "workflows": {"job": {"tasks": tasks}}})
+    row = project.run("--id", "R1").expect(1).doc["results"][0]
+    assert row["status"] == "loop" and row["attempts"] == 1
+
+
+def asked(*arguments):
+    return openai_answer(None, tool_calls=[{"id": f"c{i}", "type": "function", "function": {"name": "read_file", "arguments": json.dumps(a)}} for i, a in enumerate(arguments)])
+
+
+def test_requests_after_each_rung_are_well_formed_cooler_and_forced(project, odd_server):
+    project.write("data/a.txt", "alpha")
+    server = odd_server([asked({"path": "a.txt"})] * 5, then=openai_answer("done"))
+    project.on(server.provider(stream=False), agent={"tools": ["read_file", "list_files"], "temperature": 0.8}, tools=READ)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "done"
+    bodies = [body for _, body in server.requests]
+    assert [body["temperature"] for body in bodies] == [0.8, 0.8, 0.8, 0.4, 0.4, 0.4]
+    assert [body.get("tool_choice") for body in bodies] == [None] * 4 + [{"type": "function", "function": {"name": "list_files"}}, None]
+    names = [[tool["function"]["name"] for tool in body["tools"]] for body in bodies]
+    assert "read_file" in names[4] and names[5] == ["list_files"], "declared where the history needs it"
+    for body in bodies:
+        wanted = [call["id"] for message in body["messages"] for call in message.get("tool_calls") or []]
+        assert wanted == [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"]
+        assert len(wanted) == len(set(wanted))
+
+
+@pytest.mark.parametrize("rung", ["told", "tool_taken", "restarted"])
+def test_a_resume_goes_on_at_the_rung_where_it_was_killed(rung, project):
+    slow = {**calls(("read_file", {"path": "a.txt"}), when=ANY), "latency": "400ms"}
+    project.write("data/a.txt", "alpha")
+    project.scripted([slow], agent={"tools": list(READ)}, tools=READ)
+    run = project.start()
+    words = {"told": "TOLD", "tool_taken": "TAKEN AWAY", "restarted": "RESTARTED"}
+    run.wait_line(words[rung])
+    run.kill()
+    assert project.resume().expect(1).doc["results"][0]["status"] == "loop"
+    assert [each for _, each, _ in rungs(project)] == ["told", "tool_taken", "restarted", "failed"]
+    assert len(project.events("R1", "tool_started")) == 2
+
+
+def test_other_words_with_the_same_outcome_are_no_progress(project):
+    fail = {"look": {"kind": "process", "description": "x", "command": ["echo", "the index is offline"], "effect": "none", "sandbox": "off",
+                     "parameters": {"type": "object", "properties": {"query": {"type": "string"}}}}}
+    project.scripted([reply("done", when={"last": "looping.*different arguments and the same result"}), calls(("look", {"query": "word {{ turn }}"}), when=ANY)],
+                     agent={"tools": ["look"]}, tools=fail)
+    document = project.run("--id", "R1").expect(0).doc
+    assert rungs(project) == [("no_progress", "told", 6)] and document["llm_calls"] == 7
+
+
+def test_a_cycle_of_writes_is_found_in_its_third_round(project):
+    write = {"write_file": {"kind": "builtin", "root": "data"}}
+    project.write("data/a.txt", "alpha")
+    turns = [calls(("write_file", {"path": "x.txt", "content": "on" if n % 2 else "off"}), when={"turn": n}) for n in range(1, 7)]
+    project.scripted([*turns, reply("done")], agent={"tools": ["write_file"]}, tools=write)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "done"
+    assert rungs(project) == [("cycle", "told", 6)]
+
+
+def test_the_same_answer_again_and_again_ends_the_repair(project):
+    project.scripted([reply("seven")], agent={"output": {"schema": {"type": "object"}, "retries": 9}})
+    document = project.run("--id", "R1").expect(1).doc
+    assert document["results"][0]["status"] == "quality_failed" and document["llm_calls"] == 3
+    assert rungs(project) == [("monologue", "none", 3)]
+
+
+def test_honest_work_is_not_judged(project):
+    for name in "abcdefgh":
+        project.write(f"data/{name}.txt", f"this is {name}")
+    fan_out = calls(*[("read_file", {"path": f"{name}.txt"}) for name in "abcdefgh"], when={"turn": 1})
+    pages = [calls(("list_files", {"path": ".", "pattern": f"{name}*"}), when={"turn": n}) for n, name in enumerate("abcdefgh", 2)]
+    project.scripted([fan_out, *pages, reply("done")], agent={"tools": list(READ)}, tools=READ)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "done"
+    assert rungs(project) == []
+
+
+def test_repeats_and_ignored_arguments_are_configured(project):
+    tools = {"look": {"kind": "process", "description": "x", "command": ["echo", "hello"], "effect": "none", "sandbox": "off", "loop_ignore": ["id"],
+                      "parameters": {"type": "object", "properties": {"id": {"type": "integer"}}}}}
+    project.scripted([reply("done", when={"last": "looping"}), calls(("look", {"id": "{{ turn }}"}), when=ANY)], agent={"tools": ["look"], "loop": {"repeats": 2}}, tools=tools)
+    project.run("--id", "R1").expect(0)
+    assert rungs(project) == [("repeat", "told", 2)]
+
+
+def test_a_polling_tool_may_be_asked_until_its_outcome_changes(project):
+    tools = {"status": {"kind": "process", "description": "x", "command": ["echo", "running"], "effect": "none", "sandbox": "off", "polling": True, "parameters": {"type": "object"}}}
+    project.scripted([reply("done", when={"last": "looping"}), calls(("status", {}), when=ANY)], agent={"tools": ["status"]}, tools=tools)
+    project.run("--id", "R1").expect(0)
+    assert rungs(project) == [("repeat", "told", 20)]

@@ -1,0 +1,292 @@
+#include "troupe/policy/loop_watch.hpp"
+
+#include "test.hpp"
+
+TROUPE_SUITE(loop_detector)
+
+using namespace troupe;
+using namespace troupe::policy;
+
+namespace {
+
+observed_call reading(std::uint64_t sign, std::uint64_t tool = 1) {
+  return {sign, tool, true, false};
+}
+observed_call writing(std::uint64_t sign, std::uint64_t tool = 2) {
+  return {sign, tool, false, false};
+}
+observed_result came(std::uint64_t outcome) {
+  return {outcome, true, true, false};
+}
+constexpr observed_result failed{99, false, true, false};
+constexpr observed_result refused{98, false, false, false};
+
+/// One call, its outcome, and what was found.
+std::optional<loop_found> play(loop_detector& d, const observed_call& asked, const observed_result& result) {
+  d.begin_step();
+  if (auto found = d.call(asked))
+    return found;
+  return d.result(0, result);
+}
+
+} // namespace
+
+TROUPE_TEST("the third same call is found, not the second, and the count goes on") {
+  loop_detector d;
+  CHECK(!play(d, reading(7), came(1)));
+  CHECK(!play(d, reading(7), came(1)));
+  CHECK(play(d, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 3, true}));
+  CHECK(!d.result(0, refused));
+  CHECK(play(d, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 4, true}));
+}
+
+TROUPE_TEST("only what the calls brought themselves makes them the same result") {
+  loop_detector d;
+  CHECK(!play(d, reading(7), came(1)));
+  CHECK(!play(d, reading(7), came(2)));
+  CHECK(play(d, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 3, false}));
+  loop_detector restarted; // the agent was restarted instead of running the second call
+  CHECK(!play(restarted, reading(7), came(1)));
+  CHECK(!play(restarted, reading(7), {}));
+  CHECK(play(restarted, reading(7), refused) == (loop_found{loop_kind::repeat, 0, 3, true}));
+  loop_detector at_once;
+  at_once.begin_step();
+  CHECK(!at_once.call(reading(7)));
+  CHECK(!at_once.call(reading(7)));
+  CHECK(at_once.call(reading(7)) == (loop_found{loop_kind::repeat, 2, 3, false}));
+}
+
+TROUPE_TEST("the window holds the last twelve calls, the judged one included") {
+  for (const std::uint64_t between : {4u, 5u}) {
+    loop_detector d;
+    std::uint64_t next = 100;
+    const auto others = [&](std::uint64_t n) {
+      for (std::uint64_t i = 0; i < n; ++i, ++next)
+        CHECK(!play(d, reading(next), came(next)));
+    };
+    CHECK(!play(d, reading(7), came(1)));
+    others(between);
+    CHECK(!play(d, reading(7), came(1)));
+    others(5);
+    CHECK_EQ(play(d, reading(7), came(1)).has_value(), between == 4); // 1 + 4 + 1 + 5 + 1
+  }
+}
+
+TROUPE_TEST("repeats and window are what the configuration says") {
+  loop_detector d({.repeats = 2, .window = 3});
+  CHECK(!play(d, reading(1), came(1)));
+  CHECK(!play(d, reading(2), came(2)));
+  CHECK(play(d, reading(1), came(1)));
+  loop_detector wide({.repeats = 4, .window = 100});
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    CHECK(!play(wide, reading(1), came(1)));
+    for (std::uint64_t k = 0; k < 20; ++k)
+      CHECK(!play(wide, reading(10 + i * 20 + k), came(10 + i * 20 + k)));
+  }
+  CHECK(play(wide, reading(1), came(1)));
+}
+
+TROUPE_TEST("a successful write resets other calls; one that failed, was refused or reads does not") {
+  struct row {
+    const char* name;
+    observed_call between;
+    observed_result result;
+    bool found;
+  };
+  const row rows[] = {{"a write", writing(50), came(5), false},
+                      {"a write that failed", writing(50), failed, true},
+                      {"a write that was refused", writing(50), refused, true},
+                      {"a write that succeeded and has no outcome yet", writing(50), {}, true},
+                      {"something read", reading(50, 3), came(5), true},
+                      {"a polling tool", {50, 4, false, true}, came(5), true}};
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    loop_detector d;
+    CHECK(!play(d, reading(7), came(1)));
+    CHECK(!play(d, reading(7), came(1)));
+    CHECK(!play(d, r.between, r.result));
+    CHECK_EQ(play(d, reading(7), came(1)).has_value(), r.found);
+  }
+}
+
+TROUPE_TEST("a write does not reset itself") {
+  loop_detector d;
+  CHECK(!play(d, writing(7), came(1)));
+  CHECK(!play(d, writing(7), came(1)));
+  CHECK(play(d, writing(7), came(1)));
+}
+
+TROUPE_TEST("a polling tool has twenty times, while its outcome is the same") {
+  const observed_call poll{7, 1, true, true};
+  loop_detector d;
+  for (int i = 0; i < 12; ++i)
+    CHECK(!play(d, poll, came(1)));
+  for (int i = 0; i < 19; ++i)
+    CHECK(!play(d, poll, came(2)));
+  CHECK(play(d, poll, refused) == (loop_found{loop_kind::repeat, 0, 20, true}));
+  CHECK(play(d, poll, refused) == (loop_found{loop_kind::repeat, 0, 20, true})); // a refusal neither resets nor counts
+}
+
+TROUPE_TEST("cycles of two, three and four calls are found in their third round, of five not at all") {
+  for (std::uint64_t period = 2; period <= 5; ++period) {
+    loop_detector d;
+    std::optional<loop_found> found;
+    std::uint64_t at = 0;
+    for (; at < 4 * period && !found; ++at)
+      found = play(d, writing(10 + at % period), came(at % period + 1));
+    CHECK_EQ(found.has_value(), period <= 4);
+    if (found) {
+      CHECK_EQ(at, 3 * period);
+      CHECK(found->kind == loop_kind::cycle);
+    }
+  }
+}
+
+TROUPE_TEST("calls in the same order that bring other outcomes are no cycle") {
+  loop_detector d;
+  for (std::uint64_t i = 0; i < 30; ++i)
+    CHECK(!play(d, writing(10 + i % 2), came(i + 1)));
+  loop_detector broken; // one other call breaks it
+  for (std::uint64_t i = 0; i < 5; ++i)
+    CHECK(!play(broken, writing(10 + i % 2), came(1)));
+  CHECK(!play(broken, writing(99), came(1)));
+  CHECK(!play(broken, writing(11), came(1)));
+}
+
+TROUPE_TEST("no progress: the sixth step of one tool with one outcome, however many calls each has") {
+  loop_detector d;
+  std::uint64_t sign = 1;
+  for (int step = 1; step <= 5; ++step) {
+    d.begin_step();
+    for (std::size_t i = 0; i < 4; ++i)
+      CHECK(!d.call(reading(sign++)));
+    CHECK_EQ(d.waits_for_results(), false);
+    for (std::size_t i = 0; i < 4; ++i)
+      CHECK(!d.result(i, came(1)));
+  }
+  d.begin_step();
+  CHECK(!d.call(reading(sign++)));
+  CHECK(d.waits_for_results());
+  CHECK(d.result(0, came(1)) == (loop_found{loop_kind::no_progress, 0, 6, true}));
+}
+
+TROUPE_TEST("no progress is over with another outcome, an empty one, or a new write; not with a refusal or an old write") {
+  struct row {
+    const char* name;
+    observed_call between;
+    observed_result result;
+    bool found;
+  };
+  const row rows[] = {{"another outcome", reading(50), came(5), false},
+                      {"an empty outcome", reading(50), {5, true, true, true}, false},
+                      {"a new write", writing(50), came(5), false},
+                      {"a write that failed", writing(50), failed, true},
+                      {"a refusal", reading(50), refused, true},
+                      {"the same arguments again", reading(13), came(1), true},
+                      {"another tool", reading(50, 3), came(5), true}};
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    loop_detector d;
+    for (std::uint64_t i = 0; i < 5; ++i)
+      CHECK(!play(d, reading(10 + i), came(1)));
+    CHECK(!play(d, r.between, r.result));
+    CHECK_EQ(play(d, reading(60), came(1)).has_value(), r.found);
+  }
+}
+
+TROUPE_TEST("no progress is not asked of tools that change something") {
+  loop_detector d;
+  for (std::uint64_t i = 0; i < 20; ++i)
+    CHECK(!play(d, writing(10 + i), came(1)));
+}
+
+TROUPE_TEST("memory is bounded, whatever names and arguments are made up") {
+  loop_detector d;
+  for (std::uint64_t i = 1; i < 100'000; ++i)
+    CHECK(!play(d, {i * 2, i, i % 3 != 0, i % 5 == 0}, i % 7 == 0 ? refused : came(i)));
+  CHECK(sizeof(loop_detector) < 1024);
+}
+
+TROUPE_TEST("three same messages with the same reply; a call that ran between begins anew") {
+  const auto a = sketch_of("I have nothing to say about this."), b = sketch_of("Something else entirely is true.");
+  loop_detector d;
+  CHECK(!d.said(a, 1));
+  CHECK(!d.said(a, 1));
+  CHECK(d.said(a, 1));
+  CHECK(!d.said(b, 1));
+  CHECK(!d.said(b, 1));
+  CHECK(!d.said(b, 2)); // what is wrong with it is something else now
+  loop_detector other;
+  CHECK(!other.said(a, 1));
+  CHECK(!other.said(a, 1));
+  CHECK(!play(other, reading(1), refused));
+  CHECK(other.said(a, 1));
+  CHECK(!play(other, reading(2), came(1)));
+  CHECK(!other.said(a, 1));
+}
+
+// --- the ladder --------------------------------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("each further call of a streak is one rung, until the task fails") {
+  loop_watch watch;
+  std::vector<std::string> seen;
+  for (std::int64_t step = 1; step <= 7; ++step) {
+    const auto verdict = watch.observe({.number = step, .earlier = {step == 1 ? observed_result{} : step < 4 ? came(1) : refused}, .calls = {reading(7)}});
+    seen.push_back(verdict.found ? std::to_string(static_cast<int>(verdict.rung)) + ":" + std::to_string(static_cast<int>(verdict.rulings.at(0))) : "-");
+    CHECK(!verdict.again);
+  }
+  CHECK(seen == (std::vector<std::string>{"-", "-", "1:3", "2:3", "3:3", "4:3", "4:3"}));
+}
+
+TROUPE_TEST("one response brings one rung, however often it loops") {
+  loop_watch watch;
+  loop_step step{.number = 1, .calls = std::vector<observed_call>(9, reading(7))};
+  const auto verdict = watch.observe(step);
+  CHECK(verdict.rung == loop_rung::told);
+  CHECK_EQ(verdict.found->call, 2u);
+  CHECK(verdict.rulings[1] == call_ruling::run);
+  CHECK(verdict.rulings[2] == call_ruling::looping);
+  CHECK(verdict.rulings[8] == call_ruling::looping);
+}
+
+TROUPE_TEST("the call that looped is refused from now on, its tool only from the second rung") {
+  loop_watch watch;
+  for (std::int64_t step = 1; step <= 3; ++step)
+    watch.observe({.number = step, .calls = {reading(7)}});
+  auto verdict = watch.observe({.number = 4, .calls = {reading(8), writing(3)}});
+  CHECK(verdict.rulings.empty());
+  for (std::int64_t step = 5; step < 20; ++step) // out of the window
+    verdict = watch.observe({.number = step, .calls = {writing(static_cast<std::uint64_t>(100 + step))}});
+  CHECK(verdict.rulings.empty());
+  verdict = watch.observe({.number = 20, .calls = {writing(200), reading(7)}});
+  CHECK(!verdict.found);
+  CHECK(verdict.rulings == (std::vector<call_ruling>{call_ruling::run, call_ruling::refused_call}));
+  watch.observe({.number = 21, .calls = {reading(7)}});
+  CHECK(watch.observe({.number = 22, .calls = {reading(7)}}).rung == loop_rung::tool_taken);
+  verdict = watch.observe({.number = 23, .calls = {reading(9), writing(5)}});
+  CHECK(verdict.rulings == (std::vector<call_ruling>{call_ruling::refused_tool, call_ruling::run}));
+}
+
+TROUPE_TEST("a step that is judged again, after a crash, brings the same rung") {
+  loop_watch before, after;
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    before.observe({.number = step, .calls = {reading(7)}});
+    after.observe({.number = step, .calls = {reading(7)}});
+  }
+  const auto first = before.observe({.number = 3, .calls = {reading(7)}});
+  after.recorded(loop_rung::told, 3, reading(7));
+  const auto second = after.observe({.number = 3, .calls = {reading(7)}});
+  CHECK(first.rung == second.rung);
+  CHECK(second.again);
+  CHECK(after.observe({.number = 4, .calls = {reading(7)}}).rung == loop_rung::tool_taken);
+}
+
+TROUPE_TEST("a monologue is told, and takes no rung") {
+  loop_watch watch;
+  const auto text = sketch_of("the same");
+  CHECK(!watch.observe({.number = 1, .said = text}).found);
+  CHECK(!watch.observe({.number = 2, .said = text}).found);
+  const auto verdict = watch.observe({.number = 3, .said = text});
+  CHECK(verdict.found->kind == loop_kind::monologue);
+  CHECK(verdict.rung == loop_rung::none);
+}

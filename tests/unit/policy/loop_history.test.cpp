@@ -1,0 +1,218 @@
+#include "troupe/policy/loop_history.hpp"
+
+#include <algorithm>
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/loop_texts.hpp"
+#include "troupe/policy/replay.hpp"
+
+#include "test.hpp"
+
+TROUPE_SUITE(loop_history)
+
+using namespace troupe;
+using namespace troupe::policy;
+
+namespace {
+
+const tool_spec* tool_named(const std::string& name) {
+  static const tool_spec reads = [] {
+    tool_spec made;
+    made.effect = effect::none;
+    return made;
+  }();
+  static const tool_spec writes;
+  return name == "write" ? &writes : name == "read" ? &reads : nullptr;
+}
+
+message_ptr calling(std::vector<tool_call> calls) {
+  chat_message made;
+  made.from = role::assistant;
+  made.tool_calls = std::move(calls);
+  return std::make_shared<const chat_message>(std::move(made));
+}
+
+message_ptr saying(std::string text) {
+  chat_message made;
+  made.from = role::assistant;
+  made.text = std::move(text);
+  return std::make_shared<const chat_message>(std::move(made));
+}
+
+/// An agent and its supervisor, as far as loops go; what they record is kept, so that they can be begun anew from any part of it.
+struct stage {
+  std::vector<event_ptr> journal;
+  std::vector<std::string> rungs;
+
+  void record(event_body body) {
+    auto made = std::make_shared<event>();
+    made->seq = static_cast<std::int64_t>(journal.size()) + 1;
+    made->task = "t";
+    made->body = std::move(body);
+    journal.push_back(std::move(made));
+  }
+
+  /// Goes on from the journal: each response asks the same, until the task fails. `records_left`: then it is killed.
+  void run(const std::function<message_ptr(std::int64_t step)>& model, std::size_t records_left) {
+    const auto died = [&] { return records_left-- == 0; };
+    auto loops = rebuild_loops(journal, 1, {}, tool_named);
+    auto history = rebuild(journal);
+    auto steps = history.steps;
+    message_ptr open = history.results.empty() ? nullptr : history.messages.back();
+    auto results = loops.results;
+    std::vector<observed_result> earlier;
+    while (true) {
+      if (!open) {
+        if (died())
+          return;
+        open = model(++steps);
+        results.assign(open->tool_calls.size(), {});
+        record(llm_responded{.step_id = "t@1/" + std::to_string(steps), .message = open});
+      }
+      loop_step step{.number = steps, .earlier = std::exchange(earlier, {})};
+      for (const auto& asked : open->tool_calls)
+        step.calls.push_back(observe_call(asked, tool_named(asked.name)));
+      const bool whole = std::all_of(results.begin(), results.end(), [](const auto& each) { return each.outcome != 0; });
+      if (whole)
+        step.results = results;
+      auto verdict = loops.watch.observe(step);
+      const auto act = [&] {
+        if (!verdict.found || (verdict.again && verdict.rung != loop_rung::failed))
+          return false;
+        if (!verdict.again) {
+          if (died())
+            return true;
+          const auto& call = open->tool_calls[verdict.found->call];
+          record(loop_detected{verdict.found->kind, verdict.rung, steps, call.id, call.name, verdict.found->count, "digest"});
+          rungs.push_back(name_of(verdict.rung));
+        }
+        return verdict.rung == loop_rung::failed;
+      };
+      if (act())
+        return;
+      if (verdict.found && !verdict.again && verdict.rung == loop_rung::restarted)
+        return; // and goes on in the next incarnation
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        if (results[i].outcome != 0)
+          continue;
+        const bool runs = verdict.rulings.empty() || verdict.rulings[i] == call_ruling::run;
+        if (died())
+          return;
+        const auto& call = open->tool_calls[i];
+        record(tool_finished{call.id, runs ? call.name : "", runs ? tool_status::ok : tool_status::not_started, runs ? "the same" : "refused", 0});
+        results[i] = observe_result(runs ? "the same" : "refused", runs ? tool_status::ok : tool_status::not_started);
+      }
+      if (verdict.report_results) {
+        verdict = loops.watch.observe({.number = steps, .results = results});
+        if (act())
+          return;
+        if (verdict.found && !verdict.again && verdict.rung == loop_rung::restarted)
+          return;
+      } else if (!whole) {
+        earlier = results;
+      }
+      open = nullptr;
+    }
+  }
+};
+
+} // namespace
+
+TROUPE_TEST("the ladder is climbed rung by rung wherever the agent is killed, over and over") {
+  struct row {
+    const char* name;
+    std::function<message_ptr(std::int64_t)> model;
+  };
+  const auto id = [](std::int64_t step, int n = 0) { return "c" + std::to_string(step) + "_" + std::to_string(n); };
+  const row rows[] = {
+      {"repeat", [&](std::int64_t step) { return calling({{id(step), "read", "{}"}}); }},
+      {"repeat beside another call", [&](std::int64_t step) { return calling({{id(step), "read", "{}"}, {id(step, 1), "read", "[" + std::to_string(step) + "]"}}); }},
+      {"no progress", [&](std::int64_t step) { return calling({{id(step), "read", std::to_string(step)}}); }},
+      {"cycle", [&](std::int64_t step) { return calling({{id(step), "write", std::to_string(step % 2)}}); }},
+      {"no tool of that name", [&](std::int64_t step) { return calling({{id(step), "python", "x"}}); }}};
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    stage whole;
+    while (whole.rungs.empty() || whole.rungs.back() != "failed")
+      whole.run(r.model, 1'000);
+    CHECK(whole.rungs == (std::vector<std::string>{"told", "tool_taken", "restarted", "failed"}));
+    for (std::size_t cut = 1; cut < whole.journal.size(); ++cut) {
+      stage killed;
+      while (killed.rungs.empty() || killed.rungs.back() != "failed")
+        killed.run(r.model, cut);
+      REQUIRE(killed.rungs == whole.rungs);
+      REQUIRE(killed.journal.size() == whole.journal.size());
+    }
+  }
+}
+
+TROUPE_TEST("an answer that did not hold is part of the history, and a new attempt begins with nothing") {
+  stage s;
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    s.record(llm_responded{.step_id = "t@1/" + std::to_string(step), .message = saying("the same")});
+    s.record(contract_violated{step, {"/facts: too few"}});
+  }
+  auto loops = rebuild_loops(s.journal, 1, {}, tool_named);
+  const loop_step third{.number = 3, .said = sketch_of("The same"), .reply = reply_sign({"/facts: too few"})};
+  CHECK(loops.watch.observe(third).found->kind == loop_kind::monologue);
+  CHECK(!rebuild_loops(s.journal, 2, {}, tool_named).watch.observe(third).found);
+  s.record(task_retried{2, "it failed"});
+  CHECK(!rebuild_loops(s.journal, 2, {}, tool_named).watch.observe(third).found);
+}
+
+TROUPE_TEST("texts say what happened and what follows, in bounded words") {
+  const tool_call grep{"c1", "grep", R"({"pattern":"ERROR"})"};
+  const loop_found repeat{loop_kind::repeat, 0, 3, true};
+  CHECK_EQ(loop_text(repeat, loop_rung::told, grep),
+           std::string(R"(You are looping: you have called grep({"pattern":"ERROR"}) 3 times with the same result. Do something different. grep({"pattern":"ERROR"}) is refused from now on.)"));
+  CHECK(loop_text(repeat, loop_rung::tool_taken, grep).ends_with(R"(The tool "grep" is taken away from you for the rest of this task.)"));
+  CHECK(loop_text({loop_kind::repeat, 0, 3, false}, loop_rung::told, grep).find("with the same arguments") != std::string::npos);
+  CHECK(loop_text({loop_kind::no_progress, 0, 6, true}, loop_rung::told, grep).find("grep 6 times with different arguments") != std::string::npos);
+  CHECK(loop_refusal_text(call_ruling::refused_tool, grep, {}).find("no other tools") != std::string::npos);
+  const tool_call huge{"c2", "write", "{\"text\":\"" + std::string(100'000, 'x') + "\"}"};
+  CHECK(loop_text(repeat, loop_rung::told, huge).size() < 700);
+}
+
+TROUPE_TEST("the digest has each call once, its last outcome, and a bounded length") {
+  conversation messages;
+  const auto result = [](std::string id, std::string text, bool is_error) {
+    return std::make_shared<const chat_message>(chat_message{role::tool, std::move(text), {}, std::move(id), is_error});
+  };
+  messages.push_back(calling({{"a1", "grep", R"({"pattern": "x"})"}}));
+  messages.push_back(result("a1", "12 lines", false));
+  messages.push_back(saying("I will look at b."));
+  messages.push_back(calling({{"a2", "grep", R"({"pattern":"X"})"}, {"a3", "read", R"({"path":"b"})"}}));
+  messages.push_back(result("a2", "refused", true));
+  messages.push_back(result("a3", "beta", false));
+  messages.push_back(calling({{"a4", "grep", R"({"pattern": "x"})"}}));
+  const auto digest = loop_digest(messages, {loop_kind::repeat, 0, 3, true}, {"a4", "grep", R"({"pattern": "x"})"}, {"grep"});
+  CHECK(digest.find("looping") != std::string::npos);
+  CHECK(digest.find("- grep({\"pattern\": \"x\"}), 3 times: 12 lines\n") != std::string::npos);
+  CHECK(digest.find("- read({\"path\":\"b\"}): beta\n") != std::string::npos);
+  CHECK(digest.find("- you said: I will look at b.\n") != std::string::npos);
+  CHECK(digest.ends_with("Taken away from you: \"grep\"."));
+  for (int i = 0; i < 5'000; ++i) {
+    messages.push_back(calling({{"m" + std::to_string(i), "read", "[" + std::to_string(i) + "]"}}));
+    messages.push_back(result("m" + std::to_string(i), std::string(5'000, 'y'), false));
+  }
+  const auto long_one = loop_digest(messages, {loop_kind::repeat, 0, 3, true}, {"a4", "grep", std::string(9'000, 'z')}, {});
+  CHECK(long_one.size() < 16'000);
+  CHECK(long_one.find(" more …") != std::string::npos);
+}
+
+TROUPE_TEST("a restart's digest is where the conversation begins anew") {
+  stage s;
+  s.record(task_started{1, "do it", {}});
+  s.record(llm_responded{.step_id = "t@1/1", .message = calling({{"a", "read", "{}"}})});
+  s.record(tool_finished{"a", "read", tool_status::ok, "one", 0});
+  s.record(llm_responded{.step_id = "t@1/2", .message = calling({{"b", "read", "{}"}, {"c", "read", "[1]"}})});
+  s.record(loop_detected{loop_kind::repeat, loop_rung::restarted, 2, "b", "read", 5, "you did this and that"});
+  const auto history = rebuild(s.journal);
+  CHECK(history.results.empty());
+  CHECK(history.unresolved.empty());
+  CHECK_EQ(history.steps, 2);
+  const auto all = history.assembled();
+  REQUIRE(all.size() == 1);
+  CHECK(all[0]->from == role::user);
+  CHECK_EQ(all[0]->text, std::string("you did this and that"));
+}
