@@ -58,13 +58,13 @@ def script(latencies):
     return {"version": 1, "rules": [
         weak,
         rule({"agent": "scout", "turn": 1}, **call(("look", "{{ first }} a"), ("look", "{{ first }} b"))),
-        rule({"agent": "scout"}, text="the survey"),
+        rule({"agent": "scout"}, text="the survey ({{ first }})"),
         rule({"agent": "worker", "turn": 1}, **call(("mark", "{{ first }}"))),
         rule({"agent": "worker"}, text="{{ last }}"),
         rule({"agent": "payer", "turn": 1}, **call(("pay", "{{ first }}"))),
         rule({"agent": "payer"}, text="{{ last }}"),
         rule({"agent": "backup", "turn": 1}, **call(("look", "{{ first }}"))),
-        rule({"agent": "backup"}, text="looked late"),
+        rule({"agent": "backup"}, text="seen late"),
         rule({"any": True}, text="({{ last }})")]}
 
 
@@ -75,4 +75,5 @@ def input_of(run_id):
 
 def wanted_report(run_id):
     marks = json.dumps([f"marked of Mark {item}.\n" for item in input_of(run_id)["items"]], separators=(",", ":"))
-    return f"(the survey|{marks}|(Stamp (File the survey.))|looked late)"
+    survey = f"the survey (Look for {run_id}.)"
+    return f"({survey}|{marks}|(Stamp (File {survey}.))|seen late)"

@@ -111,6 +111,8 @@ expected<void> configure(database& db) {
   if (mode->text(0) != "wal")
     return fail(error_code::unavailable, "its file system does not allow a write-ahead log (shared memory); use a local disk",
                 "journal " + db.path());
+  if (const int code = mode->step(); code != SQLITE_DONE) // the file's header is written only now
+    return tl::unexpected<error>(db.failure(code, doing));
   mode->reset();
   return run(db, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -8192", doing);
 }
