@@ -85,6 +85,9 @@ TROUPE_TEST_WITH(fixture, "a file that is no journal is refused with a reason, a
       {"short text", [&] { std::ofstream(path) << "hello"; }, error_code::corrupt, "no journal"},
       {"another program's", [&] { tamper("CREATE TABLE t(a)"); }, error_code::invalid_argument, "another program"},
       {"another program's id", [&] { tamper("PRAGMA application_id = 7"); }, error_code::invalid_argument, "another program"},
+      {"one with an impossible format", [&] { open(), tamper("PRAGMA user_version = -7"); }, error_code::corrupt, "header is damaged"},
+      {"one whose format is older than its tables", [&] { open(), tamper("PRAGMA user_version = 1"); }, error_code::corrupt, "structure"},
+      {"one without its tables", [&] { open(), tamper("DROP TABLE events"); }, error_code::corrupt, "structure"},
       {"a newer troupe's", [&] { open(), tamper("PRAGMA user_version = 999"); }, error_code::invalid_argument, "newer troupe"},
       {"a folder", [&] { ::mkdir(path.c_str(), 0700); }, error_code::unavailable, "cannot be opened"}};
   for (const auto& r : rows) {
