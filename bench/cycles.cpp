@@ -1,5 +1,6 @@
-// Does anything stay behind when the runtime stops? Starts and stops it again and again in one process, as a program that embeds it may: journal,
-// actor system, HTTP and tool threads, a run with an LLM call, a local tool, a sandboxed process where asked for, and another LLM call.
+// Does anything stay behind when the runtime stops? Starts and stops it again and again in one process, as a program that embeds it may:
+// journal, actor system, HTTP and tool threads, a run with an LLM call, a local tool, a sandboxed process where asked for, and another LLM
+// call.
 //
 //   bench_cycles [CYCLES [process]]    1,000 by default
 //
@@ -79,8 +80,9 @@ bool cycle(const std::shared_ptr<const configuration>& config, const std::string
   {
     caf::scoped_actor self{system};
     self->request(run->orchestrator, caf::infinite, actors::start_run{})
-      .receive([&](const actors::run_ended& end) { completed = end.status == run_status::completed && end.failure.code == error_code::none; },
-               [](const caf::error&) {});
+        .receive(
+            [&](const actors::run_ended& end) { completed = end.status == run_status::completed && end.failure.code == error_code::none; },
+            [](const caf::error&) {});
   }
   (*runtime)->finish_run(run->run_id);
   return completed;
@@ -121,7 +123,7 @@ int main(int argc, char** argv) {
   // A few kB a cycle would show; an allocator's own play does not, nor a thread that is about to end.
   const bool flat = end.descriptors <= warm.descriptors && end.threads <= warm.threads + 1 && end.children == 0
                     && end.memory_kb - warm.memory_kb <= std::max(4'096L, 2L * cycles);
-  std::printf("%d cycles in %.1f s, %d runs did not complete; from the first tenth on %+ld kB: %s\n", cycles, seconds, wrong, end.memory_kb - warm.memory_kb,
-              flat ? "flat" : "NOT FLAT");
+  std::printf("%d cycles in %.1f s, %d runs did not complete; from the first tenth on %+ld kB: %s\n", cycles, seconds, wrong,
+              end.memory_kb - warm.memory_kb, flat ? "flat" : "NOT FLAT");
   return flat && wrong == 0 ? 0 : 1;
 }

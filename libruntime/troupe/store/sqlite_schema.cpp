@@ -63,7 +63,8 @@ expected<std::int64_t> version_of(database& db) {
     return fail(error_code::invalid_argument, "the file is a database of another program; name another journal in the configuration",
                 where);
   if (*version < 0)
-    return fail(error_code::corrupt, "its header is damaged (it tells format " + std::to_string(*version) + "); restore it from a copy", where);
+    return fail(error_code::corrupt, "its header is damaged (it tells format " + std::to_string(*version) + "); restore it from a copy",
+                where);
   if (*version > schema_version())
     return fail(error_code::invalid_argument,
                 "the file was written by a newer troupe (its format is " + std::to_string(*version) + ", this program knows "

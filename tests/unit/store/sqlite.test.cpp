@@ -130,7 +130,7 @@ TROUPE_TEST_WITH(fixture, "a large configuration is kept once for all runs of it
   REQUIRE(append(*journal, {start_of("small", {{"a", 1}})}).has_value());
   CHECK_EQ(number("SELECT count(*) FROM blobs"), 2);
   CHECK(number("SELECT sum(length(body)) FROM events") < 10'000);
-  const auto configuration = [&](const std::string& id) { 
+  const auto configuration = [&](const std::string& id) {
     const auto kept = std::get<run_started>(journal->read_run(id)->at(0)->body).configuration;
     return kept ? *kept : json();
   };
@@ -343,7 +343,9 @@ TROUPE_TEST_WITH(fixture, "of appends that are written together, the one that an
   begun.take();
   box<std::pair<std::string, error_code>> answers;
   for (const auto& [run_id, seq] : {std::pair("s", 1), std::pair("r", 2), std::pair("t", 1)})
-    one->append(run_of(run_id, seq, seq), [&answers, id = std::string(run_id)](const expected<void>& done) { answers.put({id, code_of(done)}); });
+    one->append(run_of(run_id, seq, seq), [&answers, id = std::string(run_id)](const expected<void>& done) {
+      answers.put({id, code_of(done)});
+    });
   go_on.put(true);
   std::map<std::string, error_code> codes;
   for (int i = 0; i < 3; ++i)
