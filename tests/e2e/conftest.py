@@ -365,6 +365,20 @@ def odd_server():
         server.close()
 
 
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """`shim("clock")` builds tests/e2e/shims/clock.c and returns the library, for LD_PRELOAD."""
+    folder = tmp_path_factory.mktemp("shims")
+
+    def build(name):
+        library = folder / f"{name}.so"
+        if not library.exists():
+            subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", library, ROOT / "tests/e2e/shims" / f"{name}.c", "-ldl"], check=True)
+        return library
+
+    return build
+
+
 def is_gone(pid):
     """No such process, or a zombie."""
     try:

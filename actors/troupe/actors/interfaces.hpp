@@ -49,6 +49,7 @@ struct appended {
 struct open_run {
   std::string run_id;
   std::int64_t last_seq = 0;
+  std::int64_t last_us = 0; ///< of the latest event; none that follows is earlier
 };
 /// The run ended here: its sequence and subscribers are forgotten.
 struct close_run {

@@ -21,12 +21,19 @@ struct written_group {
   error failure;
 };
 
+/// Where a run's events go on. Their times are the wall clock's of when this process took the run up, and go on with the steady clock: a
+/// wall clock that is set makes no duration, no order and no expiry wrong.
+struct run_line {
+  std::int64_t last_seq = 0;
+  std::int64_t utc_less_steady_us = 0;
+};
+
 struct journal_state {
   explicit journal_state(journal_actor::pointer) {}
   static inline const char* name = "journal";
   std::shared_ptr<store::journal> store;
   std::function<std::int64_t()> utc_now_us;
-  std::unordered_map<std::string, std::int64_t> last_seq;
+  std::unordered_map<std::string, run_line> lines;
   std::unordered_map<std::string, error> refused;                    ///< runs whose write was refused: nothing more of them is stored
   std::unordered_map<std::uint64_t, open_group> open;
   std::unordered_map<std::uint64_t, std::pair<std::string, caf::typed_response_promise<task_events>>> reads;
@@ -37,12 +44,24 @@ struct journal_state {
 
 using journal_self = journal_actor::stateful_pointer<journal_state>;
 
+std::int64_t steady_us(journal_self self) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now().time_since_epoch()).count();
+}
+
+/// The time of a run's next event is now by the wall clock, and not before `at_least_us`.
+run_line line_from(journal_self self, std::int64_t last_seq, std::int64_t at_least_us) {
+  return {last_seq, std::max(state_of(self).utc_now_us(), at_least_us) - steady_us(self)};
+}
+
 /// Gives the events their place and hands them to the writer.
 std::uint64_t hand_over(journal_self self, const std::string& run_id, const std::string& task, const std::string& agent,
                         std::vector<event_body>&& bodies, bool waited_for) {
   auto& state = state_of(self);
-  auto& last = state.last_seq[run_id];
-  const auto now_us = state.utc_now_us();
+  auto line = state.lines.find(run_id);
+  if (line == state.lines.end())
+    line = state.lines.emplace(run_id, line_from(self, 0, 0)).first;
+  auto& last = line->second.last_seq;
+  const auto now_us = line->second.utc_less_steady_us + steady_us(self);
   std::vector<event_ptr> events;
   events.reserve(bodies.size());
   for (auto& body : bodies) {
@@ -130,12 +149,12 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
       hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), false);
     },
     [self](const open_run& run) {
-      state_of(self).last_seq[run.run_id] = run.last_seq;
+      state_of(self).lines.insert_or_assign(run.run_id, line_from(self, run.last_seq, run.last_us));
       state_of(self).refused.erase(run.run_id);
     },
     [self](const close_run& run) {
       auto& s = state_of(self);
-      s.last_seq.erase(run.run_id);
+      s.lines.erase(run.run_id);
       s.refused.erase(run.run_id);
       std::erase_if(s.subscribers, [&](const auto& entry) { return entry.first == run.run_id; });
     },

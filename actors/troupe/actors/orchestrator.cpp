@@ -37,6 +37,12 @@ struct given_task {
 
 struct orchestrator_state {
   explicit orchestrator_state(orchestrator_actor::pointer) {}
+  /// One that dies owes an answer to whoever waits for the run: CAF gives none.
+  ~orchestrator_state() {
+    if (asker)
+      asker->deliver(run_ended{run_status::running, "interrupted", nullptr,
+                               error{error_code::unavailable, "its orchestrator died", "run " + setup.run->run_id}});
+  }
   static inline const char* name = "orchestrator";
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
@@ -44,6 +50,7 @@ struct orchestrator_state {
   std::optional<watch_list> watched;           ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
+  std::string why_suspended;
   bool timed_out = false;
   bool over = false;
   std::optional<policy::abort_reason> early; ///< an abort that came before the start
@@ -76,7 +83,7 @@ void leave_if_quiet(orchestrator_self self) {
   if (!state.suspended || state.over || !state.with_pool.empty())
     return;
   state.over = true;
-  ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_interrupted{"asked to stop"}}})
+  ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_interrupted{state.why_suspended}}})
     .then(
       [self](const appended& stored) {
         if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
@@ -385,11 +392,30 @@ caf::result<run_ended> begin(orchestrator_self self) {
   return promise;
 }
 
+void suspend(orchestrator_self self, std::string why) {
+  auto& state = state_of(self);
+  if (state.suspended)
+    return;
+  state.suspended = true;
+  state.why_suspended = std::move(why);
+  cancel_now(self);
+  leave_if_quiet(self);
+}
+
+/// Without its guard a run may spend nothing; a new owner makes one from the journal.
+void somebody_down(orchestrator_self self, const caf::actor_addr& who) {
+  if (who == state_of(self).setup.run->guard.address())
+    suspend(self, "its budget guard died");
+  else
+    pool_down(self, who);
+}
+
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
   state_of(self).watched.emplace(self);
   state_of(self).setup = std::move(setup);
-  self->set_down_handler([self](const caf::down_msg& down) { pool_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  self->monitor(state_of(self).setup.run->guard);
+  self->set_down_handler([self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {
     [self](const start_run&) { return begin(self); },
     [self](const cancel_run& why) {
@@ -397,11 +423,7 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       abort_all(self, why.reason == "timeout" ? policy::abort_reason::timeout : policy::abort_reason::cancelled);
       tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
     },
-    [self](const suspend_run&) {
-      state_of(self).suspended = true;
-      cancel_now(self);
-      leave_if_quiet(self);
-    },
+    [self](const suspend_run&) { suspend(self, "asked to stop"); },
     [self](const give_again& due) {
       const auto found = state_of(self).with_pool.find(due.task);
       if (found != state_of(self).with_pool.end() && !found->second.pool && found->second.order.attempt == due.attempt)

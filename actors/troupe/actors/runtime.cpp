@@ -425,7 +425,7 @@ expected<started_run> runtime::start_run(run_order order) {
       return fail(error_code::conflict, "run " + order.run_id + " exists already; go on with it by `resume`, or choose another --id");
     }
   }
-  caf::anon_send(journal_, open_run{order.run_id, 0});
+  caf::anon_send(journal_, open_run{order.run_id, 0, 0});
   launch_plan plan;
   plan.budget = workflow->second.budget;
   plan.approve_all = order.approve_all;
@@ -464,7 +464,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);
-  caf::anon_send(journal_, open_run{run_id, history.last_seq});
+  caf::anon_send(journal_, open_run{run_id, history.last_seq, history.last_us});
   // What nobody knows the outcome of is charged with its worst case, and told so once.
   for (const auto& lost : history.unanswered)
     plan.found.push_back(note{run_id, lost.task, lost.agent, {outcome_unknown{lost.id(), lost.worst_case}}});

@@ -30,6 +30,18 @@ tl::unexpected<error> refused(const std::string& path, const char* what) {
               "journal " + path);
 }
 
+/// A new name must survive a power cut, as what will be written there does. Some file systems know no sync of a folder.
+bool keep_names_in(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0)
+    return errno == EACCES; // a folder that may be passed through only: who made it has kept it
+  const bool kept = ::fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP;
+  const int why = errno;
+  ::close(descriptor);
+  errno = why;
+  return kept;
+}
+
 /// Folder and file, for the owner's eyes only. An existing file is never opened here: closing it would drop the locks that SQLite holds
 /// on it elsewhere in this process.
 expected<void> make_file(const std::string& path) {
@@ -39,22 +51,26 @@ expected<void> make_file(const std::string& path) {
   const auto folder = std::filesystem::absolute(path, ignored).parent_path();
   std::filesystem::path part;
   for (const auto& name : folder) {
+    const auto above = part;
     part /= name;
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST && !std::filesystem::is_directory(part, ignored))
+    if (::mkdir(part.c_str(), 0700) == 0) {
+      if (!keep_names_in(above))
+        return refused(path, "its folder");
+    } else if (errno != EEXIST && !std::filesystem::is_directory(part, ignored)) {
       return refused(path, "its folder");
+    }
   }
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (descriptor < 0)
     return errno == EEXIST ? expected<void>() : refused(path, "the file");
-  // The new name must survive a power cut, as what will be written to the file does.
-  ::fsync(descriptor);
+  const bool kept = ::fsync(descriptor) == 0 && keep_names_in(folder);
+  const int why = errno;
   ::close(descriptor);
-  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) {
-    ::fsync(directory);
-    ::close(directory);
-  }
-  return {};
+  if (kept)
+    return {};
+  ::unlink(path.c_str());
+  errno = why;
+  return refused(path, "the file");
 }
 
 class sqlite_journal final : public journal {

@@ -84,6 +84,10 @@ error database::failure(int code, std::string_view doing) const {
     return {error_code::unavailable, "another program holds it" + about + "; try again, or end that program" + detail, where};
   case SQLITE_CORRUPT:
     return {error_code::corrupt, "the file is damaged, as was found" + about + "; restore it from a copy" + detail, where};
+  case SQLITE_ERROR: // our statements are right: it is the file that is not
+    return {error_code::corrupt,
+            "its structure is not a journal's, as was found" + about + "; restore it from a copy (SQLite: " + sqlite3_errmsg(handle_) + ")",
+            where};
   case SQLITE_NOTADB:
     return {error_code::corrupt, "the file is no journal (no SQLite database); name another one in the configuration, or move it away",
             where};

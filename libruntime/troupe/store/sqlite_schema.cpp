@@ -62,6 +62,9 @@ expected<std::int64_t> version_of(database& db) {
   if (*id != application_id && (*id != 0 || *version != 0 || *tables != 0))
     return fail(error_code::invalid_argument, "the file is a database of another program; name another journal in the configuration",
                 where);
+  if (*version < 0)
+    return fail(error_code::corrupt, "its header is damaged (it tells format " + std::to_string(*version) + "); restore it from a copy",
+                where);
   if (*version > schema_version())
     return fail(error_code::invalid_argument,
                 "the file was written by a newer troupe (its format is " + std::to_string(*version) + ", this program knows "
@@ -111,6 +114,8 @@ expected<void> configure(database& db) {
   if (mode->text(0) != "wal")
     return fail(error_code::unavailable, "its file system does not allow a write-ahead log (shared memory); use a local disk",
                 "journal " + db.path());
+  if (const int code = mode->step(); code != SQLITE_DONE) // the file's header is written only now
+    return tl::unexpected<error>(db.failure(code, doing));
   mode->reset();
   return run(db, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -8192", doing);
 }

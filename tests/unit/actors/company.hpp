@@ -42,14 +42,15 @@ private:
 class company {
 public:
   company(const std::string& config, const std::string& script)
-    : files_({{"troupe.yaml", config}, {"script.yaml", script}}), journal_(store::open_memory()) {
+      : files_({{"troupe.yaml", config}, {"script.yaml", script}}), journal_(store::open_memory()) {
     auto loaded = config::load(files_.file("troupe.yaml"));
     if (!loaded.value)
       throw std::runtime_error(loaded.text());
     actors::prepare(cfg_);
     cfg_.set("scheduler.max-threads", std::uint64_t{2});
     system_ = std::make_unique<caf::actor_system>(cfg_);
-    auto made = actors::runtime::start(*system_, std::make_shared<const configuration>(std::move(*loaded.value)), {.journal = journal_, .seed = 7});
+    auto made =
+        actors::runtime::start(*system_, std::make_shared<const configuration>(std::move(*loaded.value)), {.journal = journal_, .seed = 7});
     if (!made)
       throw std::runtime_error(made.error().text());
     runtime_ = std::move(*made);
@@ -57,6 +58,7 @@ public:
 
   actors::runtime& runtime() { return *runtime_; }
   caf::actor_system& system() { return *system_; }
+  store::journal& journal() { return *journal_; }
 
   /// Runs a workflow to its end.
   run_summary run(const std::string& workflow, json input = json::object()) {
@@ -65,7 +67,7 @@ public:
       throw std::runtime_error(started.error().text());
     caf::scoped_actor self{*system_};
     self->request(started->orchestrator, caf::infinite, actors::start_run{})
-      .receive([](const actors::run_ended&) {}, [](const caf::error& reason) { throw std::runtime_error(actors::text_of(reason)); });
+        .receive([](const actors::run_ended&) {}, [](const caf::error& reason) { throw std::runtime_error(actors::text_of(reason)); });
     runtime_->finish_run(started->run_id);
     events = *journal_->read_run(started->run_id);
     metrics::run_fold fold;
@@ -76,7 +78,8 @@ public:
 
   template <class Body>
   std::size_t count() const {
-    return static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<Body>(e->body); }));
+    return static_cast<std::size_t>(
+        std::count_if(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<Body>(e->body); }));
   }
 
   std::vector<event_ptr> events; ///< of the last run

@@ -85,6 +85,9 @@ TROUPE_TEST_WITH(fixture, "a file that is no journal is refused with a reason, a
       {"short text", [&] { std::ofstream(path) << "hello"; }, error_code::corrupt, "no journal"},
       {"another program's", [&] { tamper("CREATE TABLE t(a)"); }, error_code::invalid_argument, "another program"},
       {"another program's id", [&] { tamper("PRAGMA application_id = 7"); }, error_code::invalid_argument, "another program"},
+      {"one with an impossible format", [&] { open(), tamper("PRAGMA user_version = -7"); }, error_code::corrupt, "header is damaged"},
+      {"one whose format is older than its tables", [&] { open(), tamper("PRAGMA user_version = 1"); }, error_code::corrupt, "structure"},
+      {"one without its tables", [&] { open(), tamper("DROP TABLE events"); }, error_code::corrupt, "structure"},
       {"a newer troupe's", [&] { open(), tamper("PRAGMA user_version = 999"); }, error_code::invalid_argument, "newer troupe"},
       {"a folder", [&] { ::mkdir(path.c_str(), 0700); }, error_code::unavailable, "cannot be opened"}};
   for (const auto& r : rows) {
@@ -127,7 +130,7 @@ TROUPE_TEST_WITH(fixture, "a large configuration is kept once for all runs of it
   REQUIRE(append(*journal, {start_of("small", {{"a", 1}})}).has_value());
   CHECK_EQ(number("SELECT count(*) FROM blobs"), 2);
   CHECK(number("SELECT sum(length(body)) FROM events") < 10'000);
-  const auto configuration = [&](const std::string& id) { 
+  const auto configuration = [&](const std::string& id) {
     const auto kept = std::get<run_started>(journal->read_run(id)->at(0)->body).configuration;
     return kept ? *kept : json();
   };
@@ -340,7 +343,9 @@ TROUPE_TEST_WITH(fixture, "of appends that are written together, the one that an
   begun.take();
   box<std::pair<std::string, error_code>> answers;
   for (const auto& [run_id, seq] : {std::pair("s", 1), std::pair("r", 2), std::pair("t", 1)})
-    one->append(run_of(run_id, seq, seq), [&answers, id = std::string(run_id)](const expected<void>& done) { answers.put({id, code_of(done)}); });
+    one->append(run_of(run_id, seq, seq), [&answers, id = std::string(run_id)](const expected<void>& done) {
+      answers.put({id, code_of(done)});
+    });
   go_on.put(true);
   std::map<std::string, error_code> codes;
   for (int i = 0; i < 3; ++i)
