@@ -14,6 +14,7 @@
 
 #include <unistd.h>
 
+#include "troupe/actors/quiet_scheduler.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/store/sqlite.hpp"

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <string>
 
+#include "troupe/actors/quiet_scheduler.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/store/sqlite.hpp"

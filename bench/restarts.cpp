@@ -20,6 +20,7 @@
 #include "troupe/actors/agent_pool.hpp"
 #include "troupe/actors/journal.hpp"
 #include "troupe/actors/llm_gateway.hpp"
+#include "troupe/actors/quiet_scheduler.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/actors/supervisor.hpp"
 #include "troupe/store/memory.hpp"
