@@ -145,6 +145,17 @@ def test_a_risk_that_asks_for_approval_is_not_run_unseen(risk, asked, project, o
         assert (out / "runs").exists()
 
 
+@pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
+def test_a_task_that_asks_for_approval_does_not_start_unseen(risk, asked, project):
+    project.scripted([reply("done")], tasks=[task("t", approval={"risk": risk})])
+    told = project.run("--id", "R1").expect(1 if asked else 0)
+    assert told.doc["results"][0]["status"] == ("rejected" if asked else "success")
+    assert project.count("R1", "llm_requested") == (0 if asked else 1)
+    if asked:
+        assert "--yes" in told.doc["results"][0]["error"]
+        project.run("--id", "R2", "--yes").expect(0)
+
+
 # --- time ------------------------------------------------------------------------------------------------------------------------------------------
 
 
