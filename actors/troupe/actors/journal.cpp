@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "troupe/actors/outbox.hpp"
+#include "troupe/util/batch.hpp"
 
 namespace troupe::actors {
 
@@ -80,8 +81,10 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   auto done = [weak = caf::actor_cast<caf::actor_addr>(self->address()), into = state.written, ticket](expected<void> written) {
     if (!into->put({ticket, written ? error{} : std::move(written.error())}))
       return;
-    if (auto strong = caf::actor_cast<journal_actor>(weak))
-      tell_from_outside(strong, groups_written{});
+    batch::at_end([weak] {
+      if (auto strong = caf::actor_cast<journal_actor>(weak))
+        tell_from_outside(strong, groups_written{});
+    });
   };
   if (waited_for)
     state.store->append(std::move(events), std::move(done));

@@ -6,8 +6,9 @@
 #include "troupe/actors/outbox.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/llm_call.hpp"
-#include "troupe/util/timer_queue.hpp"
 #include "troupe/policy/replay.hpp"
+#include "troupe/util/batch.hpp"
+#include "troupe/util/timer_queue.hpp"
 
 namespace troupe::actors {
 
@@ -138,8 +139,10 @@ void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, con
                                   [weak, into = state_of(self).ended, id, request = sending.request](llm_outcome outcome) {
                                     if (!into->put({id, request, std::move(outcome)}))
                                       return;
-                                    if (auto strong = caf::actor_cast<llm_gateway_actor>(weak))
-                                      tell_from_outside(strong, transfers_ended{});
+                                    batch::at_end([weak] {
+                                      if (auto strong = caf::actor_cast<llm_gateway_actor>(weak))
+                                        tell_from_outside(strong, transfers_ended{});
+                                    });
                                   });
 }
 

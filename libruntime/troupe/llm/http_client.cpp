@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 
 #include "troupe/llm/http_transfer.hpp"
+#include "troupe/util/batch.hpp"
 
 namespace troupe::llm {
 
@@ -124,14 +125,17 @@ private:
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     std::vector<command> taken;
     while (take(taken)) {
-      for (auto& what : taken)
-        obey(what);
-      taken.clear();
-      int running = 0;
-      curl_multi_perform(multi_, &running);
-      // A finished transfer may have freed what another one waits for, and its callback may have submitted: look again before sleeping.
-      if (finish_completed())
-        continue;
+      {
+        const batch round; // whoever waits for several of them is woken once
+        for (auto& what : taken)
+          obey(what);
+        taken.clear();
+        int running = 0;
+        curl_multi_perform(multi_, &running);
+        // A finished transfer may have freed what another one waits for, and its callback may have submitted: look again before sleeping.
+        if (finish_completed())
+          continue;
+      }
       {
         const std::lock_guard lock(mutex_);
         sleeping_ = queue_.empty() && !closing_;

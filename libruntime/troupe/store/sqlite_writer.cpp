@@ -2,6 +2,7 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/model/event_types.hpp"
+#include "troupe/util/batch.hpp"
 
 namespace troupe::store {
 
@@ -173,6 +174,7 @@ void sqlite_writer::commit_group(std::vector<append_item>& group) {
     }
   if (runs_.size() > runs_max)
     runs_.clear();
+  const batch answers; // the journal's actor is woken once
   for (auto& one : all) {
     auto& what = *one.what;
     if (one.failed) {

@@ -220,6 +220,7 @@ bool process_call::impl::launch_it() {
   if (job.counting == process_counting::automatic)
     group = cgroup::create(job.limits.processes + (job.sandboxed ? 2 : 0), job.limits.memory_bytes); // bubblewrap is two of them
   plan.cgroup_procs = group ? group->procs_fd() : -1;
+  plan.tasks_max = group || job.sandboxed ? 0 : job.limits.processes;
   if (job.sandboxed) {
     const auto line = sandbox_passwd();
     [[maybe_unused]] const auto fits = ::write(passwd->write.get(), line.data(), line.size());
@@ -338,8 +339,10 @@ void process_call::impl::take_report(const reaper_report& report) {
     break;
   case reaper_report::kind::started:
     program_pid = report.value;
-    if (!job.sandboxed && !group)
-      count_processes();
+    break;
+  case reaper_report::kind::too_many:
+    if (!stopping)
+      stopping = how::too_many;
     break;
   case reaper_report::kind::ended:
     if (job.sandboxed) {

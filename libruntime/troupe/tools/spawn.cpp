@@ -125,6 +125,15 @@ void report_to(int fd, const reaper_report& report) {
   [[maybe_unused]] const auto written = ::write(fd, &report, sizeof report);
 }
 
+/// How often a tool's processes are counted where the kernel does not keep their number down: here, since nobody else is sure to get a turn
+/// while a bomb goes off.
+constexpr int census_ms = 10;
+
+std::int64_t count_descendants(pid_t root) {
+  pid_t pids[4096];
+  return static_cast<std::int64_t>(descendants_of(root, pids).tasks);
+}
+
 /// The reaper's life, in the forked child. Every signal is blocked, as on the thread that forked.
 [[noreturn]] void reap(const child_plan& child, int lifeline, int report) {
   ::prctl(PR_SET_NAME, "troupe-reaper");
@@ -195,7 +204,14 @@ void report_to(int fd, const reaper_report& report) {
     if (killing)
       kill_descendants(::getpid());
     pollfd ready[2] = {{deaths, POLLIN, 0}, {killing ? -1 : lifeline, POLLIN, 0}};
-    ::poll(ready, 2, killing ? 1 : -1); // while killing: look again, somebody may have forked meanwhile
+    const bool counts = !killing && plan.tasks_max > 0;
+    ::poll(ready, 2, killing ? 1 : counts ? census_ms : -1); // while killing: look again, somebody may have forked meanwhile
+    if (counts && count_descendants(::getpid()) > plan.tasks_max) {
+      killing = true;
+      news.what = reaper_report::kind::too_many;
+      report_to(report, news);
+      continue;
+    }
     signalfd_siginfo ignored;
     while (::read(deaths, &ignored, sizeof ignored) > 0) {
     }

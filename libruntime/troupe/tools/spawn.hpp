@@ -20,6 +20,7 @@ struct launch {
   std::int64_t memory_bytes = 0;        ///< RLIMIT_AS; 0: as it is
   std::int64_t cpu_seconds = 0;         ///< RLIMIT_CPU: SIGXCPU there, SIGKILL two seconds later
   int cgroup_procs = -1;                ///< joined before exec where it is no -1
+  std::int64_t tasks_max = 0;           ///< the reaper counts processes and threads, and kills all where there are more; 0: it does not
 };
 
 /// What a child could not do, and errno. `none`: the program runs.
@@ -38,6 +39,7 @@ struct reaper_report {
     failed,  ///< `failure`: nothing ran
     started, ///< `value`: the program's pid
     ended,   ///< `value`: the program's status, as waitpid gives it
+    too_many, ///< more than `tasks_max`: all are killed
   };
   kind what = kind::failed;
   std::int32_t value = 0;
