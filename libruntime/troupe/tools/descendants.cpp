@@ -91,14 +91,14 @@ std::size_t signal_descendants(pid_t root, int signal) noexcept {
   return found.processes;
 }
 
-void kill_descendants(pid_t root) noexcept {
+void kill_descendants(pid_t root, pid_t session) noexcept {
   std::array<pid_t, 8192> pids;
   const auto found = descendants_of(root, pids);
-  const pid_t own_group = ::getpgrp(), roots_group = ::getpgid(root);
   pid_t before = 0;
   for (std::size_t i = 0; i < found.processes; ++i) {
-    const pid_t group = ::getpgid(pids[i]);
-    if (group > 1 && group != before && group != own_group && group != roots_group)
+    // A pid that somebody else has by now is of another session.
+    const pid_t group = session > 1 && ::getsid(pids[i]) == session ? ::getpgid(pids[i]) : 0;
+    if (group > 1 && group != before)
       ::kill(-group, SIGKILL);
     before = group;
     ::kill(pids[i], SIGKILL);

@@ -21,8 +21,8 @@ process_census descendants_of(pid_t root, std::span<pid_t> into) noexcept;
 /// Sends a signal to each descendant of `root`; answers how many there were. Not to `root`.
 std::size_t signal_descendants(pid_t root, int signal) noexcept;
 
-/// SIGKILL to them and to their process groups: a group dies as a whole, also who is being forked into it, where one by one a fork bomb
-/// may be faster. For roots whose descendants are in sessions of their own (spawn.hpp), so that no group has anybody else in it.
-void kill_descendants(pid_t root) noexcept;
+/// SIGKILL to them, and to the process groups of `session`, which only they can be in (spawn.hpp gives a program one): a group dies as a
+/// whole, also who is being forked into it, where one by one a fork bomb may be faster. Those in further sessions die one by one.
+void kill_descendants(pid_t root, pid_t session) noexcept;
 
 } // namespace troupe::tools

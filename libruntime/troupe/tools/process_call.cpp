@@ -434,7 +434,7 @@ void process_call::impl::kill_all() {
     ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0);
   lifeline.reset();
   if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
-    kill_descendants(reaper_pid);
+    kill_descendants(reaper_pid, program_pid);
     ::kill(reaper_pid, SIGCONT);
   }
 }

@@ -202,7 +202,7 @@ std::int64_t count_descendants(pid_t root) {
       }
     }
     if (killing)
-      kill_descendants(::getpid());
+      kill_descendants(::getpid(), program);
     pollfd ready[2] = {{deaths, POLLIN, 0}, {killing ? -1 : lifeline, POLLIN, 0}};
     const bool counts = !killing && plan.tasks_max > 0;
     ::poll(ready, 2, killing ? 1 : counts ? census_ms : -1); // while killing: look again, somebody may have forked meanwhile
