@@ -3,6 +3,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/schema/canonical_json.hpp"
 #include "troupe/store/row.hpp"
+#include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::policy {
@@ -16,6 +17,17 @@ bool is_hexadecimal(std::string_view text) {
 }
 
 } // namespace
+
+std::string text_of(const approval_decision& decision) {
+  return to_document(decision).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+expected<approval_decision> decision_of(std::string_view text) {
+  const auto document = parse_bounded(text);
+  if (!document)
+    return tl::unexpected(document.error());
+  return from_document<approval_decision>(*document);
+}
 
 std::string approval_hash(const approval_subject& of) {
   const json whole{{"run_id", of.run_id}, {"task", of.task}, {"kind", name_of(of.kind)}, {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
@@ -75,6 +87,26 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
   }
   end_ = approval_decided{what_.id, modified_.is_null() ? approval_status::approved : approval_status::modified, decision.reviewer, decision.comment, modified_, true, 0};
   return approval_effect{*end_};
+}
+
+approval_request folded(approval_requested what, const std::vector<store::decision_row>& rows) {
+  approval_request request(std::move(what));
+  for (const auto& row : rows) {
+    if (row.approval_id != request.what().id)
+      continue;
+    if (const auto decision = decision_of(row.body))
+      static_cast<void>(request.apply(*decision, row.time_us));
+  }
+  return request;
+}
+
+store::admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us) {
+  return [what = std::move(what), decision = std::move(decision), time_us](const std::vector<store::decision_row>& earlier) -> expected<void> {
+    const auto effect = folded(what, earlier).apply(decision, time_us);
+    if (!effect)
+      return tl::unexpected<error>(effect.error());
+    return {};
+  };
 }
 
 std::string decided_words(const approval_decided& end) {

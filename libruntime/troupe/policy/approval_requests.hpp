@@ -18,9 +18,11 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "troupe/model/error.hpp"
 #include "troupe/model/event.hpp"
+#include "troupe/store/journal.hpp"
 
 namespace troupe::policy {
 
@@ -37,6 +39,10 @@ struct approval_decision {
   json modified_action; ///< of `modify`
 };
 BOOST_DESCRIBE_STRUCT(approval_decision, (), (choice, reviewer, comment, modified_action))
+
+/// As a row's body holds it.
+std::string text_of(const approval_decision& decision);
+expected<approval_decision> decision_of(std::string_view text);
 
 /// What distinguishes a request: exactly this, at this moment of this run.
 struct approval_subject {
@@ -79,6 +85,12 @@ private:
   json modified_;
   std::optional<approval_decided> end_;
 };
+
+/// For `store::journal::add_decision`: may this decision come after those? Any thread.
+store::admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us);
+
+/// The request with the decisions that were admitted about it, in order.
+approval_request folded(approval_requested what, const std::vector<store::decision_row>& rows);
 
 /// "ana rejected it: too risky", "it was rejected automatically: its time was up".
 std::string decided_words(const approval_decided& end);
