@@ -178,6 +178,7 @@ public:
     {
       const std::lock_guard guard(file_->mutex);
       take_ = std::move(take);
+      told_decisions_.clear();
     }
     look();
   }

@@ -67,8 +67,13 @@ void watcher::look() {
 }
 
 void watcher::on_decision(take_function take) {
-  const std::lock_guard guard(mutex_);
-  take_ = take ? std::make_shared<const take_function>(std::move(take)) : nullptr;
+  {
+    const std::lock_guard guard(mutex_);
+    take_ = take ? std::make_shared<const take_function>(std::move(take)) : nullptr;
+    told_decisions_.clear();
+    from_the_start_ = true;
+  }
+  look();
 }
 
 void watcher::look_at(const std::string& run_id) {
@@ -129,6 +134,8 @@ void watcher::tell_decisions() {
     const std::lock_guard guard(mutex_);
     take = take_;
     taken.swap(taken_);
+    if (take && std::exchange(from_the_start_, false))
+      last_decision_ = 0;
   }
   if (!take)
     return;

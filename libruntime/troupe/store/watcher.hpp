@@ -31,6 +31,7 @@ public:
   using take_function = std::function<void(decision_row)>;
 
   void on_wish(wake_function wake);
+  /// Whoever takes them from now on is told of all of them.
   void on_decision(take_function take);
   /// Looks at the wishes and decisions now: this run was taken, which may have some waiting.
   void look_at(const std::string& run_id);
@@ -57,6 +58,7 @@ private:
   std::shared_ptr<const take_function> take_;
   std::unordered_map<std::string, std::unordered_set<std::int64_t>> told_decisions_; ///< by run, while it is owned here
   std::vector<std::string> taken_;                                                    ///< runs whose decisions are to be read whole
+  bool from_the_start_ = false; ///< whoever takes decisions is another one
   bool stopping_ = false;
   std::int64_t last_decision_ = 0; // of the thread alone
   std::thread thread_;
