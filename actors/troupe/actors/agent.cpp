@@ -63,6 +63,7 @@ struct agent_state {
   // What is made once an agent specification, not once a task.
   std::shared_ptr<const configuration> prepared_for;
   std::string prepared_agent;
+  std::shared_ptr<const output_spec> prepared_contract; ///< of the assignment, where it has one
   std::optional<contract> must_hold;
   tool_declarations declared;
 };
@@ -87,6 +88,11 @@ void watch(agent_self self, const Handle& peer) {
 void record(agent_self self, std::vector<event_body>&& events) {
   const auto& a = task_of(self).assignment;
   tell(self, state_of(self).peers->journal, note{a.run->run_id, a.task, a.agent, std::move(events)});
+}
+
+/// What its answer must be: the task's own contract, else the agent's; null: any text.
+const output_spec* rules_of(const task_assignment& a, const agent_spec& spec) {
+  return a.contract ? a.contract.get() : spec.output ? &*spec.output : nullptr;
 }
 
 message_ptr message_of(role from, std::string text, std::string call_id = {}, bool is_error = false) {
@@ -461,7 +467,8 @@ void judge(agent_self self, const std::string& text, finish_reason finish_with) 
   std::vector<std::string> words;
   for (const auto& broken : verdict.violations)
     words.push_back((broken.pointer.empty() ? "" : broken.pointer + ": ") + broken.message + " (" + broken.rule + ")");
-  const auto allowed = task.spec->output ? task.spec->output->retries : output_spec{}.retries;
+  const auto* rules = rules_of(task.assignment, *task.spec);
+  const auto allowed = rules ? rules->retries : output_spec{}.retries;
   if (task.repairs >= allowed) {
     std::string all;
     for (const auto& word : words)
@@ -490,15 +497,16 @@ void judge(agent_self self, const std::string& text, finish_reason finish_with) 
 // --- the beginning ---------------------------------------------------------------------------------------------------------------------------
 
 /// Contract and declarations: made once for all tasks of this agent under one configuration.
-void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec) {
+void prepare(agent_self self, const task_assignment& a, const agent_spec& spec) {
   auto& state = state_of(self);
-  if (state.prepared_for == config && state.prepared_agent == spec.name)
+  if (state.prepared_for == a.run->config && state.prepared_agent == spec.name && state.prepared_contract == a.contract)
     return;
-  state.prepared_for = config;
+  state.prepared_for = a.run->config;
   state.prepared_agent = spec.name;
+  state.prepared_contract = a.contract;
   state.must_hold.reset();
-  if (spec.output) {
-    auto compiled = contract::compile(*spec.output);
+  if (const auto* rules = rules_of(a, spec)) {
+    auto compiled = contract::compile(*rules);
     if (!compiled) // the loader refuses such a file; a stored configuration may be older than a rule
       throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
     state.must_hold = std::move(*compiled);
@@ -511,13 +519,13 @@ void prepare(agent_self self, const std::shared_ptr<const configuration>& config
 }
 
 /// What the agent is told first. A schema is part of it: no model guesses one.
-conversation opening(const agent_spec& spec, const std::string& instruction) {
+conversation opening(const task_assignment& a, const agent_spec& spec) {
   conversation messages;
   if (!spec.system.empty())
     messages.push_back(message_of(role::system, spec.system));
-  auto text = instruction;
-  if (spec.output && !spec.output->schema.is_null())
-    text += "\n\nAnswer with one JSON value that satisfies this JSON Schema, and nothing else:\n" + spec.output->schema.dump();
+  auto text = a.instruction;
+  if (const auto* rules = rules_of(a, spec); rules && !rules->schema.is_null())
+    text += "\n\nAnswer with one JSON value that satisfies this JSON Schema, and nothing else:\n" + rules->schema.dump();
   messages.push_back(message_of(role::user, std::move(text)));
   return messages;
 }
@@ -572,7 +580,7 @@ void watch_deadline(agent_self self) {
 void go_on_from_journal(agent_self self) {
   auto& task = task_of(self);
   ++state_of(self).generation;
-  task.messages = opening(*task.spec, task.assignment.instruction);
+  task.messages = opening(task.assignment, *task.spec);
   task.slots.clear();
   task.loops = {};
   ++task.in_flight;
@@ -609,9 +617,9 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.assignment = std::move(assignment);
   task.asker = promise;
   task.spec = &spec->second;
-  prepare(self, task.assignment.run->config, *task.spec);
+  prepare(self, task.assignment, *task.spec);
   task.quota = std::make_shared<policy::tool_quota>();
-  task.messages = opening(*task.spec, task.assignment.instruction);
+  task.messages = opening(task.assignment, *task.spec);
   task.deadline = task.assignment.run->deadline;
   const auto now = self->clock().now();
   for (const auto limit : {task.spec->timeout, task.assignment.timeout})

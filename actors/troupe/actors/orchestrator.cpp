@@ -5,7 +5,9 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
+#include "troupe/policy/conflict.hpp"
 #include "troupe/policy/llm_call.hpp"
+#include "troupe/policy/replay.hpp"
 #include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
@@ -191,12 +193,47 @@ std::optional<milliseconds> time_for(orchestrator_self self, const std::string& 
   const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
   if (task.timeout.count() > 0)
     take(task.timeout);
-  if (task_limits.time) // elements of a for_each share the task's
-    take(time_left(self, policy::task_scope(task.for_each.empty() ? path : path.substr(0, path.rfind('['))), *task_limits.time));
+  if (task_limits.time) { // elements of a for_each, and several agents, share the task's
+    std::string_view whole = path;
+    for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
+      whole = policy::parent_path(whole);
+    take(time_left(self, policy::task_scope(whole), *task_limits.time));
+  }
   const auto& agents = state_of(self).setup.run->config->agents;
   if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
     take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
   return least;
+}
+
+/// What an arbiter must answer: one of the answers, or its own under their agents' contracts.
+std::shared_ptr<const output_spec> ruling_contract(const configuration& config, const policy::start_task& what) {
+  const auto of = [&](const std::string& agent) -> const output_spec* {
+    const auto spec = config.agents.find(agent);
+    return spec != config.agents.end() && spec->second.output ? &*spec->second.output : nullptr;
+  };
+  std::vector<const output_spec*> contracts;
+  for (const auto& agent : what.arbitrates)
+    contracts.push_back(of(agent));
+  const auto* own = of(what.agent);
+  return std::make_shared<const output_spec>(policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries));
+}
+
+/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect.
+bool harmless(const configuration& config, const std::string& agent) {
+  const auto spec = config.agents.find(agent);
+  if (spec == config.agents.end())
+    return true;
+  for (const auto& first : spec->second.tools) {
+    std::size_t steps = 0;
+    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size(); tool = config.tools.find(tool->second.alternative), ++steps)
+      if (tool->second.effect != effect::none)
+        return false;
+  }
+  return true;
+}
+
+void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
+  task_ended(self, prefix, what.path, what.attempt, {task_status::error, "no_human", "nobody can be asked in this run", nullptr, true});
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
@@ -220,6 +257,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   }
   task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
                         .resumed = what.resumed, .timeout = time.value_or(milliseconds{0})};
+  if (!what.arbitrates.empty())
+    order.contract = ruling_contract(*state.setup.run->config, what);
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
   state.with_pool[what.path] = given_task{std::move(order), prefix, {}, false};
@@ -253,7 +292,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   }
   if (time)
     tell_later(self, orchestrator_actor(self), *time, task_timer{what.path, what.attempt});
-  auto graph = policy::task_graph::create(found->second, own_prefix);
+  auto graph = policy::task_graph::create(found->second, own_prefix, state.setup.run->run_id);
   if (!graph) {
     refuse(graph.error().text());
     return;
@@ -274,6 +313,9 @@ void cancel_now(orchestrator_self self) {
 
 void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
   auto& state = state_of(self);
+  if (what.if_harmless)
+    if (const auto given = state.with_pool.find(what.path); given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
+      return;
   if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
     const auto reason = state.timed_out ? policy::abort_reason::timeout
                                         : (what.grace.count() > 0 ? policy::abort_reason::budget_exceeded : policy::abort_reason::cancelled);
@@ -370,7 +412,7 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
 caf::result<run_ended> begin(orchestrator_self self) {
   auto& state = state_of(self);
   auto& setup = state.setup;
-  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow));
+  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow), {}, setup.run->run_id);
   if (!graph)
     return run_ended{run_status::failed, "invalid_workflow", nullptr, graph.error()};
   auto promise = self->make_response_promise<run_ended>();
