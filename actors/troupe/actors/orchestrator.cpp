@@ -489,6 +489,8 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       }
     },
     [self](const task_timer& fired) { end_in_time(self, fired); },
+    [](const delegate&) {},
+    [](const delegation_timer&) {},
   };
 }
 
