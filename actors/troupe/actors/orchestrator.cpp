@@ -8,6 +8,7 @@
 #include "troupe/policy/conflict.hpp"
 #include "troupe/policy/llm_call.hpp"
 #include "troupe/policy/replay.hpp"
+#include "troupe/policy/shared_state.hpp"
 #include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
@@ -265,6 +266,11 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   give(self, what.path);
 }
 
+void share_state(orchestrator_self self, policy::task_graph& graph) {
+  if (const auto& shared = state_of(self).setup.run->state)
+    graph.read_state([shared] { return shared->values(); });
+}
+
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
   auto& state = state_of(self);
   const auto& workflows = state.setup.run->config->workflows;
@@ -298,6 +304,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
     return;
   }
   auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(*graph), prefix, what.path, what.attempt}).first->second;
+  share_state(self, made.graph);
   static const policy::restored_state fresh;
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
 }
@@ -428,6 +435,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
   }
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
+  share_state(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)
     abort_all(self, *state.early);

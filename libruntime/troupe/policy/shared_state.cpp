@@ -50,6 +50,14 @@ json shared_state::read(const std::string& key) const {
   return {{"key", key}, {"value", found->second.value}, {"version", found->second.version}, {"by", found->second.agent}};
 }
 
+json shared_state::values() const {
+  const std::lock_guard guard(mutex_);
+  auto out = json::object();
+  for (const auto& [name, entry] : entries_)
+    out[name] = entry.value;
+  return out;
+}
+
 tool_outcome shared_state::write(const std::string& key, const json& value, std::int64_t version, const std::string& agent, const std::string& call,
                                  const std::function<void(const state_written&)>& record) {
   if (!is_key(key))

@@ -34,6 +34,8 @@ public:
   void restore(const state_written& written, const std::string& agent);
   /// { key, value, version, by }; of a key that nobody has written value null and version 0. An empty key: { keys: [ { key, version, by } ] }.
   json read(const std::string& key) const;
+  /// All values, by key: what templates read.
+  json values() const;
   /// Writes, if `version` is the key's. `record` is called before anybody can read what is written. The outcome is the tool's.
   tool_outcome write(const std::string& key, const json& value, std::int64_t version, const std::string& agent, const std::string& call,
                      const std::function<void(const state_written&)>& record);

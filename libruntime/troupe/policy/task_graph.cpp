@@ -93,6 +93,7 @@ struct task_graph::impl {
   std::string prefix, seed;
   restored_state restored;
   json scope; // what templates read
+  std::function<json()> state;
   std::vector<task_state> nodes;
   std::deque<std::size_t> ready;
   std::size_t open = 0, done = 0, completed = 0, busy = 0;
@@ -113,6 +114,10 @@ struct task_graph::impl {
     return it == restored.end() ? nullptr : &it->second;
   }
 
+  void look_at_state() {
+    if (plan.reads_state && state)
+      scope["state"] = state();
+  }
   bool fail_as_before();
   void begin(std::size_t n, graph_commands& out);
   void open_items(std::size_t n, graph_commands& out);
@@ -219,6 +224,7 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
 void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   const auto& t = spec(n);
   auto& node = nodes[n];
+  look_at_state();
   node.items = plan.tasks[n].for_each.evaluate(scope);
   auto refuse = [&](std::string why) {
     conclude(n, {task_status::error, "for_each", "task \"" + t.id + "\": for_each " + std::move(why), {}, true}, true, 1, out);
@@ -279,8 +285,10 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
     scope["index"] = p.unit;
   }
   auto where = path(p);
-  std::string instruction = compiled.instruction.render(scope);
-  if (u.attempt > 1)
+  look_at_state();
+  const auto* old = resumed ? before(where) : nullptr;
+  std::string instruction = old ? old->instruction : compiled.instruction.render(scope);
+  if (u.attempt > 1 && !old)
     instruction += (instruction.empty() ? "" : "\n\n") + std::string(next_attempt_words);
   if (!resumed)
     out.push_back(record_event{where, t.agent, task_started{u.attempt, instruction, std::nullopt}});
@@ -582,7 +590,7 @@ void task_graph::impl::go_on(graph_commands& out) {
   else if (failing)
     out.push_back(finish_run{run_status::failed, reason, error, nullptr});
   else
-    out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
+    look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
 }
 
 // --- the machine's surface
@@ -606,6 +614,10 @@ expected<task_graph> task_graph::create(workflow_spec workflow, std::string pref
     for (auto d : t.dependents)
       ++i->nodes[d].waits_for;
   return task_graph(std::move(i));
+}
+
+void task_graph::read_state(std::function<json()> values) {
+  impl_->state = std::move(values);
 }
 
 graph_commands task_graph::start(json input, restored_state restored) {
@@ -734,6 +746,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       auto& t = out[e->task];
       t.attempt = s->attempt;
       t.started = true;
+      t.instruction = s->instruction;
       if (s->items)
         t.items = s->items;
       t.finished.reset();

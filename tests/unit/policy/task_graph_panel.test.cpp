@@ -109,6 +109,25 @@ TROUPE_TEST("elements of a for_each have their own panels") {
   CHECK_EQ(r.succeeds("check[1](y)", 2).back(), "finish completed [1,2]");
 }
 
+TROUPE_TEST("templates read the run's state when a task starts, and a task that is taken up keeps its words") {
+  const auto make = [] { return workflow({task("a", {}, "{{ state.n }}"), task("b", {"a"}, "{{ state.n }}")}, "{{ state.n }}"); };
+  json state{{"n", 1}};
+  run r(make());
+  r.graph.read_state([&] { return state; });
+  r.start();
+  CHECK_EQ(r.instruction("a"), "1");
+  state["n"] = 2;
+  r.succeeds("a");
+  CHECK_EQ(r.instruction("b"), "2");
+  state["n"] = 3;
+  run again(make());
+  again.graph.read_state([&] { return state; });
+  again.start({}, fold_tasks(r.journal));
+  CHECK_EQ(again.instruction("b"), "2");
+  again.succeeds("b");
+  CHECK_EQ(line_of(again.last.back()), "finish completed 3");
+}
+
 TROUPE_TEST("an abort stops all who are at work; a run that is resumed goes on with those that had not answered") {
   run r(workflow({panel("vote", "arbiter")}));
   r.start();
