@@ -177,7 +177,8 @@ def test_a_run_that_was_killed_goes_on_with_those_that_had_not_answered(project,
     agents = {name: {"system": name} for name in rules}
     tasks = [{"id": "check", "agents": list(NAMES), "resolve": {"by": "vote", "quorum": 2, "tie": {"arbiter": "judge"}}, "instruction": "x"}]
     project.on({**first.provider(), "base_url": "${LLM_URL}/v1"}, agents=agents, tasks=tasks)
-    process = project.start(env={"LLM_URL": first.url})
+    environment = {"LLM_URL": first.url}
+    process = project.start(env=environment)
     before = {"members": {"a", "b"}, "arbiter": {"a", "b", "c"}}[at]
     wait_for(lambda: first.requests >= len(before) + 1, "the request that hangs")
     wait_for(lambda: {e["task_id"] for e in project.events("R1", "task_finished")} == {f"check({name})" for name in before}, "the answers")

@@ -6,6 +6,7 @@
 #include "troupe/actors/agent_loops.hpp"
 #include "troupe/actors/context.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/contract.hpp"
 #include "troupe/policy/history.hpp"
@@ -30,6 +31,20 @@ struct tool_slot {
   caf::actor_addr asked; ///< the host that has it
 };
 
+/// A contract's command that runs; it is stopped when nobody waits for it any more.
+struct running_check {
+  ~running_check() { tool->run->cancel(id); }
+  std::shared_ptr<tools::prepared_tool> tool;
+  tools::running_id id = 0;
+  clock_point began;
+};
+
+/// What waits for a human, and how it goes on.
+struct human_wait {
+  approval_ask wanted;
+  std::function<void(const approval_answer&)> then;
+};
+
 struct work {
   task_assignment assignment;
   caf::typed_response_promise<task_result> asker;
@@ -41,13 +56,20 @@ struct work {
   agent_loops loops;
   std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
   std::int64_t steps = 0;                ///< responses so far in this attempt
-  std::int64_t repairs = 0;
+  policy::answer_quality quality;
   std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
   clock_point deadline;
   bool own_deadline = false;             ///< it is not the run's, which the orchestrator watches
   bool recovering = false;               ///< the next request may have been made by the incarnation before, or the gateway before
   caf::actor_addr asked;                 ///< the gateway that has the request in flight; null: none
+  std::unique_ptr<running_check> check;
+  std::optional<task_assignment> review; ///< its reviewer's
+  caf::actor_addr reviewing;             ///< the pool that has it
+  std::map<std::uint64_t, human_wait> humans;
+  std::uint64_t last_human = 0;
+  caf::actor_addr checkpoint;            ///< that was asked
+  clock_point waits_since;               ///< for a human; its clock stands still meanwhile
 };
 
 struct agent_state {
@@ -63,7 +85,7 @@ struct agent_state {
   // What is made once an agent specification, not once a task.
   std::shared_ptr<const configuration> prepared_for;
   std::string prepared_agent;
-  std::shared_ptr<const output_spec> prepared_contract; ///< of the assignment, where it has one
+  std::shared_ptr<const output_spec> prepared_contract;
   std::optional<contract> must_hold;
   tool_declarations declared;
 };
@@ -73,6 +95,10 @@ using agent_self = agent_actor::stateful_pointer<agent_state>;
 void next_step(agent_self self);
 void judge(agent_self self, const std::string& text, finish_reason finish);
 void go_on_from_journal(agent_self self);
+void watch_deadline(agent_self self);
+void perform(agent_self self, policy::quality_commands&& commands);
+void give_review(agent_self self, bool resumed);
+void end_review(agent_self self, policy::review_outcome&& outcome);
 
 work& task_of(agent_self self) {
   return *state_of(self).task;
@@ -88,11 +114,6 @@ void watch(agent_self self, const Handle& peer) {
 void record(agent_self self, std::vector<event_body>&& events) {
   const auto& a = task_of(self).assignment;
   tell(self, state_of(self).peers->journal, note{a.run->run_id, a.task, a.agent, std::move(events)});
-}
-
-/// What its answer must be: the task's own contract, else the agent's; null: any text.
-const output_spec* rules_of(const task_assignment& a, const agent_spec& spec) {
-  return a.contract ? a.contract.get() : spec.output ? &*spec.output : nullptr;
 }
 
 message_ptr message_of(role from, std::string text, std::string call_id = {}, bool is_error = false) {
@@ -133,7 +154,77 @@ void begin_ending(agent_self self, task_status status) {
   for (const auto& tool : state.task->spec->tools)
     if (const auto host = state.peers->hosts.find(tool); host != state.peers->hosts.end())
       tell(self, host->second->now(), all);
+  if (state.peers->checkpoint)
+    tell(self, state.peers->checkpoint->now(), all);
+  if (state.task->review)
+    if (const auto pool = state.peers->pools.find(state.task->review->agent); pool != state.peers->pools.end())
+      tell(self, pool->second->now(), cancel_task{a.run->run_id, state.task->review->task, status == task_status::timeout});
+  if (state.task->check)
+    state.task->check->tool->run->cancel(state.task->check->id);
   stop_if_ending(self);
+}
+
+// --- humans ---------------------------------------------------------------------------------------------------------------------------------
+
+/// When the run's time is up, with what waiting has given it back.
+clock_point deadline_of(agent_self self, const run_context& run) {
+  if (run.deadline == clock_point::max())
+    return run.deadline;
+  return run.deadline + paused(run, self->clock().now());
+}
+
+void send_human(agent_self self, std::uint64_t number);
+
+/// Asks, and goes on with `then` when it is decided. The time until then does not count for this task.
+void ask_human(agent_self self, approval_ask&& wanted, std::function<void(const approval_answer&)> then) {
+  auto& task = task_of(self);
+  if (task.humans.empty())
+    task.waits_since = self->clock().now();
+  ++task.in_flight;
+  task.humans.emplace(++task.last_human, human_wait{std::move(wanted), std::move(then)});
+  send_human(self, task.last_human);
+}
+
+void take_decision(agent_self self, std::uint64_t number, const approval_answer& answer) {
+  auto& task = task_of(self);
+  auto node = task.humans.extract(number);
+  if (node.empty())
+    return;
+  --task.in_flight;
+  if (task.humans.empty()) {
+    const auto now = self->clock().now();
+    const auto latest = deadline_of(self, *task.assignment.run);
+    task.deadline = task.own_deadline ? std::min(latest, task.deadline + (now - task.waits_since)) : latest;
+    if (task.own_deadline)
+      watch_deadline(self);
+  }
+  if (stop_if_ending(self))
+    return;
+  if (answer.failure.code != error_code::none)
+    finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = answer.failure.text(), .fatal = true});
+  else
+    node.mapped().then(answer);
+}
+
+void send_human(agent_self self, std::uint64_t number) {
+  auto& state = state_of(self);
+  const auto& peers = *state.peers;
+  if (!peers.checkpoint || peers.checkpoint->gone()) {
+    approval_answer nobody;
+    nobody.failure = error{error_code::unavailable, "nobody can be asked: the checkpoint is gone", "checkpoint"};
+    take_decision(self, number, nobody);
+    return;
+  }
+  const auto to = peers.checkpoint->now();
+  state.task->checkpoint = to.address();
+  watch(self, to);
+  ask(self, to, state.task->humans.at(number).wanted)
+    .then(
+      [self, number, generation = state.generation](const approval_answer& answer) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          take_decision(self, number, answer);
+      },
+      [](const caf::error&) {}); // it died: the down message comes too
 }
 
 // --- tools ---------------------------------------------------------------------------------------------------------------------------------
@@ -173,25 +264,16 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   auto arguments = tools::check_arguments(prepared->second, call.arguments);
   if (!arguments)
     return tl::unexpected(cut_off ? policy::arguments_cut_off_text(call.name) : arguments.error().message);
-  const auto& spec = prepared->second.spec;
-  if (!task.assignment.run->approve_all && policy::approvals_needed(task.assignment.run->config->checkpoint, spec.risk) > 0)
-    return tl::unexpected("Rejected: tool \"" + call.name + "\" has risk " + name_of(spec.risk)
-                          + " and needs a human's approval, which nobody can give in this run. Find another way, or say what you could not do.");
   return std::move(*arguments);
 }
 
-void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
+void invoke_slot(agent_self self, std::size_t index, json arguments, bool recovering) {
   auto& state = state_of(self);
   auto& task = task_of(self);
   const auto& call = task.slots[index].call;
-  auto arguments = admissible(self, call, cut_off);
-  if (!arguments) {
-    refuse(self, index, std::move(arguments.error()));
-    return;
-  }
   const auto& a = task.assignment;
   invoke order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
-               .tool = call.name, .call_id = call.id, .arguments = std::move(*arguments), .deadline = task.deadline,
+               .tool = call.name, .call_id = call.id, .arguments = std::move(arguments), .deadline = task.deadline,
                .agent_tools = task.spec->tools, .recovering = recovering, .quota = task.quota};
   ++task.in_flight;
   const auto host = state.peers->hosts.at(call.name)->now();
@@ -208,6 +290,57 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
         slot_done(self, index, message_of(role::tool, std::move(answer.text), now.task->slots[index].call.id, answer.is_error), came);
       },
       [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// What its arguments were changed to stands in the conversation once, behind the results.
+void tell_changed(agent_self self, const tool_call& call, const approval_answer& answer) {
+  auto& task = task_of(self);
+  auto text = answer.reviewer + " approved the call " + call.id + " of \"" + call.name + "\" with other arguments: " + answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace)
+              + (answer.comment.empty() ? "" : ". " + answer.comment);
+  for (const auto& known : task.injected)
+    if (known->text == text)
+      return;
+  record(self, {message_injected{text, "approval"}});
+  task.injected.push_back(message_of(role::user, std::move(text)));
+}
+
+void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
+  auto& task = task_of(self);
+  const auto& call = task.slots[index].call;
+  auto arguments = admissible(self, call, cut_off);
+  if (!arguments) {
+    refuse(self, index, std::move(arguments.error()));
+    return;
+  }
+  const auto& a = task.assignment;
+  const auto& tool = state_of(self).peers->tools->prepared.at(call.name);
+  const auto needed = a.run->approve_all ? 0 : policy::approvals_needed(a.run->config->checkpoint, tool.spec.risk);
+  if (needed == 0) {
+    invoke_slot(self, index, std::move(*arguments), recovering);
+    return;
+  }
+  approval_ask wanted{.run = a.run, .task = a.task, .agent = a.agent, .kind = approval_kind::tool, .subject = call.name,
+                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " " + call.id, .action = *arguments,
+                      .details = {{"description", tool.declaration.description}, {"effect", name_of(tool.spec.effect)}, {"schema", tool.declaration.parameters}},
+                      .risk_level = tool.spec.risk, .needed = needed};
+  ask_human(self, std::move(wanted), [self, index, recovering, exact = std::move(*arguments)](const approval_answer& answer) mutable {
+    const auto& asked = task_of(self).slots[index].call;
+    if (answer.status == approval_status::approved) {
+      invoke_slot(self, index, std::move(exact), recovering);
+      return;
+    }
+    if (answer.status != approval_status::modified) {
+      refuse(self, index, policy::rejected_text(asked.name, answer.by_human ? answer.reviewer : std::string{}, answer.comment));
+      return;
+    }
+    auto changed = tools::check_arguments(state_of(self).peers->tools->prepared.at(asked.name), answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace));
+    if (!changed) {
+      refuse(self, index, policy::rejected_text(asked.name, answer.reviewer, "the arguments that were to take their place do not hold: " + changed.error().message));
+      return;
+    }
+    tell_changed(self, asked, answer);
+    invoke_slot(self, index, std::move(*changed), recovering);
+  });
 }
 
 // --- loops ---------------------------------------------------------------------------------------------------------------------------------
@@ -433,6 +566,19 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
     return;
   }
   const auto generation = state.generation;
+  if (task.reviewing == peer) {
+    task.reviewing = nullptr;
+    if (!task.ending) {
+      tell_later(self, agent_actor(self), service_pause, ask_again{.generation = generation, .review = true});
+      return;
+    }
+    end_review(self, {});
+    return;
+  }
+  if (state.peers->checkpoint && !task.humans.empty() && peer == task.checkpoint) {
+    tell_later(self, agent_actor(self), service_pause, ask_again{.generation = generation, .approval = true});
+    return;
+  }
   for (std::size_t i = 0; state.generation == generation && state.task && i < state.task->slots.size(); ++i)
     if (auto& slot = state.task->slots[i]; !slot.result && slot.asked == peer) {
       slot.asked = nullptr;
@@ -449,63 +595,187 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
 
 // --- the answer --------------------------------------------------------------------------------------------------------------------------------
 
-/// Does the answer hold? Else the agent is asked again with what is wrong (SEMANTICS 5).
+/// Does the answer hold, and what is done about it if not (SEMANTICS 5)? `policy::answer_quality` decides.
 void judge(agent_self self, const std::string& text, finish_reason finish_with) {
   auto& task = task_of(self);
-  const auto& must_hold = state_of(self).must_hold;
-  contract_verdict verdict;
-  if (finish_with == finish_reason::length)
-    verdict.violations.push_back({"", "max_tokens", "the answer was cut off at " + std::to_string(task.spec->max_tokens) + " tokens; say it more briefly"});
-  else if (must_hold)
-    verdict = must_hold->check(text);
-  else
-    verdict.output = text;
-  if (verdict.accepted()) {
-    finish(self, task_result{.status = task_status::success, .output = std::move(verdict.output)});
+  perform(self, task.quality.answered(text, task.steps, finish_with == finish_reason::length ? std::optional(task.spec->max_tokens) : std::nullopt));
+}
+
+void carry_out(agent_self self, policy::record_quality& what) {
+  record(self, std::move(what.events));
+}
+
+void carry_out(agent_self self, policy::run_check& what) {
+  auto& state = state_of(self);
+  auto& task = *state.task;
+  const auto tool = state.peers->checks.find(task.assignment.agent);
+  if (tool == state.peers->checks.end()) {
+    finish(self, task_result{.status = task_status::error, .reason = "contract_command", .error = "the contract's command cannot be run in this process"});
     return;
   }
-  std::vector<std::string> words;
-  for (const auto& broken : verdict.violations)
-    words.push_back((broken.pointer.empty() ? "" : broken.pointer + ": ") + broken.message + " (" + broken.rule + ")");
-  const auto* rules = rules_of(task.assignment, *task.spec);
-  const auto allowed = rules ? rules->retries : output_spec{}.retries;
-  if (task.repairs >= allowed) {
-    std::string all;
-    for (const auto& word : words)
-      all += (all.empty() ? "" : "; ") + word;
-    record(self, {contract_violated{0, std::move(words)}});
-    finish(self, task_result{.status = task_status::quality_failed, .reason = "contract", .error = "the answer does not hold: " + all, .output = text});
+  const auto now = self->clock().now();
+  auto time = tool->second->spec.timeout;
+  if (task.deadline != clock_point::max())
+    time = std::clamp(std::chrono::duration_cast<milliseconds>(task.deadline - now), milliseconds{1}, time);
+  const auto& a = task.assignment;
+  invocation call{.call_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " check", .tool = tool->second->spec.name,
+                  .arguments = {{"text", std::move(what.text)}}, .idempotency_key = {}, .timeout = time};
+  ++task.in_flight;
+  task.check = std::make_unique<running_check>();
+  task.check->tool = tool->second;
+  task.check->began = now;
+  task.check->id = tool->second->run->start(std::move(call), [weak = caf::actor_cast<caf::actor_addr>(self->address()), generation = state.generation](tool_outcome outcome) {
+    if (auto strong = caf::actor_cast<agent_actor>(weak))
+      tell_from_outside(strong, check_ended{generation, std::make_shared<tool_outcome>(std::move(outcome)), 0});
+  });
+}
+
+void take_check(agent_self self, const check_ended& ended) {
+  auto& state = state_of(self);
+  if (!state.task || state.generation != ended.generation)
     return;
-  }
-  auto feedback = feedback_text(verdict.violations, must_hold && must_hold->expects_json());
-  policy::loop_step step{.number = task.steps, .said = policy::sketch_of(text), .reply = policy::reply_sign(words)};
-  observe(self, std::move(step), [self, feedback = std::move(feedback), words = std::move(words), text](const policy::loop_verdict& judged) mutable {
+  auto& task = *state.task;
+  --task.in_flight;
+  const auto took = task.check ? self->clock().now() - task.check->began : clock_point::duration::zero();
+  task.check.reset();
+  if (!stop_if_ending(self))
+    perform(self, task.quality.checked(*ended.outcome, std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+}
+
+void carry_out(agent_self self, policy::repair_answer& what) {
+  auto& task = task_of(self);
+  policy::loop_step step{.number = task.steps, .said = policy::sketch_of(task.messages.back()->text), .reply = policy::reply_sign(what.violations)};
+  observe(self, std::move(step), [self, what = std::move(what)](const policy::loop_verdict& judged) mutable {
     auto& repaired = task_of(self);
     if (judged.found) { // it says the same whatever it is told
-      auto why = policy::loop_text(*judged.found, judged.rung, {});
-      record(self, {detected(self, judged, why), contract_violated{0, std::move(words)}});
-      finish(self, task_result{.status = task_status::quality_failed, .reason = "contract",
-                               .error = "the answer does not hold, and was given " + std::to_string(judged.found->count) + " times", .output = std::move(text)});
+      perform(self, repaired.quality.repeats({detected(self, judged, policy::loop_text(*judged.found, judged.rung, {}))}, judged.found->count));
       return;
     }
-    record(self, {contract_violated{++repaired.repairs, std::move(words)}, message_injected{feedback, "contract"}});
-    repaired.messages.push_back(message_of(role::user, std::move(feedback)));
+    record(self, std::move(what.recorded));
+    repaired.messages.push_back(message_of(role::user, std::move(what.feedback)));
     next_step(self);
   });
 }
 
+void carry_out(agent_self self, policy::pass_feedback& what) {
+  task_of(self).messages.push_back(message_of(role::user, std::move(what.text)));
+  next_step(self);
+}
+
+void carry_out(agent_self self, policy::ask_person& what) {
+  const auto& a = task_of(self).assignment;
+  approval_ask wanted{.run = a.run, .task = a.task, .agent = a.agent, .kind = approval_kind::output, .subject = a.agent,
+                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task_of(self).steps), .action = std::move(what.output),
+                      .details = std::move(what.details), .risk_level = risk::medium};
+  ask_human(self, std::move(wanted), [self](const approval_answer& answer) {
+    perform(self, task_of(self).quality.decided({answer.status, answer.reviewer, answer.comment, answer.modified_action, answer.by_human}));
+  });
+}
+
+void carry_out(agent_self self, policy::end_answer& what) {
+  finish(self, task_result{.status = what.status, .reason = std::move(what.reason), .error = std::move(what.error), .output = std::move(what.output),
+                           .limit_scope = std::move(what.limit_scope)});
+}
+
+void perform(agent_self self, policy::quality_commands&& commands) {
+  for (auto& command : commands)
+    std::visit([&](auto& what) { carry_out(self, what); }, command);
+}
+
+// --- the reviewer --------------------------------------------------------------------------------------------------------------------------
+
+void end_review(agent_self self, policy::review_outcome&& outcome) {
+  auto& task = task_of(self);
+  --task.in_flight;
+  task.review.reset();
+  task.reviewing = nullptr;
+  if (!stop_if_ending(self))
+    perform(self, task.quality.reviewed(outcome));
+}
+
+void give_review(agent_self self, bool resumed) {
+  auto& state = state_of(self);
+  auto& task = *state.task;
+  auto& order = *task.review;
+  order.resumed = resumed;
+  const auto pool = state.peers->pools.find(order.agent);
+  if (pool == state.peers->pools.end() || pool->second->gone()) {
+    end_review(self, {task_status::error, "no_member", "no pool serves agent \"" + order.agent + "\"; add it to the supervision tree", nullptr, {}});
+    return;
+  }
+  if (task.deadline != clock_point::max())
+    order.timeout = std::max(milliseconds{1}, std::chrono::duration_cast<milliseconds>(task.deadline - self->clock().now()));
+  const auto to = pool->second->now();
+  task.reviewing = to.address();
+  watch(self, to);
+  ask(self, to, order)
+    .then(
+      [self, generation = state.generation](const task_result& result) {
+        auto& now = state_of(self);
+        if (now.generation != generation || !now.task || !now.task->review)
+          return;
+        const auto& reviewed = *now.task->review;
+        if (!now.task->ending) // what is cut off goes on when the run does
+          tell(self, now.peers->journal, note{reviewed.run->run_id, reviewed.task, reviewed.agent,
+                                              {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output}}});
+        end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
+      },
+      [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// A review is a task below the one that it is about, so that it spends from its budget and its time.
+void carry_out(agent_self self, policy::ask_reviewer& what) {
+  auto& state = state_of(self);
+  auto& task = *state.task;
+  const auto& a = task.assignment;
+  task_assignment order{.run = a.run, .task = a.task + "/review", .attempt = what.attempt, .agent = what.reviewer, .instruction = std::move(what.instruction)};
+  const auto spec = a.run->config->agents.find(what.reviewer);
+  const bool has_own = spec != a.run->config->agents.end() && spec->second.output;
+  order.contract = std::make_shared<const output_spec>(policy::review_contract(has_own ? spec->second.output->retries : output_spec{}.retries));
+  task.review = std::move(order);
+  ++task.in_flight;
+  // An incarnation before this one may have asked already.
+  ask(self, state.peers->journal, read_task{a.run->run_id, task.review->task})
+    .then(
+      [self, generation = state.generation](const task_events& recorded) {
+        auto& now = state_of(self);
+        if (now.generation != generation || !now.task || !now.task->review)
+          return;
+        const auto& wanted = *now.task->review;
+        const auto history = policy::rebuild(recorded.events);
+        const bool begun = history.started && history.attempt == wanted.attempt;
+        if (now.task->ending || (begun && history.finished)) {
+          const auto end = history.finished.value_or(task_finished{});
+          end_review(self, {end.status, end.reason, end.error, end.output, {}});
+          return;
+        }
+        if (!begun)
+          tell(self, now.peers->journal, note{wanted.run->run_id, wanted.task, wanted.agent, {task_started{wanted.attempt, wanted.instruction, {}}}});
+        give_review(self, begun);
+      },
+      [self, generation = state.generation](const caf::error& reason) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
+      });
+}
+
 // --- the beginning ---------------------------------------------------------------------------------------------------------------------------
 
+/// What its answers must be: the task's own contract, or the agent's.
+const output_spec* rules_of(const agent_spec& spec, const std::shared_ptr<const output_spec>& other) {
+  return other ? other.get() : spec.output ? &*spec.output : nullptr;
+}
+
 /// Contract and declarations: made once for all tasks of this agent under one configuration.
-void prepare(agent_self self, const task_assignment& a, const agent_spec& spec) {
+void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec, const std::shared_ptr<const output_spec>& other) {
   auto& state = state_of(self);
-  if (state.prepared_for == a.run->config && state.prepared_agent == spec.name && state.prepared_contract == a.contract)
+  if (state.prepared_for == config && state.prepared_agent == spec.name && state.prepared_contract == other)
     return;
-  state.prepared_for = a.run->config;
+  state.prepared_for = config;
   state.prepared_agent = spec.name;
-  state.prepared_contract = a.contract;
+  state.prepared_contract = other;
   state.must_hold.reset();
-  if (const auto* rules = rules_of(a, spec)) {
+  if (const auto* rules = rules_of(spec, other)) {
     auto compiled = contract::compile(*rules);
     if (!compiled) // the loader refuses such a file; a stored configuration may be older than a rule
       throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
@@ -519,12 +789,12 @@ void prepare(agent_self self, const task_assignment& a, const agent_spec& spec) 
 }
 
 /// What the agent is told first. A schema is part of it: no model guesses one.
-conversation opening(const task_assignment& a, const agent_spec& spec) {
+conversation opening(const agent_spec& spec, const output_spec* rules, const std::string& instruction) {
   conversation messages;
   if (!spec.system.empty())
     messages.push_back(message_of(role::system, spec.system));
-  auto text = a.instruction;
-  if (const auto* rules = rules_of(a, spec); rules && !rules->schema.is_null())
+  auto text = instruction;
+  if (rules && !rules->schema.is_null())
     text += "\n\nAnswer with one JSON value that satisfies this JSON Schema, and nothing else:\n" + rules->schema.dump();
   messages.push_back(message_of(role::user, std::move(text)));
   return messages;
@@ -541,7 +811,7 @@ void restore(agent_self self, const task_events& recorded) {
     return;
   }
   task.steps = history.steps;
-  task.repairs = history.repairs;
+  task.quality.restore(recorded.events, history.repairs);
   const auto& tools = state_of(self).peers->tools->prepared;
   auto loops = policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop), [&](const std::string& name) {
     const auto found = tools.find(name);
@@ -580,7 +850,7 @@ void watch_deadline(agent_self self) {
 void go_on_from_journal(agent_self self) {
   auto& task = task_of(self);
   ++state_of(self).generation;
-  task.messages = opening(task.assignment, *task.spec);
+  task.messages = opening(*task.spec, rules_of(*task.spec, task.assignment.contract), task.assignment.instruction);
   task.slots.clear();
   task.loops = {};
   ++task.in_flight;
@@ -617,10 +887,12 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.assignment = std::move(assignment);
   task.asker = promise;
   task.spec = &spec->second;
-  prepare(self, task.assignment, *task.spec);
+  prepare(self, task.assignment.run->config, *task.spec, task.assignment.contract);
+  const auto* rules = rules_of(*task.spec, task.assignment.contract);
+  task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
   task.quota = std::make_shared<policy::tool_quota>();
-  task.messages = opening(task.assignment, *task.spec);
-  task.deadline = task.assignment.run->deadline;
+  task.messages = opening(*task.spec, rules, task.assignment.instruction);
+  task.deadline = deadline_of(self, *task.assignment.run);
   const auto now = self->clock().now();
   for (const auto limit : {task.spec->timeout, task.assignment.timeout})
     if (limit.count() > 0 && now + limit < task.deadline) {
@@ -660,21 +932,31 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
     [self](const deadline_hit&) {
       auto& state = state_of(self);
       state.wake_up_at.reset();
-      if (!state.task || !state.task->own_deadline)
+      if (!state.task || !state.task->own_deadline || !state.task->humans.empty())
         return;
       if (self->clock().now() >= state.task->deadline)
         begin_ending(self, task_status::timeout);
       else
         watch_deadline(self);
     },
-    [](const check_ended&) {},
+    [self](const check_ended& ended) { take_check(self, ended); },
     [self](const ask_again& due) {
       if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
         return;
-      if (due.call)
+      if (due.call) {
         start_slot(self, *due.call, false, true);
-      else
+      } else if (due.review) {
+        give_review(self, true);
+      } else if (due.approval) {
+        std::vector<std::uint64_t> numbers;
+        for (const auto& [number, wait] : state_of(self).task->humans)
+          numbers.push_back(number);
+        for (const auto number : numbers)
+          if (state_of(self).generation == due.generation && state_of(self).task)
+            send_human(self, number);
+      } else {
         next_step(self);
+      }
     },
   };
 }

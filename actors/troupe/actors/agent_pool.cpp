@@ -91,6 +91,11 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
   const auto refused = [&](std::string reason, std::string why) {
     return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = std::move(reason), .error = std::move(why)};
   };
+  if (const auto known = state.tasks.find(key); known != state.tasks.end() && assignment.contract && known->second.assignment.attempt == assignment.attempt) {
+    // A review whose asker has died: the next incarnation waits for the same.
+    known->second.asker = self->make_response_promise<task_result>();
+    return known->second.asker;
+  }
   if (state.tasks.count(key) != 0)
     return refused("conflict", "task \"" + assignment.task + "\" of run " + assignment.run->run_id + " is in this pool already");
   const auto placed = state.routing->submit(key, self->clock().now(), assignment.crashes);

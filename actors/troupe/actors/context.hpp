@@ -36,4 +36,11 @@ struct run_context {
   std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
 };
 
+/// What waiting for humans has given this run's time back by now.
+inline std::chrono::nanoseconds paused(const run_context& run, clock_point now) {
+  const auto since = run.pause->since_ns.load();
+  const auto now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  return std::chrono::nanoseconds(run.pause->total_ns.load() + (since == 0 ? 0 : now_ns - since));
+}
+
 } // namespace troupe::actors

@@ -38,6 +38,14 @@ struct given_task {
   bool stopped = false;          ///< it was told to end
 };
 
+/// A task that starts once humans have approved it.
+struct task_to_approve {
+  policy::start_task what;
+  std::string prefix;
+  approval_ask wanted;
+  caf::actor_addr checkpoint;    ///< that was asked
+};
+
 struct orchestrator_state {
   explicit orchestrator_state(orchestrator_actor::pointer) {}
   /// One that dies owes an answer to whoever waits for the run: CAF gives none.
@@ -50,6 +58,7 @@ struct orchestrator_state {
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
   std::map<std::string, given_task> with_pool; ///< by path
+  std::map<std::string, task_to_approve> to_approve; ///< by path
   std::optional<watch_list> watched;           ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
@@ -83,7 +92,7 @@ void abort_all(orchestrator_self self, policy::abort_reason reason) {
 /// The run is left as it is, once nothing of it is under way: what was cut off is done again by whoever resumes it.
 void leave_if_quiet(orchestrator_self self) {
   auto& state = state_of(self);
-  if (!state.suspended || state.over || !state.with_pool.empty())
+  if (!state.suspended || state.over || !state.with_pool.empty() || !state.to_approve.empty())
     return;
   state.over = true;
   ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_interrupted{state.why_suspended}}})
@@ -100,6 +109,18 @@ void leave_if_quiet(orchestrator_self self) {
       });
 }
 
+/// The end of the run's time, with what waiting for humans has given back.
+clock_point run_deadline(orchestrator_self self) {
+  const auto& run = *state_of(self).setup.run;
+  return run.deadline == clock_point::max() ? run.deadline : run.deadline + paused(run, self->clock().now());
+}
+
+/// When its timer fires: how long it must still wait. While something waits, it looks again.
+clock_point::duration time_given_back(orchestrator_self self) {
+  const auto left = run_deadline(self) - self->clock().now();
+  return state_of(self).setup.run->pause->since_ns != 0 ? std::max<clock_point::duration>(left, std::chrono::seconds{1}) : left;
+}
+
 void take_result(orchestrator_self self, const std::string& prefix, const task_result& result) {
   auto& state = state_of(self);
   if (state.with_pool.erase(result.task) == 0)
@@ -111,7 +132,7 @@ void take_result(orchestrator_self self, const std::string& prefix, const task_r
   if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
     abort_all(self, policy::abort_reason::budget_exceeded);
   // The gateway may see the end of the run's time a moment before the timer here does.
-  if (result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= state.setup.run->deadline) {
+  if (result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= run_deadline(self)) {
     state.timed_out = true;
     abort_all(self, policy::abort_reason::timeout);
   }
@@ -137,9 +158,13 @@ void end_unserved(orchestrator_self self, const std::string& path, task_status s
                                         .error = std::move(error), .fatal = true});
 }
 
+bool withdraw(orchestrator_self self, const std::string& path);
+
 /// Ends what an agent works on; its result says so.
 void stop_given(orchestrator_self self, const std::string& path) {
   auto& state = state_of(self);
+  if (withdraw(self, path))
+    return;
   const auto found = state.with_pool.find(path);
   if (found == state.with_pool.end())
     return;
@@ -224,6 +249,8 @@ bool harmless(const configuration& config, const std::string& agent) {
   const auto spec = config.agents.find(agent);
   if (spec == config.agents.end())
     return true;
+  if (!spec->second.delegates.empty() || !spec->second.handoffs.empty())
+    return false; // nobody knows what those that it asks may do
   for (const auto& first : spec->second.tools) {
     std::size_t steps = 0;
     for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size(); tool = config.tools.find(tool->second.alternative), ++steps)
@@ -233,18 +260,115 @@ bool harmless(const configuration& config, const std::string& agent) {
   return true;
 }
 
+// --- approvals ---------------------------------------------------------------------------------------------------------------------------
+
+void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
+
+/// What people said about answers that differ: the proposed choice, another one, an answer of their own, or none.
+policy::task_outcome ruling_of(const approval_ask& wanted, const approval_answer& answer) {
+  if (answer.status == approval_status::rejected)
+    return {task_status::rejected, "approval", answer.comment, nullptr, true};
+  auto ruling = answer.status == approval_status::modified ? answer.modified_action : wanted.action;
+  if (ruling.is_object() && !answer.comment.empty())
+    ruling["reason"] = answer.comment;
+  return {task_status::success, {}, {}, std::move(ruling), false};
+}
+
+void take_decision(orchestrator_self self, const std::string& path, const approval_answer& answer) {
+  auto node = state_of(self).to_approve.extract(path);
+  if (node.empty())
+    return; // it was stopped meanwhile
+  auto& [what, prefix, wanted, checkpoint] = node.mapped();
+  if (answer.failure.code != error_code::none) {
+    task_ended(self, prefix, path, what.attempt, {task_status::error, "journal_unavailable", answer.failure.text(), nullptr, true});
+    return;
+  }
+  if (wanted.kind == approval_kind::conflict) {
+    task_ended(self, prefix, path, what.attempt, ruling_of(wanted, answer));
+    return;
+  }
+  const bool modified = answer.status == approval_status::modified;
+  if (modified && answer.modified_action.contains("instruction") && answer.modified_action["instruction"].is_string())
+    what.instruction = answer.modified_action["instruction"].get<std::string>();
+  if (modified || answer.status == approval_status::approved)
+    start_now(self, prefix, what);
+  else
+    task_ended(self, prefix, path, what.attempt,
+               {task_status::rejected, "approval",
+                answer.by_human ? answer.reviewer + " rejected it" + (answer.comment.empty() ? "" : ": " + answer.comment) : answer.comment, nullptr, true});
+}
+
+void send_approval(orchestrator_self self, const std::string& path) {
+  auto& state = state_of(self);
+  auto& waiting = state.to_approve.at(path);
+  if (!state.setup.checkpoint || state.setup.checkpoint->gone()) {
+    approval_answer nobody;
+    nobody.failure = error{error_code::unavailable, "nobody can be asked: the checkpoint is gone", "checkpoint"};
+    take_decision(self, path, nobody);
+    return;
+  }
+  const auto to = state.setup.checkpoint->now();
+  waiting.checkpoint = to.address();
+  state.watched->add(self, to);
+  ask(self, to, waiting.wanted)
+    .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
+          [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// A task that waits for a human has started, and works once it is approved; its limits of time run from then.
+void ask_to_start(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
+  auto& state = state_of(self);
+  const auto& run = state.setup.run;
+  approval_ask wanted{.run = run, .task = what.path, .agent = what.agent, .kind = approval_kind::task, .subject = what.path,
+                      .moment = what.path + "@" + std::to_string(what.attempt), .action = {{"instruction", what.instruction}}, .details = {{"agent", what.agent}},
+                      .risk_level = *what.spec->approval, .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
+  const auto path = what.path;
+  state.to_approve.insert_or_assign(path, task_to_approve{std::move(what), prefix, std::move(wanted), {}});
+  send_approval(self, path);
+}
+
+/// People decide between answers. `--yes` approves what is risky; it does not choose, so they are asked all the same.
 void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
-  task_ended(self, prefix, what.path, what.attempt, {task_status::error, "no_human", "nobody can be asked in this run", nullptr, true});
+  auto& state = state_of(self);
+  approval_ask wanted{.run = state.setup.run, .task = what.path, .agent = {}, .kind = approval_kind::conflict, .subject = std::string(policy::parent_path(what.path)),
+                      .moment = what.path + "@" + std::to_string(what.attempt), .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
+                      .details = policy::human_details(what.instruction, what.answers), .risk_level = risk::medium, .needed = 1};
+  const auto path = what.path;
+  state.to_approve.insert_or_assign(path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt}, prefix, std::move(wanted), {}});
+  send_approval(self, path);
+}
+
+/// A task that is stopped while it waits: its request stays in the journal for whoever resumes the run.
+bool withdraw(orchestrator_self self, const std::string& path) {
+  auto& state = state_of(self);
+  auto node = state.to_approve.extract(path);
+  if (node.empty())
+    return false;
+  if (state.setup.checkpoint)
+    tell(self, state.setup.checkpoint->now(), cancel_calls{state.setup.run->run_id, path});
+  if (!state.suspended)
+    task_ended(self, node.mapped().prefix, path, node.mapped().what.attempt,
+               {state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled", "it was stopped while it waited for approval", nullptr, true});
+  return true;
+}
+
+void checkpoint_down(orchestrator_self self, const caf::actor_addr& who) {
+  for (const auto& [path, waiting] : state_of(self).to_approve)
+    if (waiting.checkpoint == who)
+      tell_later(self, orchestrator_actor(self), service_pause, give_again{path, waiting.what.attempt});
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
-  if (what.spec->approval && !state.setup.run->approve_all
-      && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0) {
-    task_ended(self, prefix, what.path, what.attempt,
-               {task_status::rejected, "approval", "it needs a human's approval, which nobody can give in this run; run with --yes to approve everything", nullptr, true});
-    return;
-  }
+  // Who decides between answers has no part in what was approved.
+  if (what.spec->approval && what.arbitrates.empty() && !state.setup.run->approve_all && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0)
+    ask_to_start(self, prefix, what);
+  else
+    start_now(self, prefix, what);
+}
+
+void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
+  auto& state = state_of(self);
   const auto pool = state.setup.pools.find(what.agent);
   if (pool == state.setup.pools.end()) {
     task_ended(self, prefix, what.path, what.attempt,
@@ -313,6 +437,8 @@ void cancel_now(orchestrator_self self) {
   auto& state = state_of(self);
   std::vector<std::string> paths;
   for (const auto& [path, given] : state.with_pool)
+    paths.push_back(path);
+  for (const auto& [path, waiting] : state.to_approve)
     paths.push_back(path);
   for (const auto& path : paths)
     stop_given(self, path);
@@ -457,7 +583,7 @@ void somebody_down(orchestrator_self self, const caf::actor_addr& who) {
   if (who == state_of(self).setup.run->guard.address())
     suspend(self, "its budget guard died");
   else
-    pool_down(self, who);
+    checkpoint_down(self, who), pool_down(self, who);
 }
 
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
@@ -475,6 +601,10 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
     },
     [self](const suspend_run&) { suspend(self, "asked to stop"); },
     [self](const give_again& due) {
+      if (state_of(self).to_approve.count(due.task) != 0) {
+        send_approval(self, due.task);
+        return;
+      }
       const auto found = state_of(self).with_pool.find(due.task);
       if (found != state_of(self).with_pool.end() && !found->second.pool && found->second.order.attempt == due.attempt)
         give(self, due.task);
@@ -484,6 +614,10 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       if (state.over || state.suspended)
         return;
       if (fired.kind == 0) {
+        if (const auto more = time_given_back(self); more > clock_point::duration::zero()) {
+          tell_later(self, orchestrator_actor(self), more, run_timer{0});
+          return;
+        }
         state.timed_out = true;
         abort_all(self, policy::abort_reason::timeout);
         tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});

@@ -22,6 +22,7 @@ struct orchestrator_setup {
   std::map<std::string, std::int64_t> crashes; ///< by path, before this owner
   pool_services pools;
   journal_actor journal;
+  std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null: nobody can be asked
 };
 
 /// Spawns the orchestrator of one run. Its workflow must exist in the run's configuration.

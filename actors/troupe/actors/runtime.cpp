@@ -105,16 +105,23 @@ std::string words_of(const std::vector<schema::violation>& broken) {
   return words;
 }
 
+/// A contract's command, as the process tool that it is: it reads the answer on its standard input.
+tool_spec contract_check(const agent_spec& agent) {
+  tool_spec made;
+  made.name = "contract of " + agent.name;
+  made.kind = tool_kind::process;
+  made.description = "Looks at an answer.";
+  made.parameters = {{"type", "object"}, {"properties", {{"text", {{"type", "string"}}}}}, {"required", {"text"}}};
+  made.command = agent.output->command;
+  made.stdin_template = "{{ text }}";
+  made.effect = effect::none;
+  made.retries = 0;
+  return made;
+}
+
 /// What a configuration may say, but this version does not run: refused at the start, never ignored.
 std::vector<std::string> not_in_this_version(const configuration& config) {
   std::vector<std::string> found;
-  for (const auto& [name, agent] : config.agents)
-    if (agent.output && (!agent.output->reviewer.empty() || agent.output->human || !agent.output->command.empty()))
-      found.push_back("agent \"" + name + "\": output.reviewer, output.human and output.command are not part of this version; leave them out");
-  for (const auto& [name, workflow] : config.workflows)
-    for (const auto& task : workflow.tasks)
-      if (task.resolve && (task.resolve->by == "human" || task.resolve->tie == "human"))
-        found.push_back("workflow \"" + name + "\", task \"" + task.id + "\": a human who decides between answers is not part of this version; let an arbiter do it");
   for (const auto& [name, model] : config.models)
     if (!model.hedge_after.empty())
       found.push_back("model \"" + name + "\": hedge is not part of this version; leave it out");
@@ -204,6 +211,15 @@ expected<void> runtime::make_clients(providers& made) {
     set->prepared.emplace(name, std::move(*tool));
   }
   tools_ = std::move(set);
+  for (const auto& [name, agent] : config_->agents) {
+    if (!agent.output || agent.output->command.empty())
+      continue;
+    auto check = make_tool(contract_check(agent));
+    if (check)
+      checks_.emplace(name, std::make_shared<tools::prepared_tool>(std::move(*check)));
+    else
+      add(check.error().text());
+  }
   for (const auto& problem : policy::validate(config_->supervision))
     add(problem.text());
   for (const auto& problem : not_in_this_version(*config_))
@@ -219,6 +235,14 @@ expected<void> runtime::start_actors(providers made) {
   caf::anon_send(journal_, subscribe{metrics_, ""});
   const auto make_gateway = [this, made = std::move(made)] { return spawn_llm_gateway(system_, journal_, made, options_.seed); };
   gateway_ = std::make_shared<service<llm_gateway_actor>>(make_gateway());
+  checkpoint_ = std::make_shared<service<checkpoint_actor>>(spawn_checkpoint(system_, journal_, options_.journal, options_.utc_now_us));
+  // Set anew, decisions are told from the start: the one before took what it knew along.
+  const auto make_checkpoint = [this] {
+    auto made_anew = spawn_checkpoint(system_, journal_, options_.journal, options_.utc_now_us);
+    hear_decisions(*options_.journal, checkpoint_);
+    return made_anew;
+  };
+  hear_decisions(*options_.journal, checkpoint_);
   const auto gate = spawn_tool_gate(system_);
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
   const auto make_host = [this, gate](const std::string& tool) {
@@ -226,6 +250,8 @@ expected<void> runtime::start_actors(providers made) {
   };
   for (const auto& [name, tool] : tools_->prepared)
     peers->hosts.emplace(name, std::make_shared<service<tool_host_actor>>(make_host(name)));
+  peers->checkpoint = checkpoint_;
+  peers->checks = checks_;
   peers_ = peers;
 
   auto tree = std::make_shared<tree_setup>();
@@ -242,13 +268,14 @@ expected<void> runtime::start_actors(providers made) {
   for (const auto& [agent, members] : *all_members)
     pools_.emplace(agent, std::make_shared<service<agent_pool_actor>>(make_pool(agent)));
   tree->pools = pools_;
+  peers->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
     process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget, .journal = journal_});
   if (config_->process_budget.time)
     process_until_ = system_.clock().now() + *config_->process_budget.time;
 
-  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool});
+  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool, checkpoint_, make_checkpoint});
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -307,6 +334,10 @@ runtime::~runtime() {
     stop(caf::actor_cast<caf::actor>(guard), caf::exit_reason::user_shutdown);
   if (gateway_)
     stop(caf::actor_cast<caf::actor>(gateway_->now()), caf::exit_reason::user_shutdown);
+  if (checkpoint_) {
+    hear_decisions(*options_.journal, nullptr);
+    stop(caf::actor_cast<caf::actor>(checkpoint_->now()), caf::exit_reason::user_shutdown);
+  }
   if (journal_)
     stop(caf::actor_cast<caf::actor>(journal_), caf::exit_reason::user_shutdown);
   if (metrics_)
@@ -395,6 +426,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.crashes = std::move(plan.crashes);
   setup.pools = pools_;
   setup.journal = journal_;
+  setup.checkpoint = checkpoint_;
   return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
 

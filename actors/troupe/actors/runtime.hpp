@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "troupe/actors/agent.hpp"
+#include "troupe/actors/checkpoint.hpp"
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
 #include "troupe/actors/llm_gateway.hpp"
@@ -109,9 +110,11 @@ private:
   std::unique_ptr<clients> clients_;
   toolset_ptr tools_;
   std::shared_ptr<const agent_peers> peers_;
+  std::map<std::string, std::shared_ptr<tools::prepared_tool>> checks_; ///< by agent: its contract's command
   journal_actor journal_;
   metrics_collector_actor metrics_;
   gateway_service gateway_;
+  checkpoint_service checkpoint_;
   supervisor_actor root_;
   caf::actor keeper_; ///< held: an actor that nobody holds ends
   pool_services pools_;

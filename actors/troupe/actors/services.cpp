@@ -55,7 +55,7 @@ void service_down(keeper_self self, const caf::down_msg& down) {
     root_ended(self, down.reason);
     return;
   }
-  if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway))
+  if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway) || made_again(self, down, kept.checkpoint, "the checkpoint", kept.make_checkpoint))
     return;
   for (const auto& [tool, host] : kept.hosts)
     if (made_again(self, down, host, "the host of tool \"" + tool + "\"", [&, name = tool] { return kept.make_host(name); }))
@@ -73,6 +73,7 @@ caf::behavior keeper(keeper_self self, kept_services kept) {
   self->set_down_handler([self](const caf::down_msg& down) { service_down(self, down); });
   self->monitor(kept.root);
   self->monitor(kept.gateway->now());
+  self->monitor(kept.checkpoint->now());
   for (const auto& [tool, host] : kept.hosts)
     self->monitor(host->now());
   for (const auto& [agent, pool] : kept.pools)

@@ -55,6 +55,8 @@ struct kept_services {
   std::function<llm_gateway_actor()> make_gateway;
   std::function<tool_host_actor(const std::string& tool)> make_host;
   std::function<agent_pool_actor(const std::string& agent)> make_pool;
+  std::shared_ptr<service<checkpoint_actor>> checkpoint;
+  std::function<checkpoint_actor()> make_checkpoint;
 };
 
 /// Spawns the KEEPER. A service that dies is made again; of a pool the members are then replaced, so that they join the new one. More than

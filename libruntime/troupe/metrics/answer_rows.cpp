@@ -8,7 +8,7 @@
 namespace troupe::metrics {
 
 std::string_view top_seat(std::string_view path) {
-  return path.find('/') == std::string_view::npos ? policy::seat_of(path) : std::string_view();
+  return policy::seat_of(path.substr(0, path.find('/')));
 }
 
 answer_rows::seat_row& answer_rows::find(std::string_view seat, const std::string& agent) {

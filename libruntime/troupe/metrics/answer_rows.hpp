@@ -10,7 +10,8 @@
 
 namespace troupe::metrics {
 
-/// The member of a top-level task, or of an element of one ("check(sceptic)", "sections[2](a)"); empty: the path is no such one.
+/// The member of a top-level task, or of an element of one ("check(sceptic)", "sections[2](a)"), also of what is below it
+/// ("check(sceptic)/review"); empty: the path is no such one.
 std::string_view top_seat(std::string_view path);
 
 class answer_rows {

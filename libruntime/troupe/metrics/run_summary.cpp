@@ -156,7 +156,8 @@ struct run_fold::state {
 
   void on(const event& e, const task_started& b) {
     auto& task = tally(e.task);
-    if (const auto seat = top_seat(e.task); !seat.empty())
+    const bool below = e.task.find('/') != std::string::npos;
+    if (const auto seat = top_seat(e.task); !seat.empty() && !below)
       answers_of(e.task).started(seat, e.agent, b.attempt);
     if (e.task.find_first_of("/[(") != std::string::npos)
       return;
@@ -174,7 +175,7 @@ struct run_fold::state {
   void on(const event& e, const task_finished& b) {
     auto& task = tally(e.task);
     const auto seat = top_seat(e.task);
-    if (!seat.empty())
+    if (!seat.empty() && e.task.find('/') == std::string::npos)
       answers_of(e.task).ended(seat, e.agent, b);
     if (b.reason == "decided" && b.status == task_status::cancelled)
       return; // its task had its answer: no failure

@@ -309,6 +309,27 @@ std::string arbiter_instruction(const std::string& task, const std::vector<json>
                "Say why in \"reason\".";
 }
 
+json human_details(const std::string& task, const std::vector<std::pair<std::string, json>>& answers) {
+  json out{{"task", task}, {"answers", json::array()}, {"how", "approve the choice, or modify it to {\"choice\": N} or {\"answer\": …}; reject: none of them"}};
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    out["answers"].push_back({{"number", i + 1}, {"answer", answers[i].second}});
+  return out;
+}
+
+json proposed_choice(const std::vector<std::pair<std::string, json>>& answers, const std::string& field) {
+  std::map<std::string, std::size_t> votes;
+  std::vector<std::string> keys;
+  for (const auto& [member, answer] : answers) {
+    keys.push_back(compared(answer, field).value_or(member + " has no such field"));
+    ++votes[keys.back()];
+  }
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < keys.size(); ++i)
+    if (votes[keys[i]] > votes[keys[best]])
+      best = i;
+  return {{"choice", best + 1}};
+}
+
 namespace {
 
 /// The words themselves, whatever the case of their (ASCII) letters.

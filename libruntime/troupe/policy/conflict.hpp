@@ -96,6 +96,9 @@ private:
 
 /// What an arbiter (or a human) is told: the task, and the answers as JSON, so that no answer can pass for another one.
 std::string arbiter_instruction(const std::string& task, const std::vector<json>& answers);
+/// What people are shown, and the choice that they are asked about: the answer with the most votes, of several such the first shown.
+json human_details(const std::string& task, const std::vector<std::pair<std::string, json>>& answers);
+json proposed_choice(const std::vector<std::pair<std::string, json>>& answers, const std::string& field);
 /// What it must answer: { choice, reason? } or { answer, reason? }, the answer under one of the members' contracts.
 output_spec arbiter_contract(const std::vector<const output_spec*>& members, std::size_t answers, std::int64_t retries);
 

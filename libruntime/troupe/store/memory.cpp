@@ -39,8 +39,10 @@ public:
   std::map<std::string, run> runs;
   std::map<std::string, const void*> owners; ///< the journal that has it
   std::set<std::string> wishes;
+  std::vector<decision_row> decisions;
   std::set<memory_journal*> journals;
   std::uint64_t next_order = 0;
+  std::int64_t last_decision = 0;
 };
 
 namespace {
@@ -137,6 +139,7 @@ public:
       return;
     file_->owners.erase(found);
     told_.erase(run_id);
+    told_decisions_.erase(run_id);
   }
 
   expected<void> request_cancel(const std::string& run_id) override {
@@ -160,21 +163,46 @@ public:
     look();
   }
 
+  void add_decision(decision_row row, admit_decision admit, on_durable done) override {
+    post([this, row = std::move(row), admit = std::move(admit), done = std::move(done)]() mutable { done(decide(std::move(row), admit)); });
+  }
+
+  expected<std::vector<decision_row>> decisions(const std::string& run_id) override {
+    const std::lock_guard guard(file_->mutex);
+    std::vector<decision_row> found;
+    std::copy_if(file_->decisions.begin(), file_->decisions.end(), std::back_inserter(found), [&](const auto& row) { return row.run_id == run_id; });
+    return found;
+  }
+
+  void on_decision(std::function<void(decision_row)> take) override {
+    {
+      const std::lock_guard guard(file_->mutex);
+      take_ = std::move(take);
+      told_decisions_.clear();
+    }
+    look();
+  }
+
   expected<std::int64_t> delete_ended(std::int64_t before_us) override {
     const std::lock_guard guard(file_->mutex);
     return static_cast<std::int64_t>(std::erase_if(file_->runs, [&](const auto& entry) {
       const auto& row = entry.second.row;
-      return has_ended(row.status) && row.updated_us < before_us && !file_->owners.contains(row.run_id);
+      if (!has_ended(row.status) || row.updated_us >= before_us || file_->owners.contains(row.run_id))
+        return false;
+      std::erase_if(file_->decisions, [&](const auto& decision) { return decision.run_id == row.run_id; });
+      return true;
     }));
   }
 
   journal_stats stats() const override { return {events_, commits_, failures_}; }
 
-  /// Tells new wishes, on this journal's thread.
+  /// Tells new wishes and decisions, on this journal's thread.
   void look() {
     post([this] {
       std::vector<std::string> wanted;
+      std::vector<decision_row> decided;
       std::function<void(std::string)> wake;
+      std::function<void(decision_row)> take;
       {
         const std::lock_guard guard(file_->mutex);
         wake = wake_;
@@ -183,9 +211,17 @@ public:
           if (wake && owner != file_->owners.end() && owner->second == this && told_.insert(run_id).second)
             wanted.push_back(run_id);
         }
+        take = take_;
+        for (const auto& row : file_->decisions) {
+          const auto owner = file_->owners.find(row.run_id);
+          if (take && owner != file_->owners.end() && owner->second == this && told_decisions_[row.run_id].insert(row.id).second)
+            decided.push_back(row);
+        }
       }
       for (auto& run_id : wanted)
         wake(std::move(run_id));
+      for (auto& row : decided)
+        take(std::move(row));
     });
   }
 
@@ -216,6 +252,20 @@ private:
     run_row row = run.row;
     row.owned = file_->owners.contains(row.run_id);
     return row;
+  }
+
+  expected<void> decide(decision_row row, const admit_decision& admit) {
+    const std::lock_guard guard(file_->mutex);
+    std::vector<decision_row> earlier;
+    std::copy_if(file_->decisions.begin(), file_->decisions.end(), std::back_inserter(earlier),
+                 [&](const auto& one) { return one.run_id == row.run_id && one.approval_id == row.approval_id; });
+    if (auto may = admit(earlier); !may)
+      return may;
+    row.id = ++file_->last_decision;
+    file_->decisions.push_back(std::move(row));
+    for (auto* each : file_->journals)
+      each->look();
+    return {};
   }
 
   expected<void> write(const std::vector<event_ptr>& events) {
@@ -273,8 +323,10 @@ private:
   }
 
   std::shared_ptr<memory_file> file_;
-  std::function<void(std::string)> wake_; // this and told_: guarded by the file's mutex
+  std::function<void(std::string)> wake_; // this and what follows up to told_decisions_: guarded by the file's mutex
+  std::function<void(decision_row)> take_;
   std::set<std::string> told_;
+  std::map<std::string, std::set<std::int64_t>> told_decisions_; ///< by run, while it is owned here
   std::atomic<std::uint64_t> events_{0}, commits_{0}, failures_{0};
   std::mutex mutex_; // guards queue_ and stopping_
   std::condition_variable asked_;

@@ -109,6 +109,10 @@ run_change change_of(const event_body& body) {
     return {run_status::running, stop->why};
   if (const auto* end = std::get_if<run_finished>(&body))
     return {end->status, end->reason};
+  if (std::holds_alternative<approval_requested>(body))
+    return {run_status::waiting_approval, {}};
+  if (const auto* decided = std::get_if<approval_decided>(&body))
+    return {decided->pending > 0 ? run_status::waiting_approval : run_status::running, {}};
   return {};
 }
 

@@ -164,7 +164,7 @@ public:
                       + " is running it; wait until it ends, or cancel it",
                   "run " + run_id);
     writer_->post([this, run_id] { writer_->forget(run_id); });
-    watcher_->look();
+    watcher_->look_at(run_id);
     return {};
   }
 
@@ -179,6 +179,17 @@ public:
   }
 
   void on_cancel_request(std::function<void(std::string)> wake) override { watcher_->on_wish(std::move(wake)); }
+
+  void add_decision(decision_row row, admit_decision admit, on_durable done) override {
+    writer_->post([this, row = std::move(row), admit = std::move(admit), done = std::move(done)] { done(writer_->add_decision(row, admit)); });
+  }
+
+  expected<std::vector<decision_row>> decisions(const std::string& run_id) override {
+    const std::lock_guard guard(mutex_);
+    return reader_->decisions_of(run_id);
+  }
+
+  void on_decision(std::function<void(decision_row)> take) override { watcher_->on_decision(std::move(take)); }
 
   expected<std::int64_t> delete_ended(std::int64_t before_us) override {
     return writer_->ask([&] { return writer_->delete_ended(before_us); });

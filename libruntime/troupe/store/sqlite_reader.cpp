@@ -33,7 +33,9 @@ expected<sqlite_reader> sqlite_reader::make(database& db) {
                       " FROM events e LEFT JOIN blobs b ON b.id = e.blob WHERE e.run = ? AND e.seq > ? ORDER BY e.seq"},
       {&made.list_, list.c_str()},
       {&made.find_, find.c_str()},
-      {&made.wishes_, "SELECT run_id FROM wishes WHERE wish = 'cancel'"}};
+      {&made.wishes_, "SELECT run_id FROM wishes WHERE wish = 'cancel'"},
+      {&made.new_decisions_, "SELECT id, run_id, approval_id, time_us, body FROM decisions WHERE id > ? ORDER BY id"},
+      {&made.decisions_, "SELECT id, run_id, approval_id, time_us, body FROM decisions WHERE run_id = ? ORDER BY id"}};
   for (const auto& [into, sql] : wanted) {
     auto prepared = db.prepare(sql);
     if (!prepared)
@@ -181,6 +183,27 @@ expected<std::vector<std::string>> sqlite_reader::wishes() {
     found.emplace_back(wishes_.text(0));
   if (code != SQLITE_DONE)
     return tl::unexpected<error>(db_->failure(code, "reading wishes"));
+  return found;
+}
+
+expected<std::vector<decision_row>> sqlite_reader::decisions_after(std::int64_t id) {
+  new_decisions_.bind(1, id);
+  return decisions_from(new_decisions_);
+}
+
+expected<std::vector<decision_row>> sqlite_reader::decisions_of(const std::string& run_id) {
+  decisions_.bind(1, run_id);
+  return decisions_from(decisions_);
+}
+
+expected<std::vector<decision_row>> sqlite_reader::decisions_from(statement& bound) {
+  const rows_of rows(bound);
+  std::vector<decision_row> found;
+  int code;
+  while ((code = bound.step()) == SQLITE_ROW)
+    found.push_back({bound.integer(0), std::string(bound.text(1)), std::string(bound.text(2)), std::string(bound.text(4)), bound.integer(3)});
+  if (code != SQLITE_DONE)
+    return tl::unexpected<error>(db_->failure(code, "reading decisions"));
   return found;
 }
 

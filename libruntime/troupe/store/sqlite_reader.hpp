@@ -36,13 +36,17 @@ public:
   expected<std::vector<run_row>> list(std::size_t limit);
   expected<run_row> find(const std::string& run_id);
   expected<std::vector<std::string>> wishes();
+  /// Of all runs, those after this one; or all of one run.
+  expected<std::vector<decision_row>> decisions_after(std::int64_t id);
+  expected<std::vector<decision_row>> decisions_of(const std::string& run_id);
 
 private:
   explicit sqlite_reader(database& db) : db_(&db) {}
+  expected<std::vector<decision_row>> decisions_from(statement& rows);
   expected<run_read> read_rows(const std::string& run_id, std::int64_t after_seq);
 
   database* db_;
-  statement begin_, end_, run_, base_, events_, list_, find_, wishes_;
+  statement begin_, end_, run_, base_, events_, list_, find_, wishes_, new_decisions_, decisions_;
 };
 
 } // namespace troupe::store

@@ -9,7 +9,7 @@ namespace {
 // Each step brings a file from the version before to its own; a step that was released is never edited again.
 //
 // Events stand in the order of their commits: a group fills the last pages instead of one page a run; the index finds a run's.
-constexpr std::array<const char*, 2> steps{
+constexpr std::array<const char*, 3> steps{
     R"(CREATE TABLE runs(
        id INTEGER PRIMARY KEY,
        run_id TEXT NOT NULL UNIQUE,
@@ -41,6 +41,13 @@ constexpr std::array<const char*, 2> steps{
     R"(CREATE TABLE wishes(
        run_id TEXT PRIMARY KEY,
        wish TEXT NOT NULL) WITHOUT ROWID;)",
+    R"(CREATE TABLE decisions(
+       id INTEGER PRIMARY KEY AUTOINCREMENT,
+       run_id TEXT NOT NULL,
+       approval_id TEXT NOT NULL,
+       time_us INTEGER NOT NULL,
+       body TEXT NOT NULL);
+     CREATE INDEX decisions_by_run ON decisions(run_id);)",
 };
 
 expected<void> run(database& db, const char* sql, std::string_view doing) {

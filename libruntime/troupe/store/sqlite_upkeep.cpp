@@ -50,11 +50,37 @@ expected<void> sqlite_writer::add_wish(const std::string& run_id) {
   return done;
 }
 
+expected<void> sqlite_writer::add_decision(const decision_row& row, const admit_decision& admit) {
+  auto insert = db_.prepare("INSERT INTO decisions(run_id, approval_id, time_us, body) VALUES(?, ?, ?, ?)");
+  if (!insert)
+    return tl::unexpected<error>(insert.error());
+  std::optional<error> refused;
+  auto done = transaction("deciding about " + row.approval_id, [&] {
+    auto earlier = reader_->decisions_of(row.run_id);
+    if (!earlier) {
+      refused = earlier.error();
+      return SQLITE_ABORT;
+    }
+    std::erase_if(*earlier, [&](const decision_row& one) { return one.approval_id != row.approval_id; });
+    if (auto may = admit(*earlier); !may) {
+      refused = may.error();
+      return SQLITE_ABORT;
+    }
+    return insert->bind(1, row.run_id).bind(2, row.approval_id).bind(3, row.time_us).bind(4, row.body).run();
+  });
+  if (refused)
+    return tl::unexpected<error>(*refused);
+  if (done)
+    locks_.ring();
+  return done;
+}
+
 expected<std::int64_t> sqlite_writer::delete_ended(std::int64_t before_us) {
   auto find = db_.prepare("SELECT id, run_id FROM runs WHERE status IN ('completed', 'failed', 'aborted') AND updated_us < ?");
   auto drop_events = db_.prepare("DELETE FROM events WHERE run = ?");
   auto drop_run = db_.prepare("DELETE FROM runs WHERE id = ? AND status IN ('completed', 'failed', 'aborted')");
-  for (auto* prepared : {&find, &drop_events, &drop_run})
+  auto drop_decisions = db_.prepare("DELETE FROM decisions WHERE run_id = ?");
+  for (auto* prepared : {&find, &drop_events, &drop_run, &drop_decisions})
     if (!*prepared)
       return tl::unexpected<error>(prepared->error());
   std::vector<std::pair<std::int64_t, std::string>> old;
@@ -83,6 +109,8 @@ expected<std::int64_t> sqlite_writer::delete_ended(std::int64_t before_us) {
         if (sqlite3_changes(db_.handle()) == 0)
           continue; // it was resumed since
         if (const int code = drop_events->bind(1, row).run(); code != SQLITE_OK)
+          return code;
+        if (const int code = drop_decisions->bind(1, run_id).run(); code != SQLITE_OK)
           return code;
         forget(run_id);
         ++gone;

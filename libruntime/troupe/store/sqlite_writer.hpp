@@ -47,6 +47,7 @@ public:
   /// Removes what follows the good beginning of a run.
   expected<void> cut(const std::string& run_id, const torn_tail& tail, const std::vector<event_ptr>& kept);
   expected<void> add_wish(const std::string& run_id);
+  expected<void> add_decision(const decision_row& row, const admit_decision& admit);
   expected<std::int64_t> delete_ended(std::int64_t before_us);
   /// Drops what is remembered of a run: another process may have gone on with it.
   void forget(const std::string& run_id);

@@ -66,9 +66,28 @@ void watcher::look() {
   }
 }
 
+void watcher::on_decision(take_function take) {
+  {
+    const std::lock_guard guard(mutex_);
+    take_ = take ? std::make_shared<const take_function>(std::move(take)) : nullptr;
+    told_decisions_.clear();
+    from_the_start_ = true;
+  }
+  look();
+}
+
+void watcher::look_at(const std::string& run_id) {
+  {
+    const std::lock_guard guard(mutex_);
+    taken_.push_back(run_id);
+  }
+  look();
+}
+
 void watcher::forget(const std::string& run_id) {
   const std::lock_guard guard(mutex_);
   told_.erase(run_id);
+  told_decisions_.erase(run_id);
 }
 
 bool watcher::wait() {
@@ -84,8 +103,10 @@ bool watcher::wait() {
 }
 
 void watcher::loop() {
-  while (wait())
+  while (wait()) {
     tell();
+    tell_decisions();
+  }
 }
 
 void watcher::tell() {
@@ -104,6 +125,38 @@ void watcher::tell() {
     }
     (*wake)(run_id);
   }
+}
+
+void watcher::tell_decisions() {
+  std::vector<std::string> taken;
+  std::shared_ptr<const take_function> take;
+  {
+    const std::lock_guard guard(mutex_);
+    take = take_;
+    taken.swap(taken_);
+    if (take && std::exchange(from_the_start_, false))
+      last_decision_ = 0;
+  }
+  if (!take)
+    return;
+  const auto tell_new = [&](std::vector<decision_row>& rows) {
+    for (auto& row : rows) {
+      {
+        const std::lock_guard guard(mutex_);
+        if (!locks_.mine(row.run_id) || !told_decisions_[row.run_id].insert(row.id).second)
+          continue;
+      }
+      (*take)(std::move(row));
+    }
+  };
+  for (const auto& run_id : taken)
+    if (auto rows = reader_->decisions_of(run_id))
+      tell_new(*rows);
+  auto rows = reader_->decisions_after(last_decision_);
+  if (!rows || rows->empty())
+    return;
+  last_decision_ = rows->back().id;
+  tell_new(*rows);
 }
 
 } // namespace troupe::store

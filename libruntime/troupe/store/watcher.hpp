@@ -10,7 +10,9 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "troupe/store/lock_file.hpp"
 #include "troupe/store/sqlite_db.hpp"
@@ -26,9 +28,13 @@ public:
   static expected<std::unique_ptr<watcher>> start(database db, const lock_file& locks);
   ~watcher();
 
+  using take_function = std::function<void(decision_row)>;
+
   void on_wish(wake_function wake);
-  /// Looks at the wishes now: a run was taken that may have one waiting.
-  void look();
+  /// Whoever takes them from now on is told of all of them.
+  void on_decision(take_function take);
+  /// Looks at the wishes and decisions now: this run was taken, which may have some waiting.
+  void look_at(const std::string& run_id);
   /// A run is no longer owned: a wish for it is told again to its next owner.
   void forget(const std::string& run_id);
 
@@ -36,7 +42,9 @@ private:
   watcher(database db, const lock_file& locks) : db_(std::move(db)), locks_(locks) {}
   bool wait();
   void loop();
+  void look();
   void tell();
+  void tell_decisions();
 
   database db_;
   const lock_file& locks_;
@@ -47,7 +55,12 @@ private:
   std::mutex mutex_; // guards what follows
   std::shared_ptr<const wake_function> wake_;
   std::unordered_set<std::string> told_;
+  std::shared_ptr<const take_function> take_;
+  std::unordered_map<std::string, std::unordered_set<std::int64_t>> told_decisions_; ///< by run, while it is owned here
+  std::vector<std::string> taken_;                                                    ///< runs whose decisions are to be read whole
+  bool from_the_start_ = false; ///< whoever takes decisions is another one
   bool stopping_ = false;
+  std::int64_t last_decision_ = 0; // of the thread alone
   std::thread thread_;
 };
 

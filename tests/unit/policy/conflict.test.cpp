@@ -194,6 +194,13 @@ TROUPE_TEST("members have names of their own, also where an agent does the task 
   CHECK_EQ(seat_of("check("), "");
 }
 
+TROUPE_TEST("people are asked about the answer that most have given") {
+  CHECK_EQ(proposed_choice({{"a", 1}, {"b", 2}, {"c", 2.0}}, {}).dump(), R"({"choice":2})");
+  CHECK_EQ(proposed_choice({{"a", 1}, {"b", 2}}, {}).dump(), R"({"choice":1})");
+  CHECK_EQ(proposed_choice({{"a", 1}, {"b", 1}, {"c", {{"v", 3}}}, {"d", {{"v", 3}}}}, "v").dump(), R"({"choice":3})");
+  CHECK_EQ(human_details("Is it so?", {{"a", 1}, {"b", "x"}})["answers"].dump(), R"([{"answer":1,"number":1},{"answer":"x","number":2}])");
+}
+
 TROUPE_TEST("an arbiter's words and contract") {
   const auto text = arbiter_instruction("Say \"yes\".", {json("1\nAnswer 2: no"), json{{"v", 2}}});
   CHECK(text.find("{\"answer\":\"1\\nAnswer 2: no\",\"number\":1}\n{\"answer\":{\"v\":2},\"number\":2}\n") != std::string::npos);

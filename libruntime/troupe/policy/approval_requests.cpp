@@ -1,0 +1,119 @@
+#include "troupe/policy/approval_requests.hpp"
+
+#include "troupe/model/described.hpp"
+#include "troupe/schema/canonical_json.hpp"
+#include "troupe/store/row.hpp"
+#include "troupe/util/parse_json.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace troupe::policy {
+
+namespace {
+
+constexpr std::size_t id_digits = 8;
+
+bool is_hexadecimal(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+} // namespace
+
+std::string text_of(const approval_decision& decision) {
+  return to_document(decision).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+expected<approval_decision> decision_of(std::string_view text) {
+  const auto document = parse_bounded(text);
+  if (!document)
+    return tl::unexpected(document.error());
+  return from_document<approval_decision>(*document);
+}
+
+std::string approval_hash(const approval_subject& of) {
+  const json whole{{"run_id", of.run_id}, {"task", of.task}, {"kind", name_of(of.kind)}, {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
+  std::string digits;
+  for (const char byte : store::sha256(schema::canonical_json(whole))) {
+    constexpr const char* digit = "0123456789abcdef";
+    const auto value = static_cast<unsigned char>(byte);
+    digits += {digit[value >> 4], digit[value & 15]};
+  }
+  return digits;
+}
+
+std::string approval_id(const std::string& run_id, const std::string& hash) {
+  return run_id + "-" + hash.substr(0, id_digits);
+}
+
+std::string run_of_approval(std::string_view id) {
+  const auto dash = id.rfind('-');
+  if (dash == std::string_view::npos || dash == 0 || id.size() - dash - 1 != id_digits || !is_hexadecimal(id.substr(dash + 1)))
+    return {};
+  return std::string(id.substr(0, dash));
+}
+
+expected<approval_effect> approval_request::apply(const approval_decision& decision, std::int64_t time_us) {
+  if (end_)
+    return fail(error_code::conflict, "already decided: " + decided_words(*end_), what_.id);
+  const bool late = time_us > what_.deadline_us;
+  if (decision.choice == approval_choice::expire) {
+    if (!late)
+      return fail(error_code::timeout, "its deadline has not come", what_.id);
+    end_ = approval_decided{what_.id, approval_status::rejected, {}, approval_timeout_words, nullptr, false, 0};
+    return approval_effect{*end_};
+  }
+  if (late)
+    return fail(error_code::timeout, "its time is up: it is rejected automatically", what_.id);
+  if (decision.reviewer.empty())
+    return fail(error_code::invalid_argument, "a decision needs the name of its reviewer", what_.id);
+  if (decision.choice == approval_choice::reject) {
+    end_ = approval_decided{what_.id, approval_status::rejected, decision.reviewer, decision.comment, nullptr, true, 0};
+    return approval_effect{*end_};
+  }
+  if (approved_by_.count(decision.reviewer) != 0)
+    return fail(error_code::conflict, in_quotes(decision.reviewer) + " has approved it already; it needs " + std::to_string(what_.needed) + " different reviewers", what_.id);
+  if (decision.choice == approval_choice::modify) {
+    if (decision.modified_action.is_null())
+      return fail(error_code::invalid_argument, "a modification needs the action that is to take its place", what_.id);
+    if (!approved_by_.empty())
+      return fail(error_code::invalid_argument, "others have approved the action as it is; reject it instead, with a comment", what_.id);
+    modified_ = decision.modified_action;
+  }
+  approved_by_.insert(decision.reviewer);
+  if (approvals() < what_.needed) {
+    auto comment = decision.comment;
+    if (decision.choice == approval_choice::modify)
+      comment += (comment.empty() ? "" : " ") + ("modified: " + modified_.dump());
+    return approval_effect{approval_voted{what_.id, decision.reviewer, std::move(comment), approvals(), what_.needed}};
+  }
+  end_ = approval_decided{what_.id, modified_.is_null() ? approval_status::approved : approval_status::modified, decision.reviewer, decision.comment, modified_, true, 0};
+  return approval_effect{*end_};
+}
+
+approval_request folded(approval_requested what, const std::vector<store::decision_row>& rows) {
+  approval_request request(std::move(what));
+  for (const auto& row : rows) {
+    if (row.approval_id != request.what().id)
+      continue;
+    if (const auto decision = decision_of(row.body))
+      static_cast<void>(request.apply(*decision, row.time_us));
+  }
+  return request;
+}
+
+store::admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us) {
+  return [what = std::move(what), decision = std::move(decision), time_us](const std::vector<store::decision_row>& earlier) -> expected<void> {
+    const auto effect = folded(what, earlier).apply(decision, time_us);
+    if (!effect)
+      return tl::unexpected<error>(effect.error());
+    return {};
+  };
+}
+
+std::string decided_words(const approval_decided& end) {
+  const auto comment = end.comment.empty() ? "" : ": " + end.comment;
+  if (!end.by_human)
+    return std::string("it was ") + name_of(end.status) + " by nobody" + comment;
+  return end.reviewer + " " + name_of(end.status) + " it" + comment;
+}
+
+} // namespace troupe::policy

@@ -1,0 +1,128 @@
+#include "test.hpp"
+
+#include "troupe/model/described.hpp"
+#include "troupe/policy/approval_requests.hpp"
+
+TROUPE_SUITE(approval_requests)
+
+using namespace troupe;
+using policy::approval_choice;
+
+namespace {
+
+constexpr std::int64_t deadline = 1'000;
+
+approval_requested request(std::int64_t needed = 1) {
+  return {.id = "run-0a1b2c3d", .kind = approval_kind::tool, .subject = "deploy", .action = {{"to", "production"}}, .needed = needed, .deadline_us = deadline};
+}
+
+struct given {
+  policy::approval_decision decision;
+  std::int64_t at = 10;
+};
+
+struct row {
+  const char* rule;
+  std::int64_t needed;
+  std::vector<given> before;
+  given last;
+  std::optional<error_code> refused;            ///< of the last one
+  approval_status status = approval_status::pending; ///< after all of them
+  std::int64_t approvals = 0;
+};
+
+policy::approval_decision approve(std::string who) {
+  return {approval_choice::approve, std::move(who), {}, nullptr};
+}
+policy::approval_decision reject(std::string who, std::string why = {}) {
+  return {approval_choice::reject, std::move(who), std::move(why), nullptr};
+}
+policy::approval_decision modify(std::string who, json action = {{"to", "staging"}}) {
+  return {approval_choice::modify, std::move(who), {}, std::move(action)};
+}
+const policy::approval_decision expire{approval_choice::expire, {}, {}, nullptr};
+
+const row rows[] = {
+    {"one approval is enough where one is asked for", 1, {}, {approve("ana")}, {}, approval_status::approved, 1},
+    {"a rejection ends it", 1, {}, {reject("ana", "not on a Friday")}, {}, approval_status::rejected, 0},
+    {"a modification is an approval of another action", 1, {}, {modify("ana")}, {}, approval_status::modified, 1},
+    {"a modification without an action is refused and it stays pending", 1, {}, {modify("ana", nullptr)}, error_code::invalid_argument, approval_status::pending, 0},
+    {"a decision without a name is refused", 1, {}, {approve("")}, error_code::invalid_argument, approval_status::pending, 0},
+    {"the first decision wins: a later rejection is refused", 1, {{approve("ana")}}, {reject("bob")}, error_code::conflict, approval_status::approved, 1},
+    {"the first decision wins: a later approval is refused", 1, {{reject("ana")}}, {approve("bob")}, error_code::conflict, approval_status::rejected, 0},
+    {"one of two approvals leaves it pending", 2, {}, {approve("ana")}, {}, approval_status::pending, 1},
+    {"two different reviewers approve", 2, {{approve("ana")}}, {approve("bob")}, {}, approval_status::approved, 2},
+    {"the same reviewer counts once", 2, {{approve("ana")}}, {approve("ana")}, error_code::conflict, approval_status::pending, 1},
+    {"one rejection ends it whatever was approved before", 3, {{approve("ana")}, {approve("bob")}}, {reject("eva")}, {}, approval_status::rejected, 2},
+    {"who has approved may still reject", 2, {{approve("ana")}}, {reject("ana")}, {}, approval_status::rejected, 1},
+    {"a modification first, then others approve what it has become", 2, {{modify("ana")}}, {approve("bob")}, {}, approval_status::modified, 2},
+    {"what others have approved is not modified under them", 2, {{approve("ana")}}, {modify("bob")}, error_code::invalid_argument, approval_status::pending, 1},
+    {"a decision at the deadline counts", 1, {}, {approve("ana"), deadline}, {}, approval_status::approved, 1},
+    {"a decision after the deadline does not", 1, {}, {approve("ana"), deadline + 1}, error_code::timeout, approval_status::pending, 0},
+    {"it expires after its deadline", 1, {}, {expire, deadline + 1}, {}, approval_status::rejected, 0},
+    {"it does not expire at its deadline", 1, {}, {expire, deadline}, error_code::timeout, approval_status::pending, 0},
+    {"what is decided does not expire", 1, {{approve("ana")}}, {expire, deadline + 1}, error_code::conflict, approval_status::approved, 1},
+    {"too few approvals at the deadline are a rejection", 2, {{approve("ana")}}, {expire, deadline + 1}, {}, approval_status::rejected, 1},
+    {"what has expired is decided", 1, {{expire, deadline + 1}}, {approve("ana"), deadline + 2}, error_code::conflict, approval_status::rejected, 0},
+};
+
+} // namespace
+
+TROUPE_TEST("what becomes of a request") {
+  for (const auto& r : rows) {
+    IN_ROW(r.rule);
+    policy::approval_request one(request(r.needed));
+    for (const auto& [decision, at] : r.before)
+      CHECK(one.apply(decision, at).has_value());
+    const auto effect = one.apply(r.last.decision, r.last.at);
+    CHECK_EQ(effect.has_value(), !r.refused.has_value());
+    if (!effect && r.refused)
+      CHECK_EQ(effect.error().code, *r.refused);
+    CHECK_EQ(one.pending(), r.status == approval_status::pending);
+    if (one.end())
+      CHECK_EQ(name_of(one.end()->status), std::string(name_of(r.status)));
+    CHECK_EQ(one.approvals(), r.approvals);
+  }
+}
+
+TROUPE_TEST("a timeout is never recorded as a human's") {
+  policy::approval_request one(request());
+  CHECK(one.apply(expire, deadline + 1).has_value());
+  CHECK(!one.end()->by_human);
+  CHECK_EQ(one.end()->reviewer, "");
+  CHECK_EQ(one.end()->comment, "Auto-rejected: approval timeout");
+}
+
+TROUPE_TEST("who comes late is told who decided, and why") {
+  policy::approval_request one(request());
+  CHECK(one.apply(reject("ana", "not on a Friday"), 1).has_value());
+  CHECK_EQ(one.apply(approve("bob"), 2).error().message, "already decided: ana rejected it: not on a Friday");
+}
+
+TROUPE_TEST("the hash is of the canonical action at its moment in its run") {
+  const policy::approval_subject one{"run", "t", approval_kind::tool, "deploy", "t@1/1 a", json::parse(R"({"b":1.0,"a":"x"})")};
+  auto same = one;
+  same.action = json::parse(R"({ "a": "x", "b": 1 })");
+  CHECK_EQ(policy::approval_hash(one), policy::approval_hash(same));
+  CHECK_EQ(policy::approval_hash(one).size(), 64u);
+  const auto differs = [&](auto change) {
+    auto other = one;
+    change(other);
+    return policy::approval_hash(other) != policy::approval_hash(one);
+  };
+  CHECK(differs([](auto& s) { s.action["b"] = 2; }));
+  CHECK(differs([](auto& s) { s.moment = "t@1/2 a"; }));
+  CHECK(differs([](auto& s) { s.run_id = "other"; }));
+  CHECK(differs([](auto& s) { s.task = "u"; }));
+  CHECK(differs([](auto& s) { s.subject = "delete"; }));
+  CHECK(differs([](auto& s) { s.kind = approval_kind::task; }));
+}
+
+TROUPE_TEST("an approval's id names its run, whatever the run is called") {
+  for (const std::string run : {"01J9ZK", "deploy-1", "a.b_c-0a1b2c3d"}) {
+    const auto id = policy::approval_id(run, policy::approval_hash({run, "t", approval_kind::task, "t", "1", nullptr}));
+    CHECK_EQ(policy::run_of_approval(id), run);
+  }
+  for (const std::string no : {"", "run", "run-", "-0a1b2c3d", "run-0a1b2c3", "run-0a1b2c3g", "run-0a1b2c3d4"})
+    CHECK_EQ(policy::run_of_approval(no), "");
+}
