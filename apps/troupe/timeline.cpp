@@ -99,6 +99,8 @@ line words(const task_finished& b) {
     return {"done" + (b.output.is_null() ? std::string() : ": " + preview(b.output)), tone::good};
   if (b.status == task_status::skipped)
     return {"skipped" + with(": ", b.error)};
+  if (b.status == task_status::cancelled && b.reason == "decided")
+    return {"stopped" + with(": ", b.error)};
   std::string text = std::string("FAILED as ") + name_of(b.status);
   if (!b.reason.empty() && b.reason != name_of(b.status))
     text += " (" + b.reason + ")";
@@ -274,29 +276,37 @@ line words(const output_reviewed& b) {
 
 // Answers that differ, shared state.
 
-std::string told(const std::vector<answer_group>& groups) {
-  std::string out;
+/// "a, b: yes | c: no": who said what.
+std::string told_groups(const std::vector<answer_group>& groups) {
+  std::string text;
   for (const auto& group : groups) {
-    out += out.empty() ? " " : "; ";
+    text += text.empty() ? "" : " | ";
     for (std::size_t i = 0; i < group.members.size(); ++i)
-      out += (i == 0 ? "" : ", ") + head(group.members[i]);
-    out += ": " + preview(group.value);
+      text += (i == 0 ? "" : ", ") + group.members[i];
+    text += with(": ", group.value.is_null() ? "" : preview(group.value));
   }
-  return head(out);
+  return text;
 }
 
 line words(const answers_differ& b) {
-  return {"ANSWERS DIFFER (" + head(b.rule) + "):" + told(b.groups) + "; " + head(b.next) + with(" ", b.who) + " decides", tone::notable};
+  std::string text = "ANSWERS DIFFER";
+  if (b.quorum > 0)
+    text += ", none has the " + count(b.quorum, "vote", "votes") + " that it needs";
+  text += b.next == "human" ? "; a human decides" : "; the arbiter " + b.who + " decides";
+  return {text + with(": ", told_groups(b.groups)), tone::notable};
 }
 
 line words(const answers_resolved& b) {
-  if (b.status == task_status::success)
-    return {"RESOLVED by " + head(b.by) + with(": ", b.chosen) + with(", ", b.why), tone::good};
-  return {std::string("no answer (") + name_of(b.status) + ", " + head(b.by) + ")" + with(": ", b.why) + told(b.groups), tone::bad};
+  if (b.status == task_status::conflict)
+    return {"CONFLICT" + with(": ", b.why), tone::bad};
+  if (b.status != task_status::success)
+    return {"NO ANSWER" + with(": ", b.why), tone::bad};
+  std::string text = "DECIDED by " + b.by + ": " + (b.chosen.empty() ? "an answer of its own" : "the answer of " + b.chosen);
+  return {text + with(", ", b.why) + with("; ", told_groups(b.groups)), tone::good};
 }
 
 line words(const state_written& b) {
-  return {"state " + head(b.key) + " version " + std::to_string(b.version) + (b.value.is_null() ? std::string(" removed") : " = " + preview(b.value))};
+  return {"state " + head(b.key) + " is at version " + std::to_string(b.version) + ": " + preview(b.value)};
 }
 
 // Delegation.

@@ -5,7 +5,10 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
+#include "troupe/policy/conflict.hpp"
 #include "troupe/policy/llm_call.hpp"
+#include "troupe/policy/replay.hpp"
+#include "troupe/policy/shared_state.hpp"
 #include "troupe/schema/schema.hpp"
 
 namespace troupe::actors {
@@ -216,17 +219,60 @@ std::optional<milliseconds> time_for(orchestrator_self self, const std::string& 
   const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
   if (task.timeout.count() > 0)
     take(task.timeout);
-  if (task_limits.time) // elements of a for_each share the task's
-    take(time_left(self, policy::task_scope(task.for_each.empty() ? path : path.substr(0, path.rfind('['))), *task_limits.time));
+  if (task_limits.time) { // elements of a for_each, and several agents, share the task's
+    std::string_view whole = path;
+    for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
+      whole = policy::parent_path(whole);
+    take(time_left(self, policy::task_scope(whole), *task_limits.time));
+  }
   const auto& agents = state_of(self).setup.run->config->agents;
   if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
     take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
   return least;
 }
 
+/// What an arbiter must answer: one of the answers, or its own under their agents' contracts.
+std::shared_ptr<const output_spec> ruling_contract(const configuration& config, const policy::start_task& what) {
+  const auto of = [&](const std::string& agent) -> const output_spec* {
+    const auto spec = config.agents.find(agent);
+    return spec != config.agents.end() && spec->second.output ? &*spec->second.output : nullptr;
+  };
+  std::vector<const output_spec*> contracts;
+  for (const auto& agent : what.arbitrates)
+    contracts.push_back(of(agent));
+  const auto* own = of(what.agent);
+  return std::make_shared<const output_spec>(policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries));
+}
+
+/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect.
+bool harmless(const configuration& config, const std::string& agent) {
+  const auto spec = config.agents.find(agent);
+  if (spec == config.agents.end())
+    return true;
+  if (!spec->second.delegates.empty() || !spec->second.handoffs.empty())
+    return false; // nobody knows what those that it asks may do
+  for (const auto& first : spec->second.tools) {
+    std::size_t steps = 0;
+    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size(); tool = config.tools.find(tool->second.alternative), ++steps)
+      if (tool->second.effect != effect::none)
+        return false;
+  }
+  return true;
+}
+
 // --- approvals ---------------------------------------------------------------------------------------------------------------------------
 
 void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
+
+/// What people said about answers that differ: the proposed choice, another one, an answer of their own, or none.
+policy::task_outcome ruling_of(const approval_ask& wanted, const approval_answer& answer) {
+  if (answer.status == approval_status::rejected)
+    return {task_status::rejected, "approval", answer.comment, nullptr, true};
+  auto ruling = answer.status == approval_status::modified ? answer.modified_action : wanted.action;
+  if (ruling.is_object() && !answer.comment.empty())
+    ruling["reason"] = answer.comment;
+  return {task_status::success, {}, {}, std::move(ruling), false};
+}
 
 void take_decision(orchestrator_self self, const std::string& path, const approval_answer& answer) {
   auto node = state_of(self).to_approve.extract(path);
@@ -235,6 +281,10 @@ void take_decision(orchestrator_self self, const std::string& path, const approv
   auto& [what, prefix, wanted, checkpoint] = node.mapped();
   if (answer.failure.code != error_code::none) {
     task_ended(self, prefix, path, what.attempt, {task_status::error, "journal_unavailable", answer.failure.text(), nullptr, true});
+    return;
+  }
+  if (wanted.kind == approval_kind::conflict) {
+    task_ended(self, prefix, path, what.attempt, ruling_of(wanted, answer));
     return;
   }
   const bool modified = answer.status == approval_status::modified;
@@ -277,6 +327,17 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
   send_approval(self, path);
 }
 
+/// People decide between answers. `--yes` approves what is risky; it does not choose, so they are asked all the same.
+void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
+  auto& state = state_of(self);
+  approval_ask wanted{.run = state.setup.run, .task = what.path, .agent = {}, .kind = approval_kind::conflict, .subject = std::string(policy::parent_path(what.path)),
+                      .moment = what.path + "@" + std::to_string(what.attempt), .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
+                      .details = policy::human_details(what.instruction, what.answers), .risk_level = risk::medium, .needed = 1};
+  const auto path = what.path;
+  state.to_approve.insert_or_assign(path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt}, prefix, std::move(wanted), {}});
+  send_approval(self, path);
+}
+
 /// A task that is stopped while it waits: its request stays in the journal for whoever resumes the run.
 bool withdraw(orchestrator_self self, const std::string& path) {
   auto& state = state_of(self);
@@ -299,7 +360,8 @@ void checkpoint_down(orchestrator_self self, const caf::actor_addr& who) {
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
-  if (what.spec->approval && !state.setup.run->approve_all && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0)
+  // Who decides between answers has no part in what was approved.
+  if (what.spec->approval && what.arbitrates.empty() && !state.setup.run->approve_all && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0)
     ask_to_start(self, prefix, what);
   else
     start_now(self, prefix, what);
@@ -320,10 +382,17 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
   }
   task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
                         .resumed = what.resumed, .timeout = time.value_or(milliseconds{0})};
+  if (!what.arbitrates.empty())
+    order.contract = ruling_contract(*state.setup.run->config, what);
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
   state.with_pool[what.path] = given_task{std::move(order), prefix, {}, false};
   give(self, what.path);
+}
+
+void share_state(orchestrator_self self, policy::task_graph& graph) {
+  if (const auto& shared = state_of(self).setup.run->state)
+    graph.read_state([shared] { return shared->values(); });
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -353,18 +422,15 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   }
   if (time)
     tell_later(self, orchestrator_actor(self), *time, task_timer{what.path, what.attempt});
-  auto graph = policy::task_graph::create(found->second, own_prefix);
+  auto graph = policy::task_graph::create(found->second, own_prefix, state.setup.run->run_id);
   if (!graph) {
     refuse(graph.error().text());
     return;
   }
   auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(*graph), prefix, what.path, what.attempt}).first->second;
+  share_state(self, made.graph);
   static const policy::restored_state fresh;
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
-}
-
-void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
-  task_ended(self, prefix, what.path, what.attempt, {task_status::error, "unsupported", "nobody can decide between answers in this run", nullptr, true});
 }
 
 void cancel_now(orchestrator_self self) {
@@ -380,6 +446,9 @@ void cancel_now(orchestrator_self self) {
 
 void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
   auto& state = state_of(self);
+  if (what.if_harmless)
+    if (const auto given = state.with_pool.find(what.path); given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
+      return;
   if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
     const auto reason = state.timed_out ? policy::abort_reason::timeout
                                         : (what.grace.count() > 0 ? policy::abort_reason::budget_exceeded : policy::abort_reason::cancelled);
@@ -476,7 +545,7 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
 caf::result<run_ended> begin(orchestrator_self self) {
   auto& state = state_of(self);
   auto& setup = state.setup;
-  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow));
+  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow), {}, setup.run->run_id);
   if (!graph)
     return run_ended{run_status::failed, "invalid_workflow", nullptr, graph.error()};
   auto promise = self->make_response_promise<run_ended>();
@@ -492,6 +561,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
   }
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
+  share_state(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)
     abort_all(self, *state.early);

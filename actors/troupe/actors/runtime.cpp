@@ -17,6 +17,7 @@
 #include "troupe/llm/provider_factory.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
+#include "troupe/policy/shared_state.hpp"
 #include "troupe/policy/supervision.hpp"
 #include "troupe/policy/task_graph.hpp"
 #include "troupe/schema/schema.hpp"
@@ -41,6 +42,7 @@ struct launch_plan {
   std::vector<note> found;
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;
+  std::shared_ptr<policy::shared_state> state = std::make_shared<policy::shared_state>();
   bool approve_all = false;
 };
 
@@ -120,10 +122,6 @@ tool_spec contract_check(const agent_spec& agent) {
 /// What a configuration may say, but this version does not run: refused at the start, never ignored.
 std::vector<std::string> not_in_this_version(const configuration& config) {
   std::vector<std::string> found;
-  for (const auto& [name, workflow] : config.workflows)
-    for (const auto& task : workflow.tasks)
-      if (!task.agents.empty())
-        found.push_back("workflow \"" + name + "\", task \"" + task.id + "\": agents with resolve is not part of this version; give it one agent");
   for (const auto& [name, model] : config.models)
     if (!model.hedge_after.empty())
       found.push_back("model \"" + name + "\": hedge is not part of this version; leave it out");
@@ -407,6 +405,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   context->tenant = tenant;
   context->config = config_;
   context->approve_all = plan.approve_all;
+  context->state = std::move(plan.state);
   context->deadline = clock_point::max();
   if (plan.budget.time) {
     const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
@@ -497,6 +496,9 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   plan.time_used = milliseconds(history.owned_ms);
   plan.opening.emplace_back(run_resumed{history.owned_ms, more.money, more.steps, more.time.count()});
   plan.restored = policy::fold_tasks(*events);
+  for (const auto& e : *events)
+    if (const auto* written = std::get_if<state_written>(&e->body))
+      plan.state->restore(*written, e->agent);
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);

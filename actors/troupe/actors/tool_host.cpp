@@ -3,6 +3,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "troupe/policy/shared_state.hpp"
 #include "troupe/policy/tool_call.hpp"
 #include "troupe/util/redact.hpp"
 
@@ -43,7 +44,7 @@ struct host_state {
 
 /// Builtins that answer within the call: nothing of them is ever in flight, so no limit has to hold them back.
 bool answers_at_once(const tool_spec& tool) {
-  return tool.builtin == "calculator" || tool.builtin == "clock";
+  return tool.builtin == "calculator" || tool.builtin == "clock" || tool.builtin == "state_get" || tool.builtin == "state_set";
 }
 
 using host_self = tool_host_actor::stateful_pointer<host_state>;
@@ -98,9 +99,31 @@ void outcome_of_nothing(host_self self, std::uint64_t id, tool_status status, st
   tell(self, tool_host_actor(self), tool_ended{id, find(self, id)->attempt, std::make_shared<tool_outcome>(std::move(outcome))});
 }
 
+/// The run's state is no runner's: it belongs to the run, and a write is recorded before anybody reads it.
+void use_state(host_self self, std::uint64_t id, const hosted_call& call, bool write) {
+  const auto& arguments = call.wanted.arguments;
+  const auto& run = *call.wanted.run;
+  const auto key = arguments.value("key", std::string());
+  auto outcome = std::make_shared<tool_outcome>();
+  if (!run.state)
+    *outcome = {tool_status::failed, {}, "this run has no state", 0, false};
+  else if (write)
+    *outcome = run.state->write(key, arguments.value("value", json()), arguments.value("version", std::int64_t{0}), call.wanted.agent,
+                                call.wanted.step_id + "/" + call.wanted.call_id, [&](const state_written& written) {
+                                  tell(self, state_of(self).journal, note{run.run_id, call.wanted.task, call.wanted.agent, {written}});
+                                });
+  else
+    outcome->output = run.state->read(key).dump(-1, ' ', false, json::error_handler_t::replace);
+  tell(self, tool_host_actor(self), tool_ended{id, call.attempt, std::move(outcome)});
+}
+
 void start_runner(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
   if (call.abort) {
     outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
+    return;
+  }
+  if (const auto& spec = what.tool->builtin; what.tool->kind == tool_kind::builtin && (spec == "state_get" || spec == "state_set")) {
+    use_state(self, id, call, spec == "state_set");
     return;
   }
   invocation order;

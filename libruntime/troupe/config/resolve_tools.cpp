@@ -11,13 +11,13 @@ namespace troupe::config {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> builtins{"read_file", "write_file", "list_files", "http_fetch", "calculator", "clock"};
+constexpr std::array<std::string_view, 8> builtins{"read_file", "write_file", "list_files", "http_fetch", "calculator", "clock", "state_get", "state_set"};
 
 bool is_file_builtin(std::string_view name) { return name == "read_file" || name == "write_file" || name == "list_files"; }
 
 effect default_effect(const tool_spec& spec) {
   if (spec.kind == tool_kind::builtin)
-    return spec.builtin == "write_file" ? effect::idempotent : effect::none;
+    return spec.builtin == "write_file" || spec.builtin == "state_set" ? effect::idempotent : effect::none;
   if (spec.kind == tool_kind::http)
     return spec.method == "GET" || spec.method == "HEAD" ? effect::none : effect::once;
   return effect::once;
@@ -90,7 +90,7 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
         unknown(builtin, "builtin", known);
       else
         from.wrong_key("no builtin named " + in_quotes(name) + did_you_mean(name, known)
-                       + "; name the tool after one, or add builtin: with one of read_file write_file list_files http_fetch calculator clock");
+                       + "; name the tool after one, or add builtin: with one of read_file write_file list_files http_fetch calculator clock state_get state_set");
     }
     from["root"].read_path(into.root);
     if (into.root.empty() && is_file_builtin(into.builtin))
@@ -113,6 +113,12 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   }
   into.effect = default_effect(into);
   from["effect"].read(into.effect);
+  if (into.kind == tool_kind::builtin && into.builtin == "state_set") {
+    if (into.effect == effect::none)
+      from["effect"].wrong("a write to the run's state has an effect: it is idempotent");
+    if (!from["retries"].present())
+      into.retries = 0; // what it answers is what the agent has to see
+  }
   if (into.kind == tool_kind::process && !from["effect"].present())
     from.warn_key("its effect is unsaid, so that it counts as once and is never retried; add effect: none, idempotent or once");
   if (into.effect == effect::once && from["retries"].present() && into.retries > 0)

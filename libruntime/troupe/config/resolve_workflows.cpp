@@ -151,11 +151,15 @@ void resolver::first_race(const view& from, const task_spec& spec) {
   }
 }
 
-/// The first tool that the agent can reach and that has an effect; null: there is none.
+/// The first tool that the agent, or one that it asks or hands over to, can reach and that has an effect; null: there is none.
 const tool_spec* resolver::racing_effect(const agent_spec& agent) {
   const auto [known, added] = effect_of_agent_.emplace(agent.name, nullptr);
   for (std::size_t i = 0; added && i < agent.tools.size() && known->second == nullptr; ++i)
     known->second = racing_effect(agent.tools[i]);
+  for (const auto* others : {&agent.delegates, &agent.handoffs})
+    for (const auto& other : *others)
+      if (const auto spec = out_.agents.find(other); added && known->second == nullptr && spec != out_.agents.end())
+        known->second = racing_effect(spec->second);
   return known->second;
 }
 

@@ -1,5 +1,6 @@
 // INTERFACES 2: the result document of a run. The names are exact.
 
+#include "troupe/metrics/answer_rows.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/model/run.hpp"
 
@@ -15,6 +16,7 @@ json row_document(const task_result_row& row) {
   json out{{"task_id", row.task_id},          {"agent", text_or_null(row.agent)}, {"status", name_of(row.status)},
            {"attempts", row.attempts},        {"cost_usd", row.cost.dollars()},   {"output", row.output},
            {"error", text_or_null(row.error)}};
+  metrics::add_answers(out, row.answers, row.resolution);
   if (!row.items)
     return out;
   auto& items = out["items"] = json::array();
@@ -22,6 +24,7 @@ json row_document(const task_result_row& row) {
     json each{{"index", item.index}, {"status", name_of(item.status)}, {"output", item.output}, {"cost_usd", item.cost.dollars()}};
     if (!item.error.empty())
       each["error"] = item.error;
+    metrics::add_answers(each, item.answers, item.resolution);
     items.push_back(std::move(each));
   }
   return out;
@@ -53,6 +56,8 @@ json result_document(const run_summary& summary) {
            {"failures", std::move(failures)},
            {"results", std::move(results)},
            {"result", summary.result}};
+  for (const auto& entry : summary.state) // what the run's agents shared (SEMANTICS 6)
+    out["state"][entry.key] = {{"value", entry.value}, {"version", entry.version}, {"by", entry.agent}};
   if (summary.in_doubt > 0)
     out["in_doubt"] = summary.in_doubt; // calls whose outcome nobody knows (SEMANTICS 4)
   return out;

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "troupe/metrics/answer_rows.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/replay.hpp"
 
@@ -32,6 +33,7 @@ struct task_tally {
   bool for_each = false;
   std::map<std::int64_t, item_result> items; ///< those that have ended
   std::map<std::int64_t, usd> item_costs;
+  std::map<std::int64_t, answer_rows> answers; ///< of elements; -1: of the task itself
 };
 
 } // namespace
@@ -53,7 +55,7 @@ struct run_fold::state {
   std::int64_t owner_since_us = 0;
 
   task_tally& tally(std::string_view path) {
-    const auto top = std::string(path.substr(0, path.find_first_of("/[")));
+    const auto top = std::string(path.substr(0, path.find_first_of("/[(")));
     const auto [found, fresh] = tasks.try_emplace(top);
     if (fresh)
       order.push_back(top);
@@ -61,7 +63,10 @@ struct run_fold::state {
   }
 
   /// The element of a top-level for_each task that a path lies in.
-  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find('/'))); }
+  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find_first_of("/("))); }
+
+  /// Who answered what, where several agents do a top-level task, or an element of one.
+  answer_rows& answers_of(std::string_view path) { return tally(path).answers[element_of(path).value_or(-1)]; }
 
   void charge(const event& e, usd amount) {
     const usd real{std::max<std::int64_t>(amount.micro, 0)};
@@ -73,6 +78,8 @@ struct run_fold::state {
     add(task.cost);
     if (const auto index = element_of(e.task))
       add(task.item_costs[*index]);
+    if (const auto seat = top_seat(e.task); !seat.empty())
+      add(answers_of(e.task).row(seat, e.agent).cost);
   }
 
   void count_tokens(const token_usage& usage, int sign) {
@@ -149,7 +156,10 @@ struct run_fold::state {
 
   void on(const event& e, const task_started& b) {
     auto& task = tally(e.task);
-    if (e.task.find_first_of("/[") != std::string::npos)
+    const bool below = e.task.find('/') != std::string::npos;
+    if (const auto seat = top_seat(e.task); !seat.empty() && !below)
+      answers_of(e.task).started(seat, e.agent, b.attempt);
+    if (e.task.find_first_of("/[(") != std::string::npos)
       return;
     if (!e.agent.empty())
       task.agent = e.agent;
@@ -164,15 +174,20 @@ struct run_fold::state {
 
   void on(const event& e, const task_finished& b) {
     auto& task = tally(e.task);
+    const auto seat = top_seat(e.task);
+    if (!seat.empty() && e.task.find('/') == std::string::npos)
+      answers_of(e.task).ended(seat, e.agent, b);
+    if (b.reason == "decided" && b.status == task_status::cancelled)
+      return; // its task had its answer: no failure
     if (b.status != task_status::success && b.status != task_status::skipped) {
       const std::string reason = b.reason.empty() ? name_of(b.status) : b.reason;
       if (!failed.contains(e.task + '\0' + reason))
         fail(e, reason);
     }
-    if (e.task.find('/') != std::string::npos)
+    if (e.task.find('/') != std::string::npos || !seat.empty())
       return;
     if (const auto index = policy::element_index(e.task)) {
-      task.items[*index] = {*index, b.status, b.output, {}, b.error};
+      task.items[*index] = {*index, b.status, b.output, {}, b.error, {}, {}};
       return;
     }
     if (!e.agent.empty())
@@ -239,6 +254,19 @@ struct run_fold::state {
       doubt(e, b.call_id);
   }
 
+  void on(const event& e, const answers_resolved& b) {
+    if (e.task.find('/') == std::string::npos)
+      answers_of(e.task).resolved(b);
+  }
+
+  void on(const event& e, const state_written& b) {
+    const auto at = std::lower_bound(sum.state.begin(), sum.state.end(), b.key, [](const state_result& each, const std::string& key) { return each.key < key; });
+    if (at != sum.state.end() && at->key == b.key)
+      *at = {b.key, b.version, b.value, e.agent};
+    else
+      sum.state.insert(at, {b.key, b.version, b.value, e.agent});
+  }
+
   void on(const event& e, const agent_crashed&) { fail(e, "agent_crashed"); }
   void on(const event&, const agent_restarted&) { ++sum.restarts; }
   void on(const event& e, const contract_violated&) { fail(e, "contract_violated"); }
@@ -295,6 +323,8 @@ run_summary run_fold::summary() const {
     row.error = task.end->error;
     if (row.status == task_status::success)
       ++out.completed_tasks;
+    if (const auto answers = task.answers.find(-1); answers != task.answers.end())
+      answers->second.into(row.answers, row.resolution);
     if (!task.for_each)
       continue;
     auto& items = row.items.emplace();
@@ -302,6 +332,8 @@ run_summary run_fold::summary() const {
       items.push_back(item);
       if (const auto cost = task.item_costs.find(index); cost != task.item_costs.end())
         items.back().cost = cost->second;
+      if (const auto answers = task.answers.find(index); answers != task.answers.end())
+        answers->second.into(items.back().answers, items.back().resolution);
     }
   }
   return out;

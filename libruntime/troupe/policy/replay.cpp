@@ -29,16 +29,17 @@ message_ptr make_message(role from, std::string text, std::string call_id = {}, 
 bool is_within(std::string_view path, std::string_view above) {
   if (!path.starts_with(above))
     return false;
-  return above.empty() || path.size() == above.size() || path[above.size()] == '/' || path[above.size()] == '[';
+  return above.empty() || path.size() == above.size() || path[above.size()] == '/' || path[above.size()] == '['
+         || path[above.size()] == '(';
 }
 
 std::string_view parent_path(std::string_view path) {
-  const auto cut = path.find_last_of("/[");
+  const auto cut = path.find_last_of("/[(");
   return cut == std::string_view::npos ? std::string_view() : path.substr(0, cut);
 }
 
 std::optional<std::int64_t> element_index(std::string_view path) {
-  const auto open = path.find_last_of("/[");
+  const auto open = path.find_last_of("/[(");
   if (open == std::string_view::npos || path[open] != '[' || path.back() != ']')
     return std::nullopt;
   const auto digits = path.substr(open + 1, path.size() - open - 2);

@@ -162,9 +162,10 @@ private:
 
 run_history rebuild_run(const std::vector<event_ptr>& events);
 
-/// Whether two paths are the same task, or `path` stands below `above` ("a[2]", "a/b" are below "a").
+/// Whether two paths are the same task, or `path` stands below `above` ("a[2]", "a/b", "a(sceptic)" are below "a").
 bool is_within(std::string_view path, std::string_view above);
-/// The path above: of an element its for_each task, of a task in a sub-workflow the task that runs it; empty at the top.
+/// The path above: of an element its for_each task, of a task in a sub-workflow the task that runs it, of one agent's part in a task that
+/// several do that task; empty at the top.
 std::string_view parent_path(std::string_view path);
 /// The index of an element ("sections[3]" -> 3).
 std::optional<std::int64_t> element_index(std::string_view path);

@@ -9,6 +9,7 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/budget_scope.hpp"
+#include "troupe/policy/conflict.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/policy/task_graph_plan.hpp"
 #include "troupe/util/assert.hpp"
@@ -34,6 +35,9 @@ bool may_try_again(const task_outcome& outcome) {
   }
 }
 
+/// Of members that were stopped because the task had its answer: no abort ended them.
+constexpr const char* decided_reason = "decided";
+
 task_status status_of(abort_reason reason) {
   switch (reason) {
   case abort_reason::budget_exceeded:
@@ -48,11 +52,23 @@ task_status status_of(abort_reason reason) {
 } // namespace
 
 struct task_graph::impl {
+  /// Several agents at one piece of work: a seat for each member, and a last one for who decides between them.
+  struct panel {
+    answer_panel answers;
+    std::vector<bool> at_work;
+    std::string instruction;
+    std::vector<std::size_t> shown; // to who decides: members, in that order
+    std::string_view asked;         // the seat that decides; empty: nobody was asked
+    bool decided = false;
+    task_outcome outcome;
+    std::size_t running = 0;
+  };
   /// One piece of work: a task, or one item of a for_each.
   struct unit {
     enum { idle, running, done } state = idle;
     bool cancelled = false;
     std::int64_t attempt = 1;
+    std::unique_ptr<panel> several;
   };
   struct task_state {
     enum { waiting, open, done } state = waiting;
@@ -66,15 +82,18 @@ struct task_graph::impl {
     task_outcome failure;             // its outcome, without output
     json items, outputs;
   };
+  static constexpr std::size_t no_seat = static_cast<std::size_t>(-1);
   struct place {
     std::size_t node;
     std::size_t unit;
+    std::size_t seat = no_seat; // of a panel
   };
 
   graph_plan plan;
-  std::string prefix;
+  std::string prefix, seed;
   restored_state restored;
   json scope; // what templates read
+  std::function<json()> state;
   std::vector<task_state> nodes;
   std::deque<std::size_t> ready;
   std::size_t open = 0, done = 0, completed = 0, busy = 0;
@@ -88,16 +107,30 @@ struct task_graph::impl {
   std::string path(std::size_t n) const { return prefix + spec(n).id; }
   std::string path(place p) const { return items(p.node) ? path(p.node) + "[" + std::to_string(p.unit) + "]" : path(p.node); }
   std::optional<place> find(const std::string& path) const;
+  /// Of what is at work there.
+  std::vector<std::string> paths_of(place p) const;
   const restored_task* before(const std::string& path) const {
     auto it = restored.find(path);
     return it == restored.end() ? nullptr : &it->second;
   }
 
+  void look_at_state() {
+    if (plan.reads_state && state)
+      scope["state"] = state();
+  }
   bool fail_as_before();
   void begin(std::size_t n, graph_commands& out);
   void open_items(std::size_t n, graph_commands& out);
   void fill(std::size_t n, graph_commands& out);
   void launch(place p, bool resumed, graph_commands& out);
+  std::optional<std::size_t> find_seat(const task_spec& task, std::string_view name) const;
+  std::string_view seat_name(const panel& several, std::size_t seat) const;
+  void launch_panel(place p, std::string instruction, bool resumed, graph_commands& out);
+  void start_seat(place p, bool resumed, graph_commands& out);
+  bool seat_ended(place p, task_outcome outcome, graph_commands& out);
+  void decide(place p, graph_commands& out);
+  bool advance(place p, graph_commands& out);
+  void end_unit(place p, task_outcome outcome, graph_commands& out);
   void unit_done(place p, task_outcome outcome, bool record, graph_commands& out);
   void close_items(std::size_t n, graph_commands& out);
   void conclude(std::size_t n, task_outcome outcome, bool record, std::int64_t attempt, graph_commands& out);
@@ -112,6 +145,14 @@ std::optional<task_graph::impl::place> task_graph::impl::find(const std::string&
   if (path.compare(0, prefix.size(), prefix) != 0)
     return std::nullopt;
   const auto rest = std::string_view(path).substr(prefix.size());
+  if (const auto seat = seat_of(rest); !seat.empty()) {
+    auto at = find(path.substr(0, path.size() - seat.size() - 2));
+    const auto number = at ? find_seat(spec(at->node), seat) : std::nullopt;
+    if (!number)
+      return std::nullopt;
+    at->seat = *number;
+    return at;
+  }
   if (auto it = plan.ids.find(std::string(rest)); it != plan.ids.end())
     return items(it->second) ? std::nullopt : std::optional(place{it->second, 0});
   const auto bracket = rest.rfind('[');
@@ -123,6 +164,17 @@ std::optional<task_graph::impl::place> task_graph::impl::find(const std::string&
   if (it == plan.ids.end() || !items(it->second) || std::from_chars(rest.data() + bracket + 1, last, index).ptr != last)
     return std::nullopt;
   return place{it->second, index};
+}
+
+std::vector<std::string> task_graph::impl::paths_of(place p) const {
+  const auto& u = nodes[p.node].units[p.unit];
+  if (!u.several)
+    return {path(p)};
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < u.several->at_work.size(); ++i)
+    if (u.several->at_work[i])
+      out.push_back(seat_path(path(p), seat_name(*u.several, i)));
+  return out;
 }
 
 /// A run that was killed while it failed goes on failing, for the same reason: what was cancelled on its account comes later in
@@ -162,14 +214,6 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
   }
   if (p.when && !p.when->is_valid(plan.output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
-  if (!t.agents.empty())
-    return conclude(n,
-                    {task_status::error,
-                     "unsupported",
-                     "task \"" + t.id + "\" gives one task to several `agents`, which is not run yet; name one `agent`",
-                     {},
-                     true},
-                    true, 1, out);
   if (items(n))
     return open_items(n, out);
   node.units.resize(1);
@@ -180,6 +224,7 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
 void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   const auto& t = spec(n);
   auto& node = nodes[n];
+  look_at_state();
   node.items = plan.tasks[n].for_each.evaluate(scope);
   auto refuse = [&](std::string why) {
     conclude(n, {task_status::error, "for_each", "task \"" + t.id + "\": for_each " + std::move(why), {}, true}, true, 1, out);
@@ -240,19 +285,206 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
     scope["index"] = p.unit;
   }
   auto where = path(p);
-  std::string instruction = compiled.instruction.render(scope);
-  if (u.attempt > 1)
+  look_at_state();
+  const auto* old = resumed ? before(where) : nullptr;
+  std::string instruction = old ? old->instruction : compiled.instruction.render(scope);
+  if (u.attempt > 1 && !old)
     instruction += (instruction.empty() ? "" : "\n\n") + std::string(next_attempt_words);
   if (!resumed)
     out.push_back(record_event{where, t.agent, task_started{u.attempt, instruction, std::nullopt}});
-  if (t.workflow.empty())
-    out.push_back(start_task{std::move(where), &t, t.agent, std::move(instruction), u.attempt, index, resumed});
+  if (!t.agents.empty())
+    launch_panel(p, std::move(instruction), resumed, out);
+  else if (t.workflow.empty())
+    out.push_back(start_task{std::move(where), &t, t.agent, std::move(instruction), u.attempt, index, resumed, {}});
   else
     out.push_back(start_subworkflow{std::move(where), &t, t.workflow, compiled.with.evaluate(scope), u.attempt, index, resumed});
   if (index) {
     scope.erase("item");
     scope.erase("index");
   }
+}
+
+// --- several agents at one task
+// --------------------------------------------------------------------------------------------------------------------------
+
+std::optional<std::size_t> task_graph::impl::find_seat(const task_spec& task, std::string_view name) const {
+  const auto members = panel_members(task.agents);
+  for (std::size_t i = 0; i < members.size(); ++i)
+    if (members[i].name == name)
+      return i;
+  return !members.empty() && (name == arbiter_seat || name == human_seat) ? std::optional(members.size()) : std::nullopt;
+}
+
+std::string_view task_graph::impl::seat_name(const panel& several, std::size_t seat) const {
+  return seat < several.answers.members().size() ? std::string_view(several.answers.members()[seat].name) : several.asked;
+}
+
+void task_graph::impl::launch_panel(place p, std::string instruction, bool resumed, graph_commands& out) {
+  const auto& t = spec(p.node);
+  auto& u = nodes[p.node].units[p.unit];
+  const auto where = path(p);
+  u.several = std::make_unique<panel>(panel{answer_panel(t.resolve.value_or(resolve_spec{.by = "vote", .tie = "fail"}), t.agents, u.attempt),
+                                            std::vector<bool>(t.agents.size() + 1), std::move(instruction), {}, {}, false, {}, 0});
+  auto& several = *u.several;
+  const auto& members = several.answers.members();
+  const auto known = [&](std::string_view name) { return resumed ? before(seat_path(where, name)) : nullptr; };
+  std::vector<std::size_t> there;
+  for (std::size_t i = 0; i < members.size(); ++i)
+    if (const auto* old = known(members[i].name); old && old->finished)
+      there.push_back(i);
+  std::sort(there.begin(), there.end(), [&](std::size_t a, std::size_t b) { return known(members[a].name)->order < known(members[b].name)->order; });
+  for (const auto i : there) {
+    const auto& f = *known(members[i].name)->finished;
+    several.answers.ended(i, {f.status, f.reason, f.error, f.output, false});
+  }
+  const auto* task = resumed ? before(where) : nullptr;
+  if (task && task->resolved) {
+    const auto* ruling = known(arbiter_seat);
+    several.decided = true;
+    several.outcome = several.answers.outcome_of(*task->resolved, ruling && ruling->finished ? ruling->finished->output : json());
+  }
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const auto* old = known(members[i].name);
+    if ((old && old->finished) || (several.decided && (!old || !old->started)))
+      continue;
+    start_seat({p.node, p.unit, i}, old && old->started, out);
+    if (several.decided)
+      out.push_back(cancel_task{seat_path(where, members[i].name), milliseconds{0}, true});
+  }
+  advance(p, out);
+}
+
+void task_graph::impl::start_seat(place p, bool resumed, graph_commands& out) {
+  const auto& t = spec(p.node);
+  auto& u = nodes[p.node].units[p.unit];
+  auto& several = *u.several;
+  const auto& members = several.answers.members();
+  several.at_work[p.seat] = true;
+  ++several.running;
+  std::optional<std::int64_t> index;
+  if (items(p.node))
+    index = static_cast<std::int64_t>(p.unit);
+  auto where = seat_path(path(p), seat_name(several, p.seat));
+  if (p.seat < members.size()) {
+    if (!resumed) // what it is told stands with the task
+      out.push_back(record_event{where, members[p.seat].agent, task_started{u.attempt, {}, std::nullopt}});
+    out.push_back(start_task{std::move(where), &t, members[p.seat].agent, several.instruction, u.attempt, index, resumed, {}});
+    return;
+  }
+  several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(u.attempt));
+  if (several.asked == human_seat) {
+    ask_human question{where, &t, several.instruction, {}, u.attempt, resumed};
+    for (const auto i : several.shown)
+      question.answers.emplace_back(members[i].name, several.answers.answer(i));
+    if (!resumed)
+      out.push_back(record_event{std::move(where), {}, task_started{u.attempt, {}, std::nullopt}});
+    out.push_back(std::move(question));
+    return;
+  }
+  std::vector<json> answers;
+  std::vector<std::string> agents;
+  for (const auto i : several.shown) {
+    answers.push_back(several.answers.answer(i));
+    agents.push_back(members[i].agent);
+  }
+  auto instruction = arbiter_instruction(several.instruction, answers);
+  if (!resumed)
+    out.push_back(record_event{where, t.resolve->arbiter, task_started{u.attempt, {}, std::nullopt}});
+  out.push_back(start_task{std::move(where), &t, t.resolve->arbiter, std::move(instruction), u.attempt, index, resumed, std::move(agents)});
+}
+
+/// The decision is durable before those that it makes superfluous are stopped.
+void task_graph::impl::decide(place p, graph_commands& out) {
+  auto& several = *nodes[p.node].units[p.unit].several;
+  const auto settle = [&](panel_decided&& made) {
+    several.decided = true;
+    several.outcome = std::move(made.outcome);
+    out.push_back(record_event{path(p), {}, std::move(made.event)});
+    for (std::size_t i = 0; i < several.answers.members().size(); ++i)
+      if (several.at_work[i])
+        out.push_back(cancel_task{seat_path(path(p), several.answers.members()[i].name), milliseconds{0}, true});
+  };
+  auto step = several.answers.next();
+  if (auto* made = std::get_if<panel_decided>(&step))
+    return settle(std::move(*made));
+  auto* asks = std::get_if<panel_asks>(&step);
+  if (!asks || stopping() || !several.asked.empty())
+    return;
+  several.asked = asks->event.next == "human" ? human_seat : arbiter_seat;
+  const auto* old = before(seat_path(path(p), several.asked));
+  if (old && old->attempt != nodes[p.node].units[p.unit].attempt)
+    old = nullptr;
+  if (!old)
+    out.push_back(record_event{path(p), {}, std::move(asks->event)});
+  const place who{p.node, p.unit, several.answers.members().size()};
+  if (!old || !old->finished)
+    return start_seat(who, old && old->started, out);
+  several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(old->attempt));
+  const auto& f = *old->finished;
+  settle(several.answers.decided(several.asked.substr(1), {f.status, f.reason, f.error, f.output, false}, several.shown));
+}
+
+/// True: the unit has ended.
+bool task_graph::impl::advance(place p, graph_commands& out) {
+  auto& several = *nodes[p.node].units[p.unit].several;
+  if (!several.decided)
+    decide(p, out);
+  if (several.running > 0)
+    return false;
+  // Nobody is at work, and nothing was decided: the run is being stopped.
+  auto outcome = several.decided ? std::move(several.outcome) : task_outcome{task_status::cancelled, {}, "it was stopped before its answers were there", {}, false};
+  end_unit({p.node, p.unit}, std::move(outcome), out);
+  return true;
+}
+
+bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands& out) {
+  auto& u = nodes[p.node].units[p.unit];
+  auto& several = *u.several;
+  const bool member = p.seat < several.answers.members().size();
+  several.at_work[p.seat] = false;
+  --several.running;
+  if (several.decided && outcome.status == task_status::cancelled) {
+    outcome.reason = decided_reason;
+    outcome.error = "the task had its answer before this one ended";
+  }
+  out.push_back(record_event{seat_path(path(p), seat_name(several, p.seat)),
+                             member ? several.answers.members()[p.seat].agent : several.asked == arbiter_seat ? spec(p.node).resolve->arbiter : std::string(),
+                             task_finished{u.attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
+  // One that an abort has stopped may still answer once the run is resumed: until then it counts as at work.
+  const bool cut = u.cancelled && failed(outcome.status);
+  if (!several.decided && !cut && member)
+    several.answers.ended(p.seat, std::move(outcome));
+  else if (!several.decided && !cut) {
+    auto made = several.answers.decided(several.asked.substr(1), outcome, several.shown);
+    several.decided = true;
+    several.outcome = std::move(made.outcome);
+    out.push_back(record_event{path(p), {}, std::move(made.event)});
+  }
+  return advance({p.node, p.unit}, out);
+}
+
+// --- the end of what was started
+// --------------------------------------------------------------------------------------------------------------------------
+
+/// It starts anew, where it may; else it is done.
+void task_graph::impl::end_unit(place p, task_outcome outcome, graph_commands& out) {
+  auto& node = nodes[p.node];
+  auto& u = node.units[p.unit];
+  const auto& t = spec(p.node);
+  if (failed(outcome.status) && outcome.reason.empty())
+    outcome.reason = name_of(outcome.status);
+  if (u.cancelled && outcome.status == task_status::cancelled && aborting) {
+    outcome.status = status_of(*aborting);
+    outcome.reason = name_of(outcome.status);
+  }
+  u.several.reset();
+  if (u.attempt >= t.attempts || !may_try_again(outcome) || stopping() || node.halted)
+    return unit_done(p, std::move(outcome), true, out);
+  --node.busy;
+  --busy;
+  ++u.attempt;
+  out.push_back(record_event{path(p), t.agent, task_retried{u.attempt, outcome.error.empty() ? outcome.reason : outcome.error}});
+  launch(p, false, out);
 }
 
 void task_graph::impl::unit_done(place p, task_outcome outcome, bool record, graph_commands& out) {
@@ -335,7 +567,8 @@ void task_graph::impl::cancel_all(milliseconds grace, graph_commands& out) {
     for (std::size_t i = 0; nodes[n].busy > 0 && i < nodes[n].units.size(); ++i)
       if (auto& u = nodes[n].units[i]; u.state == unit::running) {
         u.cancelled = true;
-        out.push_back(cancel_task{path({n, i}), grace});
+        for (const auto& each : paths_of({n, i}))
+          out.push_back(cancel_task{each, grace, false});
       }
 }
 
@@ -357,7 +590,7 @@ void task_graph::impl::go_on(graph_commands& out) {
   else if (failing)
     out.push_back(finish_run{run_status::failed, reason, error, nullptr});
   else
-    out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
+    look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
 }
 
 // --- the machine's surface
@@ -368,18 +601,23 @@ task_graph::task_graph(task_graph&&) noexcept = default;
 task_graph& task_graph::operator=(task_graph&&) noexcept = default;
 task_graph::~task_graph() = default;
 
-expected<task_graph> task_graph::create(workflow_spec workflow, std::string prefix, std::string) {
+expected<task_graph> task_graph::create(workflow_spec workflow, std::string prefix, std::string seed) {
   auto plan = graph_plan::make(std::move(workflow));
   if (!plan)
     return tl::unexpected<troupe::error>(std::move(plan.error()));
   auto i = std::make_unique<impl>();
   i->plan = std::move(*plan);
   i->prefix = std::move(prefix);
+  i->seed = std::move(seed);
   i->nodes.resize(i->plan.tasks.size());
   for (const auto& t : i->plan.tasks)
     for (auto d : t.dependents)
       ++i->nodes[d].waits_for;
   return task_graph(std::move(i));
+}
+
+void task_graph::read_state(std::function<json()> values) {
+  impl_->state = std::move(values);
 }
 
 graph_commands task_graph::start(json input, restored_state restored) {
@@ -412,16 +650,12 @@ graph_commands task_graph::task_ended(const std::string& path, std::int64_t atte
     outcome.status = status_of(*g.aborting);
     outcome.reason = name_of(outcome.status);
   }
-  const auto& t = g.spec(at->node);
-  if (u.attempt < t.attempts && may_try_again(outcome) && !g.stopping() && !g.nodes[at->node].halted) {
-    --g.nodes[at->node].busy;
-    --g.busy;
-    ++u.attempt;
-    out.push_back(record_event{path, t.agent, task_retried{u.attempt, outcome.error.empty() ? outcome.reason : outcome.error}});
-    g.launch(*at, false, out);
-    return out;
+  if (u.several) {
+    if (at->seat >= u.several->at_work.size() || !u.several->at_work[at->seat] || !g.seat_ended(*at, std::move(outcome), out))
+      return out;
+  } else {
+    g.end_unit(*at, std::move(outcome), out);
   }
-  g.unit_done(*at, std::move(outcome), true, out);
   if (g.items(at->node))
     g.fill(at->node, out);
   g.go_on(out);
@@ -472,7 +706,8 @@ std::vector<std::string> task_graph::running() const {
   for (std::size_t n = 0; n < impl_->nodes.size(); ++n)
     for (std::size_t i = 0; impl_->nodes[n].busy > 0 && i < impl_->nodes[n].units.size(); ++i)
       if (impl_->nodes[n].units[i].state == impl::unit::running)
-        out.push_back(impl_->path(impl::place{n, i}));
+        for (auto& each : impl_->paths_of({n, i}))
+          out.push_back(std::move(each));
   return out;
 }
 
@@ -491,7 +726,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
   std::int64_t order = 0;
   const auto unfinish = [&](const auto& ended_by_abort) {
     for (const auto& path : last)
-      if (auto& t = out[path]; t.finished && ended_by_abort(t.finished->status))
+      if (auto& t = out[path]; t.finished && t.finished->reason != decided_reason && ended_by_abort(t.finished->status))
         t.finished.reset();
     last.clear();
     run_refused = false;
@@ -511,19 +746,24 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       auto& t = out[e->task];
       t.attempt = s->attempt;
       t.started = true;
+      t.instruction = s->instruction;
       if (s->items)
         t.items = s->items;
       t.finished.reset();
+      t.resolved.reset();
       last.clear();
       run_refused = false;
     } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
       auto& t = out[e->task];
       t.attempt = r->next_attempt;
       t.started = false;
-      // A sub-workflow that starts anew starts all of its tasks anew.
-      const auto inner = e->task + "/";
-      for (auto it = out.lower_bound(inner); it != out.end() && it->first.compare(0, inner.size(), inner) == 0;)
-        it = out.erase(it);
+      t.resolved.reset();
+      // A sub-workflow that starts anew starts all of its tasks anew; so does a task that several agents do.
+      for (const auto* below : {"/", "("}) {
+        const auto inner = e->task + below;
+        for (auto it = out.lower_bound(inner); it != out.end() && it->first.compare(0, inner.size(), inner) == 0;)
+          it = out.erase(it);
+      }
       last.clear();
     } else if (const auto* f = std::get_if<task_finished>(&e->body)) {
       auto [it, added] = out.try_emplace(e->task);
@@ -532,6 +772,12 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       it->second.finished = *f;
       it->second.order = ++order;
       last.push_back(e->task);
+    } else if (const auto* differ = std::get_if<answers_differ>(&e->body)) {
+      auto& t = out[seat_path(e->task, differ->next == "human" ? human_seat : arbiter_seat)];
+      t.attempt = differ->attempt;
+      t.started = false;
+    } else if (const auto* resolved = std::get_if<answers_resolved>(&e->body)) {
+      out[e->task].resolved = *resolved;
     } else if (const auto* end = std::get_if<run_finished>(&e->body); end && end->status == run_status::aborted) {
       unfinish([&](task_status status) { return status == task_status::cancelled || name_of(status) == end->reason; });
     } else if (const auto* refused = std::get_if<budget_refused>(&e->body)) {

@@ -27,10 +27,11 @@
 //                before handing in the outcomes that it explains; a task's or agent's own limit is no abort: that task ends as
 //                budget_exceeded or timeout.
 //   resume       finished tasks are not started again; one that was started but not finished is started with the same attempt and
-//                `resumed`. What an abort ended is unfinished again once the run is resumed, also where its process died before that end
+//                `resumed`, and with the instruction that is recorded. What an abort ended is unfinished again once the run is resumed, also where its process died before that end
 //                of the run was recorded.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -126,6 +127,7 @@ struct restored_task {
   std::optional<std::int64_t> items; ///< of a for_each task that was opened
   std::optional<task_finished> finished;
   std::int64_t order = 0; ///< when it finished, among the others: the first failure is the run's reason
+  std::string instruction; ///< of its last start: what it goes on with
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
 };
 using restored_state = std::map<std::string, restored_task>;
@@ -146,6 +148,8 @@ public:
   task_graph& operator=(task_graph&&) noexcept;
   ~task_graph();
 
+  /// What `{{ state.key }}` reads: an object, asked for whenever templates are evaluated, if one reads it. Before `start`; absent without it.
+  void read_state(std::function<json()> values);
   /// Once. `restored`: of the whole run; paths outside of the prefix are ignored. A sub-workflow that is not `resumed` starts with
   /// nothing restored.
   graph_commands start(json input, restored_state restored = {});

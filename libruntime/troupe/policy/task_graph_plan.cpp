@@ -75,7 +75,7 @@ namespace {
 using names = std::set<std::string>;
 
 /// Compiles one task's texts, and adds what they read to `needs`.
-expected<graph_plan::task> compile(const task_spec& spec, names& needs) {
+expected<graph_plan::task> compile(const task_spec& spec, names& needs, bool& reads_state) {
   graph_plan::task out;
   std::vector<text_template::path> paths;
   auto text = [&](const std::string& from, text_template& to) -> expected<void> {
@@ -105,9 +105,11 @@ expected<graph_plan::task> compile(const task_spec& spec, names& needs) {
     out.when = std::move(*schema);
     needs.insert(spec.when->task);
   }
-  for (const auto& path : paths)
+  for (const auto& path : paths) {
     if (path.size() >= 2 && path[0] == "tasks")
       needs.insert(path[1]);
+    reads_state = reads_state || (!path.empty() && path[0] == "state");
+  }
   return out;
 }
 
@@ -169,7 +171,7 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
     const auto& t = w.tasks[n];
     names needs(t.needs.begin(), t.needs.end());
     auto dependents = std::move(plan.tasks[n].dependents);
-    auto compiled = compile(t, needs);
+    auto compiled = compile(t, needs, plan.reads_state);
     if (!compiled)
       return wrong(t.id, compiled.error().text());
     plan.tasks[n] = std::move(*compiled);
@@ -186,9 +188,11 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
   auto result = text_template::parse(w.result);
   if (!result)
     return wrong({}, "result: " + result.error().text());
-  for (const auto& path : result->paths())
+  for (const auto& path : result->paths()) {
+    plan.reads_state = plan.reads_state || (!path.empty() && path[0] == "state");
     if (path.size() >= 2 && path[0] == "tasks" && plan.ids.count(path[1]) == 0)
       return wrong({}, "result: there is no task \"" + path[1] + "\"");
+  }
   plan.result = std::move(*result);
   return plan;
 }

@@ -268,14 +268,6 @@ TROUPE_TEST("late, repeated and unknown outcomes are ignored") {
     CHECK(r.graph.task_ended(path, 2, {}).empty());
 }
 
-TROUPE_TEST("several agents for one task are told to be impossible, clearly") {
-  run r(workflow({with(task("a"), [](task_spec& t) {
-    t.agent.clear();
-    t.agents = {"x", "y"};
-  })}));
-  CHECK_EQ(r.start(), (lines{"record a error unsupported", "finish failed unsupported"}));
-}
-
 // --- sub-workflows
 // --------------------------------------------------------------------------------------------------------------------------
 
@@ -528,7 +520,7 @@ TROUPE_TEST("what an abort cut short begins again, and what it never started is 
   run second(workflow({task("a"), task("b")}));
   CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b#1 resumed"}));
 
-  run third(workflow({task("a"), with(task("b", {"a"}), [](task_spec& t) { t.agents = {"x", "y"}, t.agent.clear(); t.resolve.emplace(); })}));
+  run third(workflow({task("a"), each("b", "{{ tasks.a.output.nothing }}")}));
   third.start();
   third.succeeds("a");
   const auto folded = fold_tasks(third.journal);

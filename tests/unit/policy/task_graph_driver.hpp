@@ -23,6 +23,10 @@ inline std::string line_of(const policy::graph_command& command) {
         return "record " + r.path + " started" + (s->items ? " items=" + std::to_string(*s->items) : "#" + std::to_string(s->attempt));
       if (const auto* t = std::get_if<task_retried>(&r.body))
         return "record " + r.path + " retried#" + std::to_string(t->next_attempt);
+      if (const auto* d = std::get_if<answers_differ>(&r.body))
+        return "record " + r.path + " differ, " + d->next + " decides" + (d->who.empty() ? "" : ": " + d->who);
+      if (const auto* a = std::get_if<answers_resolved>(&r.body))
+        return "record " + r.path + " " + name_of(a->status) + " by " + a->by + (a->chosen.empty() ? "" : ": " + a->chosen);
       const auto& f = std::get<task_finished>(r.body);
       return "record " + r.path + " " + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason);
     }
@@ -33,9 +37,12 @@ inline std::string line_of(const policy::graph_command& command) {
       return "sub " + s.path + "#" + std::to_string(s.attempt) + " " + s.workflow + " " + s.input.dump() + (s.resumed ? " resumed" : "");
     }
     std::string operator()(const cancel_task& c) const {
-      return "cancel " + c.path + (c.grace.count() > 0 ? " in " + std::to_string(c.grace.count()) : "");
+      return "cancel " + c.path + (c.grace.count() > 0 ? " in " + std::to_string(c.grace.count()) : "")
+             + (c.if_harmless ? " if harmless" : "");
     }
-    std::string operator()(const ask_human& a) const { return "human " + a.path + "#" + std::to_string(a.attempt) + (a.resumed ? " resumed" : ""); }
+    std::string operator()(const ask_human& a) const {
+      return "ask " + a.path + "#" + std::to_string(a.attempt) + (a.resumed ? " resumed" : "");
+    }
     std::string operator()(const finish_run& f) const {
       return std::string("finish ") + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason)
              + (f.result.is_null() ? "" : " " + f.result.dump());
@@ -51,8 +58,8 @@ struct run {
   policy::graph_commands last;
   std::map<std::string, std::int64_t> attempts; ///< of what runs
 
-  explicit run(workflow_spec w, std::string prefix = {})
-      : graph(std::move(policy::task_graph::create(std::move(w), std::move(prefix)).value())) {}
+  explicit run(workflow_spec w, std::string prefix = {}, std::string seed = {})
+      : graph(std::move(policy::task_graph::create(std::move(w), std::move(prefix), std::move(seed)).value())) {}
 
   lines take(policy::graph_commands commands) {
     lines out;
@@ -64,6 +71,8 @@ struct run {
         attempts[s->path] = s->attempt;
       else if (const auto* sub = std::get_if<policy::start_subworkflow>(&c))
         attempts[sub->path] = sub->attempt;
+      else if (const auto* question = std::get_if<policy::ask_human>(&c))
+        attempts[question->path] = question->attempt;
       else if (const auto* f = std::get_if<policy::finish_run>(&c))
         note({}, run_finished{f->status, f->reason, f->result});
     }

@@ -57,6 +57,27 @@ void check_limits(const std::vector<event_ptr>& events, const world& seen, std::
   }
 }
 
+/// What was decided is decided once; a key's versions have no gap, and a call writes once.
+void check_decisions(const std::vector<event_ptr>& events, std::vector<std::string>& broken) {
+  std::set<std::pair<std::string, std::int64_t>> resolved, ended;
+  std::map<std::string, std::int64_t> versions;
+  std::set<std::string> writes;
+  for (const auto& e : events) {
+    if (const auto* decision = std::get_if<answers_resolved>(&e->body)) {
+      if (!resolved.insert({e->task, decision->attempt}).second)
+        broken.push_back("the answer of " + e->task + " was decided on twice");
+    } else if (const auto* end = std::get_if<task_finished>(&e->body); end != nullptr && end->status == task_status::success) {
+      if (!ended.insert({e->task, end->attempt}).second)
+        broken.push_back("task " + e->task + " ended with success twice");
+    } else if (const auto* write = std::get_if<state_written>(&e->body)) {
+      if (write->version != ++versions[write->key])
+        broken.push_back("key " + write->key + " has a gap before version " + std::to_string(write->version));
+      if (!writes.insert(write->call).second)
+        broken.push_back("call " + write->call + " wrote twice");
+    }
+  }
+}
+
 } // namespace
 
 std::vector<std::string> broken_promises(const std::vector<event_ptr>& events, const world& seen) {
@@ -66,6 +87,7 @@ std::vector<std::string> broken_promises(const std::vector<event_ptr>& events, c
       broken.push_back("the journal has a gap before event " + std::to_string(events[i]->seq));
   check_repeats(events, broken);
   check_limits(events, seen, broken);
+  check_decisions(events, broken);
   const auto run = policy::rebuild_run(events);
   if (seen.billed > run.spent.money)
     broken.push_back("the providers want " + to_string(seen.billed) + ", and only " + to_string(run.spent.money) + " were counted");
