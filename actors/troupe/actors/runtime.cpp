@@ -41,6 +41,7 @@ struct launch_plan {
   std::vector<note> found;
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;
+  std::map<std::string, policy::handoff_watch> handoffs;
   bool approve_all = false;
 };
 
@@ -390,6 +391,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.found = std::move(plan.found);
   setup.restored = std::move(plan.restored);
   setup.crashes = std::move(plan.crashes);
+  setup.handoffs = std::move(plan.handoffs);
   setup.pools = pools_;
   setup.journal = journal_;
   return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
@@ -461,6 +463,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   plan.time_used = milliseconds(history.owned_ms);
   plan.opening.emplace_back(run_resumed{history.owned_ms, more.money, more.steps, more.time.count()});
   plan.restored = policy::fold_tasks(*events);
+  plan.handoffs = policy::fold_handoffs(*events);
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);

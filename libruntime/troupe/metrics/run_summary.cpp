@@ -53,7 +53,7 @@ struct run_fold::state {
   std::int64_t owner_since_us = 0;
 
   task_tally& tally(std::string_view path) {
-    const auto top = std::string(path.substr(0, path.find_first_of("/[")));
+    const auto top = std::string(path.substr(0, path.find_first_of("/[>")));
     const auto [found, fresh] = tasks.try_emplace(top);
     if (fresh)
       order.push_back(top);
@@ -61,7 +61,7 @@ struct run_fold::state {
   }
 
   /// The element of a top-level for_each task that a path lies in.
-  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find('/'))); }
+  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find_first_of("/>"))); }
 
   void charge(const event& e, usd amount) {
     const usd real{std::max<std::int64_t>(amount.micro, 0)};
@@ -149,7 +149,7 @@ struct run_fold::state {
 
   void on(const event& e, const task_started& b) {
     auto& task = tally(e.task);
-    if (e.task.find_first_of("/[") != std::string::npos)
+    if (e.task.find_first_of("/[>") != std::string::npos)
       return;
     if (!e.agent.empty())
       task.agent = e.agent;
@@ -169,7 +169,7 @@ struct run_fold::state {
       if (!failed.contains(e.task + '\0' + reason))
         fail(e, reason);
     }
-    if (e.task.find('/') != std::string::npos)
+    if (e.task.find_first_of("/>") != std::string::npos)
       return;
     if (const auto index = policy::element_index(e.task)) {
       task.items[*index] = {*index, b.status, b.output, {}, b.error};
@@ -241,6 +241,12 @@ struct run_fold::state {
 
   void on(const event& e, const agent_crashed&) { fail(e, "agent_crashed"); }
   void on(const event&, const agent_restarted&) { ++sum.restarts; }
+  void on(const event&, const delegated&) { ++sum.delegations; }
+  void on(const event& e, const handed_off& b) {
+    ++sum.handoffs;
+    if (e.task.find_first_of("/[>") == std::string::npos)
+      tally(e.task).agent = b.to;
+  }
   void on(const event& e, const contract_violated&) { fail(e, "contract_violated"); }
 
   template <class Other>
