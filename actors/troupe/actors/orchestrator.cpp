@@ -505,6 +505,10 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
 }
 
+void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
+  task_ended(self, prefix, what.path, what.attempt, {task_status::error, "unsupported", "nobody can decide between answers in this run", nullptr, true});
+}
+
 void cancel_now(orchestrator_self self) {
   auto& state = state_of(self);
   std::vector<std::string> paths;
