@@ -73,19 +73,20 @@ def test_a_contract_of_the_asked_agent_holds(project):
     assert told(project.run().expect(0).doc) == {"status": "success", "output": {"n": 7}}
 
 
-@pytest.mark.parametrize("name, writer, spec, status, words", [
-    ("failed", writes(fault={"status": 400}), {}, "error", "400"),
-    ("cut off", writes("It rai", finish="length"), {}, "partial", "cut off"),
-    ("cut off, by its contract", writes("short"), {"output": {"min_length": 20, "retries": 0}}, "partial", "quality_failed"),
-    ("silent", writes(fault={"empty": True}), {}, "error", ""),
-    ("out of its budget", writes("x", when=None), {"budget": {"steps": 0}}, "budget_exceeded", "agent writer"),
-    ("poison", writes(fault={"crash": True}), {"crashes": 0}, "error", ""),
-], ids=lambda value: value if isinstance(value, str) else "")
-def test_who_failed_was_cut_off_or_said_nothing_has_not_completed(name, writer, spec, status, words, project):
-    if name == "cut off":
-        writer = {"when": {"agent": "writer"}, "reply": {"text": "It rai", "finish": "length"}}
-    if name == "out of its budget":
-        writer = writes("It rains.")
+CUT_OFF = {"when": {"agent": "writer"}, "reply": {"text": "It rai", "finish": "length"}}
+BAD_ENDS = {
+    "failed": (writes(fault={"status": 400}), {}, "error", "400"),
+    "cut off": (CUT_OFF, {}, "partial", "cut off"),
+    "broke its contract": (writes("short"), {"output": {"min_length": 20, "retries": 0}}, "partial", "quality_failed"),
+    "silent": (writes(fault={"empty": True}), {}, "error", ""),
+    "out of its budget": (calls(("x", {}), when={"agent": "writer"}), {"budget": {"steps": 1}}, "budget_exceeded", "agent writer"),
+    "poison": (writes(fault={"crash": True}), {"crashes": 0}, "error", ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ENDS)
+def test_who_failed_was_cut_off_or_said_nothing_has_not_completed(name, project):
+    writer, spec, status, words = BAD_ENDS[name]
     company(project, asking(writer), writer=spec)
     document = project.run("--id", "R1").expect(0).doc
     outcome = told(document)
@@ -152,7 +153,7 @@ def test_depth_is_bounded_and_a_pool_of_one_does_not_wait_for_itself(project):
 def test_two_who_ask_each_other_end_at_the_depth_that_is_configured(project):
     ask = {"lead": "agent_writer", "writer": "agent_lead"}
     rules = [calls((ask[name], {"task": "x"}), when={"agent": name, "turn": 1}) for name in ask] + [reply("{{ last }}", when={"turn": 2})]
-    agents = {name: {"system": name, "tools": [tool.replace("_", ":")], "delegate": {"depth": 3}} for name, tool in ask.items()}
+    agents = {name: {"system": name, "tools": [tool.replace("_", ":")], "delegate": {"rights": "own", "depth": 3}} for name, tool in ask.items()}
     project.scripted(rules, agents=agents)
     assert 'agents can ask each other in a circle: "lead" -> "writer" -> "lead"' in project.troupe("validate", "troupe.yaml").expect(0).stderr
     assert project.run("--id", "R1").expect(0).doc["delegations"] == 3
@@ -162,7 +163,7 @@ def test_runs_at_once_do_not_wait_for_each_others_members(project):
     """Four elements, one member each: all leads have asked before the first writer answers."""
     tasks = [{"id": "t", "agent": "lead", "for_each": "{{ input.n }}", "instruction": "{{ item }}"}]
     company(project, asking(writes(latency="50ms")), tasks=tasks)
-    document = project.run("--input", '{"n": [1, 2, 3, 4]}', "--id", "R1").expect(0).doc
+    document = project.run("--input", project.write("input.json", {"n": [1, 2, 3, 4]}), "--id", "R1").expect(0).doc
     assert document["delegations"] == 4 and len(document["results"][0]["items"]) == 4
     assert "t[2]>writer#1" in ends(project)
 
