@@ -47,6 +47,7 @@ struct given_task {
   std::string parent;            ///< path of who asked; empty: a task of the workflow
   std::string call_id;
   std::string call_for;          ///< the agent that was asked
+  clock_point began;
 };
 
 struct orchestrator_state {
@@ -385,9 +386,10 @@ void one_less(orchestrator_self self, const std::string& parent, const std::stri
 
 /// Tells who asked what came of it; the model sees it as the result of its call.
 void tell_asker(orchestrator_self self, given_task& asker, const std::string& path, const std::string& to, const std::string& call_id, task_status status,
-                const std::string& reason, const std::string& error, const json& output) {
+                const std::string& reason, const std::string& error, const json& output, clock_point::duration took = {}) {
   auto told = policy::outcome_of(status, reason, error, output);
-  record(self, asker, {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text), 0}});
+  record(self, asker, {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text),
+                                       std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
   asker.told.insert(path);
 }
 
@@ -408,7 +410,7 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
         given.pool = nullptr;
       }
     } else if (!given.stopped && !given.end) {
-      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output);
+      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output, self->clock().now() - was.began);
     }
   }
   one_less(self, was.parent, path);
@@ -442,6 +444,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
   given_task given{.order = std::move(order), .prefix = asker.prefix, .pool = {}, .until = wanted.deadline, .end = {}, .handoffs = {},
                    .parent = wanted.task, .call_id = wanted.call_id};
   given.call_for = wanted.to;
+  given.began = self->clock().now();
   if (const auto handed = state.setup.handoffs.find(wanted.path); resumed && handed != state.setup.handoffs.end()) {
     given.handoffs = handed->second;
     if (!given.handoffs.agent().empty())
