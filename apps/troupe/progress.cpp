@@ -64,6 +64,11 @@ void progress_board::apply(const event& e) {
     line.doing = "restarted";
   } else if (std::holds_alternative<contract_violated>(e.body)) {
     line.doing = "mends its answer";
+  } else if (const auto* asked = std::get_if<delegated>(&e.body)) {
+    line.doing = "waits for " + asked->to;
+  } else if (const auto* handed = std::get_if<handed_off>(&e.body)) {
+    line.agent = handed->to;
+    line.doing = "handed on by " + handed->from;
   } else if (const auto* loop = std::get_if<loop_detected>(&e.body)) {
     static constexpr const char* done[] = {"says the same", "told", "loses a tool", "restarted", "failed"};
     line.doing = std::string("looping: ") + done[static_cast<int>(loop->rung)];

@@ -445,6 +445,8 @@ std::string render_timeline(const run_summary& summary, const std::vector<event_
   put(out, "cost " + of_limit(to_string(summary.total_cost), money) + "  time " + of_limit(duration_text(summary.owned_us), time)
                + "  LLM calls " + of_limit(std::to_string(summary.llm_calls), steps) + "  tool calls "
                + std::to_string(summary.tool_calls));
+  if (summary.delegations + summary.handoffs > 0)
+    put(out, count(summary.delegations, "delegation", "delegations") + "  " + count(summary.handoffs, "hand-off", "hand-offs"));
   std::string trouble;
   const auto add = [&](std::int64_t n, const char* one, const char* many) {
     if (n > 0)

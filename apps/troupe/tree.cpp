@@ -29,11 +29,15 @@ std::string words_of(const child_spec& child, const configuration& config) {
     text += ", significant";
   if (const auto agent = config.agents.find(child.id); agent != config.agents.end()) {
     text += ", model " + printable(agent->second.model, 40);
-    if (!agent->second.tools.empty()) {
-      text += ", tools";
-      for (const auto& tool : agent->second.tools)
-        text += " " + printable(tool, 40);
-    }
+    const auto list = [&](const char* words, const std::vector<std::string>& names) {
+      if (!names.empty())
+        text += words;
+      for (const auto& name : names)
+        text += " " + printable(name, 40);
+    };
+    list(", tools", agent->second.tools);
+    list(", asks", agent->second.delegates);
+    list(", hands on to", agent->second.handoffs);
   }
   return text;
 }

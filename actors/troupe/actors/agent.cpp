@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "troupe/actors/agent_loops.hpp"
+#include "troupe/actors/agent_tools.hpp"
 #include "troupe/actors/context.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/answer_quality.hpp"
@@ -22,6 +23,8 @@ namespace {
 //                              ^------------------- feedback -------------------------'
 // At [verdict] it waits for its supervisor, which sees whether it goes round in circles: then a call is refused, the agent is restarted, or
 // the task ends.
+// Where it waits for other agents, or gives its task to one, it leaves its member: the task comes back once they have answered, and goes on
+// from the journal.
 // Cancelled, or out of time: nothing new begins, and the task ends once nothing of it is under way.
 
 struct tool_slot {
@@ -29,6 +32,7 @@ struct tool_slot {
   message_ptr result; ///< null: not there yet
   policy::observed_result came;
   caf::actor_addr asked; ///< the host that has it
+  std::optional<policy::colleague_call> colleague; ///< another agent is to answer it, or to go on in its place
 };
 
 /// A contract's command that runs; it is stopped when nobody waits for it any more.
@@ -49,6 +53,7 @@ struct work {
   task_assignment assignment;
   caf::typed_response_promise<task_result> asker;
   const agent_spec* spec = nullptr;      ///< lives in the run's configuration
+  std::shared_ptr<const agent_tools> may;
   conversation messages;
   message_ptr response;                  ///< the last one with calls
   std::vector<tool_slot> slots;          ///< of that response
@@ -87,7 +92,7 @@ struct agent_state {
   std::string prepared_agent;
   std::shared_ptr<const output_spec> prepared_contract;
   std::optional<contract> must_hold;
-  tool_declarations declared;
+  std::shared_ptr<const agent_tools> own; ///< all that it has where no task says otherwise
 };
 
 using agent_self = agent_actor::stateful_pointer<agent_state>;
@@ -230,15 +235,13 @@ void send_human(agent_self self, std::uint64_t number) {
 // --- tools ---------------------------------------------------------------------------------------------------------------------------------
 
 void complete_step(agent_self self, bool observed);
+void settle_slots(agent_self self);
 
 void slot_done(agent_self self, std::size_t index, message_ptr result, policy::observed_result came) {
   auto& task = task_of(self);
   task.slots[index].result = std::move(result);
   task.slots[index].came = came;
-  for (const auto& slot : task.slots)
-    if (!slot.result)
-      return;
-  complete_step(self, false);
+  settle_slots(self);
 }
 
 /// Nothing ran: the model is told what is wrong, and it costs no retry.
@@ -254,7 +257,7 @@ void refuse(agent_self self, std::size_t index, std::string text) {
 tl::expected<json, std::string> admissible(agent_self self, const tool_call& call, bool cut_off) {
   auto& task = task_of(self);
   const auto& tools = *state_of(self).peers->tools;
-  const auto& allowed = task.spec->tools;
+  const auto& allowed = task.may->names;
   const auto prepared = tools.prepared.find(call.name);
   if (std::find(allowed.begin(), allowed.end(), call.name) == allowed.end())
     return tl::unexpected(prepared != tools.prepared.end() ? policy::tool_not_allowed_text(call.name, allowed)
@@ -267,6 +270,81 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   return std::move(*arguments);
 }
 
+// --- other agents ----------------------------------------------------------------------------------------------------------------------------
+
+/// The task goes on when those that it waits for have answered, or with another agent; its member is free meanwhile, so that agents which
+/// ask each other never wait for each other's members.
+void leave_member(agent_self self, const tool_slot* handoff) {
+  auto& task = task_of(self);
+  auto pause = std::make_shared<task_pause>();
+  pause->deadline = task.deadline;
+  if (handoff != nullptr) {
+    const std::size_t first = task.spec->system.empty() ? 1 : 2; // behind the instruction
+    conversation turn(task.messages.begin() + static_cast<std::ptrdiff_t>(std::min(first, task.messages.size())), task.messages.end());
+    for (const auto& slot : task.slots)
+      if (slot.result)
+        turn.push_back(slot.result);
+    const auto sign = policy::sign_of(*handoff->colleague, turn);
+    pause->handoff = handoff_wish{.to = handoff->colleague->agent, .reason = handoff->colleague->task, .call_id = handoff->call.id,
+                                  .text = policy::handoff_text(task.spec->name, *handoff->colleague, turn), .said = sign.said, .brought = sign.brought};
+  }
+  const auto crashes = task.assignment.crashes;
+  finish(self, task_result{.pause = std::move(pause), .crashes = crashes});
+}
+
+/// What is to be done once nothing of this response runs here.
+void settle_slots(agent_self self) {
+  auto& task = task_of(self);
+  const tool_slot* handoff = nullptr;
+  bool waits = false;
+  for (const auto& slot : task.slots) {
+    if (slot.result)
+      continue;
+    if (!slot.colleague)
+      return;
+    if (slot.colleague->handoff)
+      handoff = &slot;
+    else
+      waits = true;
+  }
+  if (!waits && handoff == nullptr)
+    complete_step(self, false);
+  else if (!stop_if_ending(self))
+    leave_member(self, waits ? nullptr : handoff);
+}
+
+/// A call of another agent. False: it is a tool's.
+bool ask_colleague(agent_self self, std::size_t index, bool cut_off) {
+  auto& task = task_of(self);
+  const auto& call = task.slots[index].call;
+  auto wanted = policy::read_colleague_call(*task.spec, task.may->has, call.name, call.arguments);
+  if (!wanted)
+    return false;
+  if (!*wanted) {
+    refuse(self, index, cut_off ? policy::arguments_cut_off_text(call.name) : wanted->error().message);
+    return true;
+  }
+  if ((*wanted)->handoff) {
+    for (std::size_t i = 0; i < index; ++i)
+      if (task.slots[i].colleague && task.slots[i].colleague->handoff) {
+        refuse(self, index, std::string(policy::second_handoff_text));
+        return true;
+      }
+  } else {
+    auto order = delegation_of(task.assignment, *task.spec, *task.may, **wanted, call.id, task.steps, index);
+    if (!order) {
+      refuse(self, index, std::move(order.error()));
+      return true;
+    }
+    order->deadline = task.deadline;
+    if (const auto desk = caf::actor_cast<delegation_desk_actor>(task.assignment.desk))
+      tell(self, desk, std::move(*order));
+  }
+  task.slots[index].colleague = std::move(**wanted);
+  settle_slots(self);
+  return true;
+}
+
 void invoke_slot(agent_self self, std::size_t index, json arguments, bool recovering) {
   auto& state = state_of(self);
   auto& task = task_of(self);
@@ -274,7 +352,7 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
   const auto& a = task.assignment;
   invoke order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
                .tool = call.name, .call_id = call.id, .arguments = std::move(arguments), .deadline = task.deadline,
-               .agent_tools = task.spec->tools, .recovering = recovering, .quota = task.quota};
+               .agent_tools = task.may->names, .recovering = recovering, .quota = task.quota};
   ++task.in_flight;
   const auto host = state.peers->hosts.at(call.name)->now();
   task.slots[index].asked = host.address();
@@ -305,6 +383,8 @@ void tell_changed(agent_self self, const tool_call& call, const approval_answer&
 }
 
 void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
+  if (ask_colleague(self, index, cut_off))
+    return;
   auto& task = task_of(self);
   const auto& call = task.slots[index].call;
   auto arguments = admissible(self, call, cut_off);
@@ -439,7 +519,7 @@ void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_
     if (ruling == policy::call_ruling::run)
       start_slot(self, i, cut_off, recovering);
     else
-      refuse(self, i, ruling == policy::call_ruling::looping ? told : policy::loop_refusal_text(ruling, task.slots[i].call, task.loops.left(task.spec->tools)));
+      refuse(self, i, ruling == policy::call_ruling::looping ? told : policy::loop_refusal_text(ruling, task.slots[i].call, task.loops.left(task.may->names)));
   }
 }
 
@@ -456,7 +536,7 @@ void run_tools(agent_self self, message_ptr response, finish_reason finish, cons
     const auto& call = task.response->tool_calls[i];
     const auto prepared = tools.find(call.name);
     step.calls.push_back(policy::observe_call(call, prepared == tools.end() ? nullptr : &prepared->second.spec));
-    task.slots.push_back({call, i < known.size() ? known[i] : nullptr, i < came.size() ? came[i] : policy::observed_result{}, {}});
+    task.slots.push_back({call, i < known.size() ? known[i] : nullptr, i < came.size() ? came[i] : policy::observed_result{}, {}, {}});
     whole = whole && task.slots.back().result;
   }
   if (whole)
@@ -528,10 +608,10 @@ void next_step(agent_self self) {
   const auto& a = task.assignment;
   llm_ask order{.run = a.run, .task = a.task, .agent = a.agent,
                 .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1), .model = task.spec->model,
-                .messages = task.messages, .tools = task.loops.declared(state.declared, task.messages),
+                .messages = task.messages, .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
-  order.tool_choice = task.loops.choice(task.spec->tools, order.tools);
+  order.tool_choice = task.loops.choice(task.may->names, order.tools);
   ++task.in_flight;
   const auto gateway = state.peers->gateway->now();
   task.asked = gateway.address();
@@ -781,11 +861,7 @@ void prepare(agent_self self, const std::shared_ptr<const configuration>& config
       throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
     state.must_hold = std::move(*compiled);
   }
-  auto declarations = std::make_shared<std::vector<tool_declaration>>();
-  for (const auto& tool : spec.tools)
-    if (const auto found = state.peers->tools->prepared.find(tool); found != state.peers->tools->prepared.end())
-      declarations->push_back({found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
-  state.declared = std::move(declarations);
+  state.own = tools_of(*config, spec, {}, *state.peers->tools);
 }
 
 /// What the agent is told first. A schema is part of it: no model guesses one.
@@ -890,9 +966,14 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   prepare(self, task.assignment.run->config, *task.spec, task.assignment.contract);
   const auto* rules = rules_of(*task.spec, task.assignment.contract);
   task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
+  task.may = task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
   task.messages = opening(*task.spec, rules, task.assignment.instruction);
   task.deadline = deadline_of(self, *task.assignment.run);
+  if (task.assignment.deadline < task.deadline) {
+    task.deadline = task.assignment.deadline;
+    task.own_deadline = true;
+  }
   const auto now = self->clock().now();
   for (const auto limit : {task.spec->timeout, task.assignment.timeout})
     if (limit.count() > 0 && now + limit < task.deadline) {

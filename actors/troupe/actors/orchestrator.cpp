@@ -1,11 +1,13 @@
 #include "troupe/actors/orchestrator.hpp"
 
 #include <optional>
+#include <set>
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/conflict.hpp"
+#include "troupe/policy/delegation.hpp"
 #include "troupe/policy/llm_call.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/policy/shared_state.hpp"
@@ -36,6 +38,19 @@ struct given_task {
   std::string prefix;
   caf::actor_addr pool;          ///< that has it; null: its pool died, and it waits for the next one
   bool stopped = false;          ///< it was told to end
+  bool late = false;             ///< because its own time is up
+  clock_point until = clock_point::max(); ///< of the task, whatever agent has it
+  // Of a task that asks other agents.
+  std::set<std::string> asked;   ///< paths that are at work for it
+  std::set<std::string> told;    ///< paths whose end it has been told
+  bool resting = false;          ///< it has left its member, and waits for those
+  std::optional<task_result> end; ///< its own, which comes after theirs
+  policy::handoff_watch handoffs;
+  // Of a delegated task.
+  std::string parent;            ///< path of who asked; empty: a task of the workflow
+  std::string call_id;
+  std::string call_for;          ///< the agent that was asked
+  clock_point began;
 };
 
 /// A task that starts once humans have approved it.
@@ -59,6 +74,7 @@ struct orchestrator_state {
   std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
   std::map<std::string, given_task> with_pool; ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
+  std::map<std::string, std::string> last_agent; ///< of tasks that were handed on, until their end is recorded
   std::optional<watch_list> watched;           ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
@@ -121,14 +137,46 @@ clock_point::duration time_given_back(orchestrator_self self) {
   return state_of(self).setup.run->pause->since_ns != 0 ? std::max<clock_point::duration>(left, std::chrono::seconds{1}) : left;
 }
 
+void pause(orchestrator_self self, const std::string& path, const task_result& result);
+void stop_given(orchestrator_self self, const std::string& path);
+void delegated_ended(orchestrator_self self, const given_task& was, const task_result& result);
+void one_less(orchestrator_self self, const std::string& parent, const std::string& path);
+
+task_result cut_off(orchestrator_self self, const given_task& given) {
+  const bool late = state_of(self).timed_out || given.late;
+  return task_result{.task = given.order.task, .attempt = given.order.attempt, .status = late ? task_status::timeout : task_status::cancelled,
+                     .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"};
+}
+
 void take_result(orchestrator_self self, const std::string& prefix, const task_result& result) {
   auto& state = state_of(self);
-  if (state.with_pool.erase(result.task) == 0)
+  const auto found = state.with_pool.find(result.task);
+  if (found == state.with_pool.end())
     return;
+  if (result.pause) {
+    if (!found->second.end && !found->second.stopped && !state.suspended)
+      pause(self, result.task, result);
+    else
+      take_result(self, prefix, task_result(found->second.end ? *found->second.end : cut_off(self, found->second)));
+    return;
+  }
+  if (!found->second.asked.empty()) { // who works for it ends first
+    found->second.pool = nullptr;
+    found->second.end = result;
+    for (const auto& path : std::set<std::string>(found->second.asked))
+      stop_given(self, path);
+    return;
+  }
+  const auto was = std::move(found->second);
+  state.with_pool.erase(found);
   if (state.suspended) {
+    if (!was.parent.empty())
+      one_less(self, was.parent, was.order.task);
     leave_if_quiet(self);
     return;
   }
+  if (!was.handoffs.agent().empty())
+    state.last_agent[result.task] = was.handoffs.agent();
   if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
     abort_all(self, policy::abort_reason::budget_exceeded);
   // The gateway may see the end of the run's time a moment before the timer here does.
@@ -136,7 +184,10 @@ void take_result(orchestrator_self self, const std::string& prefix, const task_r
     state.timed_out = true;
     abort_all(self, policy::abort_reason::timeout);
   }
-  task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
+  if (was.parent.empty())
+    task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
+  else
+    delegated_ended(self, was, result);
 }
 
 void give(orchestrator_self self, const std::string& path) {
@@ -145,6 +196,7 @@ void give(orchestrator_self self, const std::string& path) {
   const auto pool = state.setup.pools.at(given.order.agent)->now();
   given.pool = pool.address();
   state.watched->add(self, pool);
+  given.order.desk = self->address();
   ask(self, pool, given.order)
     .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
           [](const caf::error&) {}); // it died: the down message comes too
@@ -168,12 +220,16 @@ void stop_given(orchestrator_self self, const std::string& path) {
   const auto found = state.with_pool.find(path);
   if (found == state.with_pool.end())
     return;
-  found->second.stopped = true;
-  if (found->second.pool)
-    tell(self, state.setup.pools.at(found->second.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out});
+  auto& given = found->second;
+  given.stopped = true;
+  for (const auto& below : std::set<std::string>(given.asked))
+    stop_given(self, below);
+  if (state.with_pool.count(path) == 0 || given.end || given.resting)
+    return; // it ends with the last of those
+  if (given.pool)
+    tell(self, state.setup.pools.at(given.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out || given.late});
   else
-    end_unserved(self, path, state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled",
-                 "it was stopped while its pool was made anew");
+    end_unserved(self, path, cut_off(self, given).status, cut_off(self, given).reason, "it was stopped while its pool was made anew");
 }
 
 /// What a dead pool had goes to its successor, as a task that may have gone on.
@@ -202,6 +258,9 @@ void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
 
 void carry_out(orchestrator_self self, const std::string&, policy::record_event& what) {
   auto& setup = state_of(self).setup;
+  // It ends with the agent that had it last.
+  if (const auto last = state_of(self).last_agent.extract(what.path); !last.empty() && std::holds_alternative<task_finished>(what.body))
+    what.agent = last.mapped();
   tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
 }
 
@@ -386,13 +445,199 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
     order.contract = ruling_contract(*state.setup.run->config, what);
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
-  state.with_pool[what.path] = given_task{std::move(order), prefix, {}, false};
+  given_task given{.order = std::move(order), .prefix = prefix, .pool = {}, .end = {}, .handoffs = {}};
+  if (const auto task_time = time_for(self, what.path, *what.spec, what.spec->budget, {}))
+    given.until = self->clock().now() + *task_time;
+  if (const auto before = state.setup.handoffs.find(what.path); what.resumed && before != state.setup.handoffs.end()) {
+    given.handoffs = before->second;
+    if (!given.handoffs.agent().empty())
+      given.order.agent = given.handoffs.agent();
+  }
+  state.with_pool[what.path] = std::move(given);
   give(self, what.path);
 }
 
 void share_state(orchestrator_self self, policy::task_graph& graph) {
   if (const auto& shared = state_of(self).setup.run->state)
     graph.read_state([shared] { return shared->values(); });
+}
+
+// --- agents that ask each other -----------------------------------------------------------------------------------------------------------------
+//
+//   at work --pause--> resting --all that it asked have ended--> at work, from the journal
+//      |                  '--stopped--> those are stopped, then it has ended
+//      '--pause, with a hand-off--> at work with the next agent, or (refused) with the same one
+
+void record(orchestrator_self self, const given_task& of, std::vector<event_body>&& events) {
+  const auto& setup = state_of(self).setup;
+  tell(self, setup.journal, note{setup.run->run_id, of.order.task, of.order.agent, std::move(events)});
+}
+
+/// It goes on from what is recorded.
+void go_on(orchestrator_self self, const std::string& path) {
+  auto& given = state_of(self).with_pool.at(path);
+  given.resting = false;
+  given.order.resumed = true;
+  given.order.timeout = milliseconds{0}; // its deadline has it
+  if (state_of(self).setup.pools.at(given.order.agent)->gone())
+    end_unserved(self, path, task_status::error, "no_member", "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
+  else
+    give(self, path);
+}
+
+void hand_on(orchestrator_self self, const std::string& path, const handoff_wish& wish) {
+  auto& state = state_of(self);
+  auto& given = state.with_pool.at(path);
+  const auto from = given.order.agent;
+  if (state.setup.pools.count(wish.to) == 0) {
+    record(self, given, {tool_finished{wish.call_id, {}, tool_status::not_started, "No pool serves agent \"" + wish.to + "\". The task stays with you.", 0}});
+    go_on(self, path);
+    return;
+  }
+  const auto ruling = given.handoffs.rule(from, wish.to, wish.said, wish.brought);
+  const auto tool = policy::handoff_tool(wish.to);
+  if (ruling == policy::handoff_ruling::pass) {
+    record(self, given, {tool_finished{wish.call_id, tool, tool_status::ok, "The task is now with " + wish.to + ".", 0},
+                         handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
+                                    static_cast<std::int64_t>(wish.brought)}});
+    given.order.agent = wish.to;
+    given.order.deadline = given.until;
+    const auto& agents = state.setup.run->config->agents;
+    if (const auto spec = agents.find(wish.to); spec != agents.end() && spec->second.budget.time)
+      given.order.deadline = std::min(given.order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wish.to), *spec->second.budget.time));
+    go_on(self, path);
+    return;
+  }
+  const bool cycle = ruling == policy::handoff_ruling::cycle;
+  const std::string why = cycle ? "control went round between the same agents three times, and brought nothing new"
+                                : "the task has changed hands " + std::to_string(given.handoffs.number()) + " times";
+  record(self, given, {handoff_refused{from, wish.to, wish.call_id, cycle ? "cycle" : "too_many", given.handoffs.refusals()}});
+  if (given.handoffs.ends_the_task()) {
+    take_result(self, given.prefix, task_result{.task = path, .attempt = given.order.attempt, .status = task_status::loop, .reason = cycle ? "handoff_cycle" : "handoffs_max",
+                                                .error = why + "; agent \"" + from + "\" was told so, and handed it on again", .fatal = true});
+    return;
+  }
+  record(self, given, {tool_finished{wish.call_id, {}, tool_status::not_started,
+                                     "Refused: " + why + ". The task stays with you: bring it to an end yourself, or say what is missing.", 0}});
+  go_on(self, path);
+}
+
+void pause(orchestrator_self self, const std::string& path, const task_result& result) {
+  auto& given = state_of(self).with_pool.at(path);
+  given.pool = nullptr;
+  given.order.crashes = result.crashes;
+  given.order.deadline = result.pause->deadline;
+  if (result.pause->handoff)
+    hand_on(self, path, *result.pause->handoff);
+  else if (given.asked.empty())
+    go_on(self, path);
+  else
+    given.resting = true;
+}
+
+/// One of those that it waits for has ended.
+void one_less(orchestrator_self self, const std::string& parent, const std::string& path) {
+  auto& state = state_of(self);
+  const auto found = state.with_pool.find(parent);
+  if (found == state.with_pool.end() || found->second.asked.erase(path) == 0 || !found->second.asked.empty())
+    return;
+  auto& given = found->second;
+  if (given.end && !given.pool) {
+    const auto end = *given.end;
+    take_result(self, given.prefix, end);
+  } else if (given.resting && (given.stopped || state.suspended)) {
+    given.resting = false;
+    take_result(self, given.prefix, cut_off(self, given));
+  } else if (given.resting) {
+    go_on(self, parent);
+  }
+}
+
+/// Tells who asked what came of it; the model sees it as the result of its call.
+void tell_asker(orchestrator_self self, given_task& asker, const std::string& path, const std::string& to, const std::string& call_id, task_status status,
+                const std::string& reason, const std::string& error, const json& output, clock_point::duration took = {}) {
+  auto told = policy::outcome_of(status, reason, error, output);
+  record(self, asker, {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text),
+                                       std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
+  asker.told.insert(path);
+}
+
+void delegated_ended(orchestrator_self self, const given_task& was, const task_result& result) {
+  auto& state = state_of(self);
+  if (state.over)
+    return;
+  const auto& path = was.order.task;
+  record(self, was, {task_finished{result.attempt, result.status, result.reason, result.error, result.output}});
+  if (const auto asker = state.with_pool.find(was.parent); asker != state.with_pool.end()) {
+    auto& given = asker->second;
+    if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope) && !given.end) {
+      // Its run is over, not its part: a run that goes on with more money asks again.
+      given.end = task_result{.task = was.parent, .attempt = given.order.attempt, .status = result.status, .reason = result.reason, .error = result.error,
+                              .limit_scope = result.limit_scope};
+      if (given.resting) {
+        given.resting = false;
+        given.pool = nullptr;
+      }
+    } else if (!given.stopped && !given.end) {
+      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output, self->clock().now() - was.began);
+    }
+  }
+  one_less(self, was.parent, path);
+}
+
+void start_delegated(orchestrator_self self, delegate& wanted) {
+  auto& state = state_of(self);
+  const auto found = state.with_pool.find(wanted.task);
+  if (state.over || state.suspended || found == state.with_pool.end() || found->second.stopped || found->second.end
+      || found->second.order.attempt != wanted.attempt || found->second.asked.count(wanted.path) > 0 || found->second.told.count(wanted.path) > 0)
+    return; // its agent came back and asks again, or it is not wanted any more
+  auto& asker = found->second;
+  const auto before = state.setup.restored.find(wanted.path);
+  const bool resumed = before != state.setup.restored.end();
+  if (resumed && before->second.finished) {
+    const auto& end = *before->second.finished;
+    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, end.status, end.reason, end.error, end.output);
+    return;
+  }
+  if (state.setup.pools.count(wanted.to) == 0) {
+    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, task_status::error, "no_member", "no pool serves agent \"" + wanted.to + "\"", nullptr);
+    return;
+  }
+  task_assignment order{.run = state.setup.run, .task = wanted.path, .attempt = 1, .agent = wanted.to, .instruction = wanted.instruction, .resumed = resumed,
+                        .deadline = wanted.deadline, .rights = wanted.tools, .desk = {}};
+  if (const auto crashes = state.setup.crashes.find(wanted.path); crashes != state.setup.crashes.end())
+    order.crashes = crashes->second;
+  const auto& agents = state.setup.run->config->agents;
+  if (const auto spec = agents.find(wanted.to); spec != agents.end() && spec->second.budget.time)
+    order.deadline = std::min(order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wanted.to), *spec->second.budget.time));
+  given_task given{.order = std::move(order), .prefix = asker.prefix, .pool = {}, .until = wanted.deadline, .end = {}, .handoffs = {},
+                   .parent = wanted.task, .call_id = wanted.call_id};
+  given.call_for = wanted.to;
+  given.began = self->clock().now();
+  if (const auto handed = state.setup.handoffs.find(wanted.path); resumed && handed != state.setup.handoffs.end()) {
+    given.handoffs = handed->second;
+    if (!given.handoffs.agent().empty())
+      given.order.agent = given.handoffs.agent();
+  }
+  if (!resumed) {
+    record(self, asker, {delegated{wanted.call_id, wanted.to, wanted.path, policy::depth_of(wanted.path), wanted.tools}});
+    record(self, given, {task_started{1, wanted.instruction, {}}});
+  }
+  asker.asked.insert(wanted.path);
+  const auto until = given.order.deadline;
+  state.with_pool[wanted.path] = std::move(given);
+  give(self, wanted.path);
+  // Its agent watches the time while it is at work; it may also wait for a member.
+  if (until < state.setup.run->deadline)
+    tell_later(self, orchestrator_actor(self), std::max(until - self->clock().now(), clock_point::duration::zero()), delegation_timer{wanted.path});
+}
+
+void delegated_late(orchestrator_self self, const std::string& path) {
+  const auto found = state_of(self).with_pool.find(path);
+  if (found == state_of(self).with_pool.end() || found->second.stopped)
+    return;
+  found->second.late = true;
+  stop_given(self, path);
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -606,7 +851,7 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
         return;
       }
       const auto found = state_of(self).with_pool.find(due.task);
-      if (found != state_of(self).with_pool.end() && !found->second.pool && found->second.order.attempt == due.attempt)
+      if (found != state_of(self).with_pool.end() && !found->second.pool && !found->second.resting && found->second.order.attempt == due.attempt)
         give(self, due.task);
     },
     [self](const run_timer& fired) {
@@ -631,8 +876,8 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       }
     },
     [self](const task_timer& fired) { end_in_time(self, fired); },
-    [](const delegate&) {},
-    [](const delegation_timer&) {},
+    [self](delegate& wanted) { start_delegated(self, wanted); },
+    [self](const delegation_timer& fired) { delegated_late(self, fired.path); },
   };
 }
 

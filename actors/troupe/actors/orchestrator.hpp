@@ -8,6 +8,7 @@
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
 #include "troupe/actors/services.hpp"
+#include "troupe/policy/handoff_watch.hpp"
 #include "troupe/policy/task_graph.hpp"
 
 namespace troupe::actors {
@@ -20,6 +21,7 @@ struct orchestrator_setup {
   std::vector<note> found;                     ///< recorded next: what a resume found out about its tasks
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes; ///< by path, before this owner
+  std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
   pool_services pools;
   journal_actor journal;
   std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null: nobody can be asked

@@ -43,6 +43,7 @@ struct launch_plan {
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;
   std::shared_ptr<policy::shared_state> state = std::make_shared<policy::shared_state>();
+  std::map<std::string, policy::handoff_watch> handoffs;
   bool approve_all = false;
 };
 
@@ -424,6 +425,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.found = std::move(plan.found);
   setup.restored = std::move(plan.restored);
   setup.crashes = std::move(plan.crashes);
+  setup.handoffs = std::move(plan.handoffs);
   setup.pools = pools_;
   setup.journal = journal_;
   setup.checkpoint = checkpoint_;
@@ -499,6 +501,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   for (const auto& e : *events)
     if (const auto* written = std::get_if<state_written>(&e->body))
       plan.state->restore(*written, e->agent);
+  plan.handoffs = policy::fold_handoffs(*events);
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);

@@ -13,11 +13,8 @@ void resolver::agents() {
     if (from["model"].is_string() && out_.models.count(into.model) == 0)
       unknown(from["model"], "model", out_.models);
     from["system"].read(into.system);
-    from["tools"].read(into.tools);
-    from["tools"].each_element([&](std::size_t, const view& each) {
-      if (each.is_string() && out_.tools.count(*each.text()) == 0)
-        unknown(each, "tool", out_.tools);
-    });
+    from["description"].read(into.description);
+    agent_tools(from, into);
     from["temperature"].read(into.temperature);
     from["max_tokens"].read(into.max_tokens);
     if (from["timeout"].present()) {

@@ -154,12 +154,19 @@ void resolver::first_race(const view& from, const task_spec& spec) {
 /// The first tool that the agent, or one that it asks or hands over to, can reach and that has an effect; null: there is none.
 const tool_spec* resolver::racing_effect(const agent_spec& agent) {
   const auto [known, added] = effect_of_agent_.emplace(agent.name, nullptr);
-  for (std::size_t i = 0; added && i < agent.tools.size() && known->second == nullptr; ++i)
-    known->second = racing_effect(agent.tools[i]);
-  for (const auto* others : {&agent.delegates, &agent.handoffs})
-    for (const auto& other : *others)
-      if (const auto spec = out_.agents.find(other); added && known->second == nullptr && spec != out_.agents.end())
-        known->second = racing_effect(spec->second);
+  if (!added)
+    return known->second;
+  // Whoever works for it, or goes on in its place, must not do more.
+  std::vector<const agent_spec*> all{&agent};
+  std::set<std::string_view> seen{agent.name};
+  for (std::size_t at = 0; at < all.size() && known->second == nullptr; ++at) {
+    for (std::size_t i = 0; i < all[at]->tools.size() && known->second == nullptr; ++i)
+      known->second = racing_effect(all[at]->tools[i]);
+    for (const auto* others : {&all[at]->delegates, &all[at]->handoffs})
+      for (const auto& name : *others)
+        if (const auto other = out_.agents.find(name); other != out_.agents.end() && seen.insert(other->first).second)
+          all.push_back(&other->second);
+  }
   return known->second;
 }
 

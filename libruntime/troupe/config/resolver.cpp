@@ -15,6 +15,7 @@ void resolver::run() {
   agents();
   prices();
   supervision();
+  colleagues();
   workflows();
   checkpoint();
   journal_and_queue();

@@ -28,6 +28,7 @@ private:
   void models();
   void tools();
   void agents();
+  void colleagues();
   void supervision();
   void workflows();
   void checkpoint();
@@ -40,6 +41,9 @@ private:
   void tool_templates(const view& from, const tool_spec& spec);
   void alternative_cycles();
   void output(const view& from, output_spec& into);
+  void agent_tools(const view& from, agent_spec& into);
+  void asked_agent(const view& name, const std::string& agent);
+  void asking_circles();
   void supervisor(const view& from, supervisor_spec& into);
   void tree_id(const view& name);
   void workflow(const view& from, workflow_spec& into);

@@ -60,6 +60,10 @@ json result_document(const run_summary& summary) {
     out["state"][entry.key] = {{"value", entry.value}, {"version", entry.version}, {"by", entry.agent}};
   if (summary.in_doubt > 0)
     out["in_doubt"] = summary.in_doubt; // calls whose outcome nobody knows (SEMANTICS 4)
+  if (summary.delegations > 0)
+    out["delegations"] = summary.delegations;
+  if (summary.handoffs > 0)
+    out["handoffs"] = summary.handoffs;
   return out;
 }
 

@@ -55,7 +55,7 @@ struct run_fold::state {
   std::int64_t owner_since_us = 0;
 
   task_tally& tally(std::string_view path) {
-    const auto top = std::string(path.substr(0, path.find_first_of("/[(")));
+    const auto top = std::string(path.substr(0, path.find_first_of("/[(>")));
     const auto [found, fresh] = tasks.try_emplace(top);
     if (fresh)
       order.push_back(top);
@@ -63,7 +63,7 @@ struct run_fold::state {
   }
 
   /// The element of a top-level for_each task that a path lies in.
-  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find_first_of("/("))); }
+  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find_first_of("/(>"))); }
 
   /// Who answered what, where several agents do a top-level task, or an element of one.
   answer_rows& answers_of(std::string_view path) { return tally(path).answers[element_of(path).value_or(-1)]; }
@@ -156,10 +156,10 @@ struct run_fold::state {
 
   void on(const event& e, const task_started& b) {
     auto& task = tally(e.task);
-    const bool below = e.task.find('/') != std::string::npos;
+    const bool below = e.task.find_first_of("/>") != std::string::npos;
     if (const auto seat = top_seat(e.task); !seat.empty() && !below)
       answers_of(e.task).started(seat, e.agent, b.attempt);
-    if (e.task.find_first_of("/[(") != std::string::npos)
+    if (e.task.find_first_of("/[(>") != std::string::npos)
       return;
     if (!e.agent.empty())
       task.agent = e.agent;
@@ -175,7 +175,7 @@ struct run_fold::state {
   void on(const event& e, const task_finished& b) {
     auto& task = tally(e.task);
     const auto seat = top_seat(e.task);
-    if (!seat.empty() && e.task.find('/') == std::string::npos)
+    if (!seat.empty() && e.task.find_first_of("/>") == std::string::npos)
       answers_of(e.task).ended(seat, e.agent, b);
     if (b.reason == "decided" && b.status == task_status::cancelled)
       return; // its task had its answer: no failure
@@ -184,7 +184,7 @@ struct run_fold::state {
       if (!failed.contains(e.task + '\0' + reason))
         fail(e, reason);
     }
-    if (e.task.find('/') != std::string::npos || !seat.empty())
+    if (e.task.find_first_of("/>") != std::string::npos || !seat.empty())
       return;
     if (const auto index = policy::element_index(e.task)) {
       task.items[*index] = {*index, b.status, b.output, {}, b.error, {}, {}};
@@ -269,6 +269,12 @@ struct run_fold::state {
 
   void on(const event& e, const agent_crashed&) { fail(e, "agent_crashed"); }
   void on(const event&, const agent_restarted&) { ++sum.restarts; }
+  void on(const event&, const delegated&) { ++sum.delegations; }
+  void on(const event& e, const handed_off& b) {
+    ++sum.handoffs;
+    if (e.task.find_first_of("/[(>") == std::string::npos)
+      tally(e.task).agent = b.to;
+  }
   void on(const event& e, const contract_violated&) { fail(e, "contract_violated"); }
 
   template <class Other>

@@ -58,6 +58,11 @@ public:
       }
     } else if (const auto* found = std::get_if<loop_detected>(&e.body)) {
       take(*found);
+    } else if (std::holds_alternative<handed_off>(e.body)) { // another agent: nothing of it was seen so far
+      watch_ = loop_watch(rules_);
+      taken_.clear();
+      last_.reset();
+      open_ = {};
     }
   }
 

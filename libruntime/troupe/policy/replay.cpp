@@ -22,6 +22,15 @@ message_ptr make_message(role from, std::string text, std::string call_id = {}, 
   return std::make_shared<const chat_message>(std::move(made));
 }
 
+/// The conversation goes on from a text that stands for all that was.
+void begin_anew(task_history& h, const std::string& text) {
+  h.messages = {make_message(role::user, text)};
+  h.results.clear();
+  h.injected.clear();
+  h.unresolved.clear();
+  h.open_calls.clear();
+}
+
 } // namespace
 
 // --- paths --------------------------------------------------------------------------------------------------------
@@ -29,17 +38,17 @@ message_ptr make_message(role from, std::string text, std::string call_id = {}, 
 bool is_within(std::string_view path, std::string_view above) {
   if (!path.starts_with(above))
     return false;
-  return above.empty() || path.size() == above.size() || path[above.size()] == '/' || path[above.size()] == '['
-         || path[above.size()] == '(';
+  return above.empty() || path.size() == above.size() || path[above.size()] == '/' || path[above.size()] == '[' || path[above.size()] == '('
+         || path[above.size()] == '>';
 }
 
 std::string_view parent_path(std::string_view path) {
-  const auto cut = path.find_last_of("/[(");
+  const auto cut = path.find_last_of("/[(>");
   return cut == std::string_view::npos ? std::string_view() : path.substr(0, cut);
 }
 
 std::optional<std::int64_t> element_index(std::string_view path) {
-  const auto open = path.find_last_of("/[(");
+  const auto open = path.find_last_of("/[(>");
   if (open == std::string_view::npos || path[open] != '[' || path.back() != ']')
     return std::nullopt;
   const auto digits = path.substr(open + 1, path.size() - open - 2);
@@ -193,11 +202,11 @@ void task_fold::apply(const event& e) {
     else
       h.injected.push_back(std::move(message));
   } else if (const auto* loop = std::get_if<loop_detected>(&e.body); loop && loop->rung == loop_rung::restarted) {
-    h.messages = {make_message(role::user, loop->text)}; // a digest of what was
-    h.results.clear();
-    h.injected.clear();
-    h.unresolved.clear();
-    h.open_calls.clear();
+    begin_anew(h, loop->text);
+  } else if (const auto* handed = std::get_if<handed_off>(&e.body)) {
+    begin_anew(h, handed->text);
+    h.agent = handed->to;
+    h.repairs = 0; // another agent, another contract
   }
 }
 
@@ -313,6 +322,8 @@ void replay_fold::apply(const event& e) {
   } else if (const auto* crash = std::get_if<agent_crashed>(&e.body)) {
     auto& task = h.tasks[e.task];
     task.crashes = std::max(task.crashes + 1, crash->crashes);
+  } else if (const auto* handed = std::get_if<handed_off>(&e.body)) {
+    h.tasks[e.task].agent = handed->to;
   } else if (const auto* asked = std::get_if<llm_requested>(&e.body)) {
     h.unanswered.push_back({e.task, e.agent, asked->step_id, asked->request, asked->provider, asked->model, asked->worst_case, e.time_us});
   } else if (const auto* response = std::get_if<llm_responded>(&e.body)) {
