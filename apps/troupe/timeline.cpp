@@ -229,6 +229,21 @@ line words(const loop_detected& b) {
   }
 }
 
+line words(const context_cut& b) {
+  const auto tokens = ", about " + std::to_string(b.tokens_before) + " tokens become " + std::to_string(b.tokens_after) + " of " + std::to_string(b.window);
+  std::string text = std::string("CONTEXT of ") + head(b.model) + (b.refused ? " refused the request: " : " is full: ");
+  switch (b.kind) {
+  case context_cut_kind::results_noted:
+    return {text + count(b.results, "old tool result", "old tool results") + " replaced by a note" + tokens, tone::notable};
+  case context_cut_kind::summarised:
+    return {text + count(b.messages, "message", "messages") + " replaced by a summary" + tokens + with(": ", b.summary), tone::notable};
+  case context_cut_kind::results_shortened:
+    return {text + count(b.results, "result", "results") + " shortened to " + std::to_string(b.keep_bytes) + " bytes" + tokens, tone::notable};
+  default:
+    return {text + "FAIL-OVER to a model with a larger one for the rest of the task", tone::notable};
+  }
+}
+
 /// Its outcome tells more.
 line words(const llm_requested&) {
   return {};

@@ -159,6 +159,10 @@ struct llm_ask {
   std::int64_t max_tokens = 4096;
   clock_point deadline;          ///< of the task on this agent, the run's included
   bool recovering = false;       ///< its agent came back: the response may be recorded meanwhile
+  std::int64_t input_tokens = 0; ///< estimated; models whose context it does not fit are not asked. 0: not known, all may be
+  std::size_t first_link = 0;    ///< models of the chain before this one are not asked
+  std::int64_t requests_before = 0; ///< of this step, sent for an earlier ask
+  bool makes_fit = false;        ///< a request that is too long is answered with `too_long`, and asked again once it is shorter
 };
 struct llm_answer {
   message_ptr message;           ///< null: it failed
@@ -169,6 +173,11 @@ struct llm_answer {
   std::string error;             ///< for people, every attempt listed
   std::string limit_scope;       ///< budget_exceeded: whose limit ("run", "task ID", "agent NAME", …)
   bool crash = false;            ///< a rehearsed crash: the agent that gets this dies
+  bool too_long = false;         ///< failed because the request fits no model that may be asked …
+  bool refused = false;          ///< … the provider said so; false: its estimate did
+  std::size_t link = 0;          ///< the model in the chain that answered, or that it has to fit
+  std::int64_t requests = 0;     ///< sent for this step so far
+  std::int64_t input_tokens = 0; ///< of the request, as the provider stated them; 0: it did not
 };
 /// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled` once nothing of it is left.
 struct cancel_calls {

@@ -134,6 +134,14 @@ struct loop_spec {
 };
 BOOST_DESCRIBE_STRUCT(loop_spec, (), (repeats, window))
 
+/// How a conversation is made to fit its model's context (SEMANTICS 1).
+struct context_spec {
+  std::int64_t summaries = 3;          ///< of one task at most; 0: none
+  std::int64_t summary_tokens = 1024;  ///< that one may have at most
+  double fill = 0.75;                  ///< results are cut down to this part of the window, so that the next steps need no cut
+};
+BOOST_DESCRIBE_STRUCT(context_spec, (), (summaries, summary_tokens, fill))
+
 struct agent_spec {
   std::string name;
   std::string model;                   ///< a name of `models`
@@ -145,9 +153,10 @@ struct agent_spec {
   std::int64_t crashes = 3;            ///< deaths of its agent that one task may cause; one more and it is poison
   std::optional<output_spec> output;
   loop_spec loop;
+  context_spec context;
   limits budget;                       ///< of all instances of this agent in one run
 };
-BOOST_DESCRIBE_STRUCT(agent_spec, (), (name, model, system, tools, temperature, max_tokens, timeout, crashes, output, loop, budget))
+BOOST_DESCRIBE_STRUCT(agent_spec, (), (name, model, system, tools, temperature, max_tokens, timeout, crashes, output, loop, context, budget))
 
 enum class restart_strategy { one_for_one, one_for_all, rest_for_one };
 BOOST_DESCRIBE_ENUM(restart_strategy, one_for_one, one_for_all, rest_for_one)

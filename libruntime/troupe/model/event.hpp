@@ -254,6 +254,27 @@ struct loop_detected {
 };
 BOOST_DESCRIBE_STRUCT(loop_detected, (), (kind, rung, step, call_id, tool, count, text))
 
+enum class context_cut_kind { results_noted, summarised, failed_over, results_shortened };
+BOOST_DESCRIBE_ENUM(context_cut_kind, results_noted, summarised, failed_over, results_shortened)
+
+/// A conversation was made to fit the context of its model (SEMANTICS 1). Messages are counted from 0 in the conversation as it then was,
+/// without its opening (system prompt and instruction).
+struct context_cut {
+  context_cut_kind kind = context_cut_kind::results_noted;
+  std::int64_t step = 0;       ///< the one whose request it was made for, from 1 in this attempt
+  std::string model;           ///< provider/model that it has to fit
+  std::int64_t window = 0;     ///< tokens that a request to it may have, its answer left out
+  bool refused = false;        ///< the provider said that the request was too long; false: our estimate did
+  std::int64_t tokens_before = 0; ///< of the request, estimated
+  std::int64_t tokens_after = 0;
+  std::int64_t messages = 0;   ///< the first so many were looked at: their results are notes now, or all of them are the summary
+  std::int64_t results = 0;    ///< how many results were replaced or shortened
+  std::int64_t keep_bytes = 0; ///< results_shortened: what is left of each
+  std::int64_t link = 0;       ///< failed_over: the model in the chain that is asked from now on
+  std::string summary;         ///< summarised: the text that stands for them
+};
+BOOST_DESCRIBE_STRUCT(context_cut, (), (kind, step, model, window, refused, tokens_before, tokens_after, messages, results, keep_bytes, link, summary))
+
 /// On resume: a request or a `once` tool call whose outcome nobody knows. Money that it may have cost was charged.
 struct outcome_unknown {
   std::string id;              ///< step_id#request or call_id
@@ -264,7 +285,7 @@ BOOST_DESCRIBE_STRUCT(outcome_unknown, (), (id, charged))
 using event_body = std::variant<run_started, run_resumed, run_interrupted, run_finished, task_started, task_finished, task_retried, llm_requested,
                                 llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started, tool_failed,
                                 tool_finished, agent_crashed, agent_restarted, contract_violated, message_injected, budget_warned,
-                                budget_refused, max_tokens_lowered, outcome_unknown, loop_detected>;
+                                budget_refused, max_tokens_lowered, outcome_unknown, loop_detected, context_cut>;
 
 /// One event of one run. `task` is the task's path: "research", "sections[3]", "archive/publish" in a sub-workflow; empty for the run itself.
 struct event {
