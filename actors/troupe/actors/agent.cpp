@@ -67,6 +67,7 @@ struct agent_state {
   std::string prepared_agent;
   std::optional<contract> must_hold;
   tool_declarations declared;
+  policy::token_meter meter; ///< that counts them
 };
 
 using agent_self = agent_actor::stateful_pointer<agent_state>;
@@ -582,6 +583,7 @@ void prepare(agent_self self, const std::shared_ptr<const configuration>& config
     if (const auto found = state.peers->tools->prepared.find(tool); found != state.peers->tools->prepared.end())
       declarations->push_back({found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
   state.declared = std::move(declarations);
+  state.meter = policy::token_meter(state.declared);
 }
 
 /// What the agent is told first. A schema is part of it: no model guesses one.
@@ -599,7 +601,7 @@ conversation opening(const agent_spec& spec, const std::string& instruction) {
 void begin_conversation(agent_self self) {
   auto& task = task_of(self);
   task.messages = opening(*task.spec, task.assignment.instruction);
-  task.context = agent_context(*task.spec, *task.assignment.run->config, state_of(self).declared, task.messages.size());
+  task.context = agent_context(*task.spec, *task.assignment.run->config, state_of(self).meter, task.messages.size());
 }
 
 /// Goes on where the journal ends: at the step after the last recorded one.

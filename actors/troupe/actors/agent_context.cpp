@@ -15,8 +15,8 @@ conversation behind(const conversation& messages, std::size_t opening) {
 
 } // namespace
 
-agent_context::agent_context(const agent_spec& spec, const configuration& config, const tool_declarations& tools, std::size_t opening)
-    : spec_(&spec.context), max_tokens_(spec.max_tokens), opening_(opening), meter_(tools) {
+agent_context::agent_context(const agent_spec& spec, const configuration& config, policy::token_meter meter, std::size_t opening)
+    : spec_(&spec.context), max_tokens_(spec.max_tokens), opening_(opening), meter_(meter) {
   if (const auto model = config.models.find(spec.model); model != config.models.end())
     model_ = &model->second;
 }

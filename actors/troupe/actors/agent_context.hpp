@@ -13,8 +13,8 @@ namespace troupe::actors {
 class agent_context {
 public:
   agent_context() = default;
-  /// `opening`: the messages at the beginning that are never touched.
-  agent_context(const agent_spec& spec, const configuration& config, const tool_declarations& tools, std::size_t opening);
+  /// `meter` knows the declared tools; `opening`: the messages at the beginning that are never touched.
+  agent_context(const agent_spec& spec, const configuration& config, policy::token_meter meter, std::size_t opening);
 
   /// Goes on where the journal ends; `messages` is the conversation as it is rebuilt.
   void restore(const policy::task_history& history, const conversation& messages);
