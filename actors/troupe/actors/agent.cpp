@@ -743,6 +743,7 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
       else
         watch_deadline(self);
     },
+    [](const check_ended&) {},
     [self](const ask_again& due) {
       if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
         return;
