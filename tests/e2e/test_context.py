@@ -27,9 +27,9 @@ def read_on(**more):
     ]
 
 
-def reader(project, rules, context, *, chain=None, budget=None, **agent):
+def reader(project, rules, window, *, chain=None, budget=None, **agent):
     project.write("script.json", {"version": 1, "rules": rules})
-    links = chain or [{"provider": "p", "model": "small", "context": context, "usd_per_mtok": "free"}]
+    links = chain or [{"provider": "p", "model": "small", "context": window, "usd_per_mtok": "free"}]
     project.configure(
         providers={"p": {"kind": "scripted", "script": "script.json"}},
         models={"m": {"chain": links}},
@@ -83,7 +83,7 @@ def test_without_a_context_nothing_is_cut(project):
 
 def test_killed_across_cuts_the_conversation_is_the_very_same(project):
     pages(project, 40, 8_000)
-    reader(project, read_on(latency="15ms"), 3_400)
+    reader(project, read_on(latency="15ms"), 3_000)
     whole = project.run("--id", "whole").expect(0).doc
     assert whole["result"] == "42" and "summarised" in [kind for kind, _ in cuts(project, "whole")]
     running = project.start(run_id="R1")
