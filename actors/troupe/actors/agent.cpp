@@ -3,6 +3,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "troupe/actors/agent_context.hpp"
 #include "troupe/actors/agent_loops.hpp"
 #include "troupe/actors/agent_tools.hpp"
 #include "troupe/actors/context.hpp"
@@ -59,6 +60,7 @@ struct work {
   std::vector<tool_slot> slots;          ///< of that response
   std::vector<message_ptr> injected;     ///< recorded after that response: it follows its results
   agent_loops loops;
+  agent_context context;
   std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
   std::int64_t steps = 0;                ///< responses so far in this attempt
   policy::answer_quality quality;
@@ -589,12 +591,17 @@ void take_answer(agent_self self, const llm_answer& answer) {
     throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
   if (stop_if_ending(self))
     return;
+  if (answer.too_long && task.context.too_long(answer, task.messages)) {
+    next_step(self);
+    return;
+  }
   if (!answer.message) {
     finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error,
                              .limit_scope = answer.limit_scope, .fatal = answer.fatal});
     return;
   }
   ++task.steps;
+  task.context.answered(answer, task.messages);
   task.messages.push_back(answer.message);
   if (answer.message->tool_calls.empty())
     judge(self, answer.message->text, answer.finish);
@@ -602,27 +609,94 @@ void take_answer(agent_self self, const llm_answer& answer) {
     run_tools(self, answer.message, answer.finish, {}, {}, false);
 }
 
+std::string next_step_id(const work& task) {
+  const auto& a = task.assignment;
+  return a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1);
+}
+
+template <class Then>
+void ask_gateway(agent_self self, llm_ask&& order, Then then) {
+  auto& state = state_of(self);
+  ++state.task->in_flight;
+  const auto gateway = state.peers->gateway->now();
+  state.task->asked = gateway.address();
+  watch(self, gateway);
+  ask(self, gateway, std::move(order))
+    .then(
+      [self, generation = state.generation, then = std::move(then)](const llm_answer& answer) {
+        if (state_of(self).generation == generation && state_of(self).task)
+          then(answer);
+      },
+      [](const caf::error&) {}); // it died: the down message comes too
+}
+
+/// One call outside of the conversation: its answer takes the place of what the cut counts.
+void ask_summary(agent_self self, const context_cut& cut) {
+  auto& task = task_of(self);
+  const auto& a = task.assignment;
+  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = policy::summary_step(next_step_id(task)), .model = task.spec->model,
+                .messages = task.context.summary_of(task.messages, cut), .temperature = task.spec->temperature,
+                .max_tokens = task.context.summary_tokens(), .deadline = task.deadline, .recovering = task.recovering,
+                .first_link = task.context.link()};
+  ask_gateway(self, std::move(order), [self, cut](const llm_answer& answer) {
+    auto& now = task_of(self);
+    --now.in_flight;
+    now.asked = nullptr;
+    if (answer.crash)
+      throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
+    if (stop_if_ending(self))
+      return;
+    if (!answer.message && answer.status != task_status::error) { // budget, time
+      finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error, .limit_scope = answer.limit_scope, .fatal = answer.fatal});
+      return;
+    }
+    if (const auto made = now.context.summarised(cut, answer)) {
+      record(self, {*made});
+      now.context.take(now.messages, *made);
+    } else {
+      now.context.no_summary();
+    }
+    next_step(self);
+  });
+}
+
+/// Makes the conversation fit its model's context, each cut durable before the request that it was made for. False: a summary has to come
+/// first, or the task has ended.
+bool make_fit(agent_self self) {
+  auto& task = task_of(self);
+  for (;;) {
+    const auto plan = task.context.plan(task.messages, task.steps + 1);
+    if (const auto* cut = std::get_if<context_cut>(&plan)) {
+      std::vector<event_body> events{*cut};
+      if (cut->kind == context_cut_kind::failed_over)
+        events.emplace_back(llm_failed_over{next_step_id(task), cut->model, task.context.name_of_link(static_cast<std::size_t>(cut->link)), "llm_context_length"});
+      record(self, std::move(events));
+      task.context.take(task.messages, *cut);
+    } else if (const auto* wanted = std::get_if<policy::summary_wanted>(&plan)) {
+      ask_summary(self, wanted->cut);
+      return false;
+    } else if (const auto* end = std::get_if<policy::context_exhausted>(&plan)) {
+      finish(self, task_result{.status = task_status::error, .reason = "llm_context_length", .error = end->why, .fatal = true});
+      return false;
+    } else {
+      return true;
+    }
+  }
+}
+
 void next_step(agent_self self) {
+  if (!make_fit(self))
+    return;
   auto& state = state_of(self);
   auto& task = task_of(self);
   const auto& a = task.assignment;
-  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent,
-                .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1), .model = task.spec->model,
+  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = next_step_id(task), .model = task.spec->model,
                 .messages = task.messages, .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
-  ++task.in_flight;
-  const auto gateway = state.peers->gateway->now();
-  task.asked = gateway.address();
-  watch(self, gateway);
-  ask(self, gateway, std::move(order))
-    .then(
-      [self, generation = state.generation](const llm_answer& answer) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          take_answer(self, answer);
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+  task.context.write(order);
+  ask_gateway(self, std::move(order), [self](const llm_answer& answer) { take_answer(self, answer); });
 }
 
 /// Whom it asked has died. It has a successor, which goes by the journal.
@@ -876,6 +950,12 @@ conversation opening(const agent_spec& spec, const output_spec* rules, const std
   return messages;
 }
 
+void begin_conversation(agent_self self) {
+  auto& task = task_of(self);
+  task.messages = opening(*task.spec, rules_of(*task.spec, task.assignment.contract), task.assignment.instruction);
+  task.context = agent_context(*task.spec, *task.assignment.run->config, task.may->meter, task.messages.size());
+}
+
 /// Goes on where the journal ends: at the step after the last recorded one.
 void restore(agent_self self, const task_events& recorded) {
   auto& task = task_of(self);
@@ -898,12 +978,14 @@ void restore(agent_self self, const task_events& recorded) {
   task.loops.restored = std::make_shared<const policy::loop_watch>(std::move(loops.watch));
   if (!history.results.empty()) {
     task.messages.append(history.messages);
+    task.context.restore(history, task.messages);
     task.injected = history.injected;
     run_tools(self, history.messages.back(), history.last_finish, history.results, loops.results, true);
     return;
   }
   const auto all = history.assembled();
   task.messages.append(all);
+  task.context.restore(history, task.messages);
   if (!all.empty() && all.back()->from == role::assistant && all.back()->tool_calls.empty()) {
     task.recovering = false;
     judge(self, all.back()->text, history.last_finish);
@@ -926,7 +1008,7 @@ void watch_deadline(agent_self self) {
 void go_on_from_journal(agent_self self) {
   auto& task = task_of(self);
   ++state_of(self).generation;
-  task.messages = opening(*task.spec, rules_of(*task.spec, task.assignment.contract), task.assignment.instruction);
+  begin_conversation(self);
   task.slots.clear();
   task.loops = {};
   ++task.in_flight;
@@ -968,7 +1050,7 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
   task.may = task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
-  task.messages = opening(*task.spec, rules, task.assignment.instruction);
+  begin_conversation(self);
   task.deadline = deadline_of(self, *task.assignment.run);
   if (task.assignment.deadline < task.deadline) {
     task.deadline = task.assignment.deadline;

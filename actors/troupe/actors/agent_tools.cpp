@@ -18,6 +18,7 @@ std::shared_ptr<const agent_tools> tools_of(const configuration& config, const a
     declarations->push_back(std::move(colleague));
   }
   made->declared = std::move(declarations);
+  made->meter = policy::token_meter(made->declared);
   return made;
 }
 

@@ -8,6 +8,7 @@
 
 #include "troupe/actors/interfaces.hpp"
 #include "troupe/actors/tool_host.hpp"
+#include "troupe/policy/context_fit.hpp"
 #include "troupe/policy/delegation.hpp"
 
 namespace troupe::actors {
@@ -16,6 +17,7 @@ struct agent_tools {
   policy::agent_rights has;
   std::vector<std::string> names; ///< as the model sees them
   tool_declarations declared;
+  policy::token_meter meter; ///< that counts them
 };
 
 /// `granted`: of a delegated task, what its agent may use there.

@@ -175,6 +175,11 @@ void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<e
       });
 }
 
+llm_answer answer_from(const llm_responded& response, std::size_t link, std::int64_t requests) {
+  return {.message = response.message, .finish = response.finish, .link = link, .requests = requests,
+          .input_tokens = response.estimated ? 0 : response.usage.input};
+}
+
 /// What the policy says, in its order: settle, store, act.
 void perform(gateway_self self, std::uint64_t id, llm_step step) {
   auto& state = state_of(self);
@@ -204,13 +209,19 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
     else
       call.abort = true;
   } else if (auto* done = std::get_if<policy::succeeded>(&step.next)) {
-    answer(self, id, llm_answer{.message = done->response.message, .finish = done->response.finish});
+    answer(self, id, answer_from(done->response, done->link, call.decide->requests()));
   } else if (auto* gave_up = std::get_if<policy::gave_up>(&step.next)) {
     // Whoever waits in the guard's line, or was granted meanwhile, leaves it.
     if (!call.reservation.empty())
       tell(self, call.ask.run->guard, release{call.reservation});
-    answer(self, id, llm_answer{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
-                                .limit_scope = gave_up->status == task_status::budget_exceeded ? call.refused.scope : std::string{}});
+    llm_answer said{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
+                    .limit_scope = gave_up->status == task_status::budget_exceeded ? call.refused.scope : std::string{}, .requests = call.decide->requests()};
+    if (call.ask.makes_fit && gave_up->too_long_for) {
+      said.too_long = true;
+      said.refused = gave_up->reason == policy::llm_reason::llm_context_length && !gave_up->attempts.empty() && gave_up->attempts.back().request > 0;
+      said.link = *gave_up->too_long_for;
+    }
+    answer(self, id, said);
   } else if (auto* crash = std::get_if<policy::crash_agent>(&step.next)) {
     answer(self, id, llm_answer{.status = task_status::error, .reason = "agent_crash", .error = crash->message, .crash = true});
   }
@@ -232,7 +243,7 @@ void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
     return;
   for (const auto& e : recorded.events)
     if (auto* responded = std::get_if<llm_responded>(&e->body); responded != nullptr && responded->step_id == found->second.ask.step_id) {
-      answer(self, id, llm_answer{.message = responded->message, .finish = responded->finish});
+      answer(self, id, answer_from(*responded, 0, responded->request));
       return;
     }
   // What the gateway before had sent when it died: nobody knows its outcome.
@@ -268,7 +279,9 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   call.model = model;
   call.askers.push_back(promise);
   state.by_step.emplace(key, id);
-  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens, .tools = call.ask.tools};
+  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens, .tools = call.ask.tools,
+                              .context_length_ends = call.ask.makes_fit, .input_tokens = call.ask.input_tokens,
+                              .first_link = std::min(call.ask.first_link, model->chain.size() - 1), .requests_before = call.ask.requests_before};
   facts.until.agent = call.ask.deadline;
   facts.until.run = call.ask.run->deadline;
   for (std::size_t link = 0; link < model->chain.size(); ++link) {

@@ -27,6 +27,9 @@ void resolver::agents() {
     if (into.loop.window < into.loop.repeats)
       from["loop"][from["loop"]["window"].present() ? "window" : "repeats"].wrong(
         "a window of " + std::to_string(into.loop.window) + " calls cannot hold " + std::to_string(into.loop.repeats) + " repeats");
+    from["context"]["summaries"].read(into.context.summaries);
+    from["context"]["summary_tokens"].read(into.context.summary_tokens);
+    from["context"]["fill"].read(into.context.fill);
     limits_of(from["budget"], into.budget);
     if (from["output"].is_object())
       output(from["output"], into.output.emplace());

@@ -129,6 +129,9 @@ void resolver::prices() {
       if (link.context > 0 && agent.max_tokens >= link.context)
         at["context"].warn("answers of agent " + in_quotes(agent.name) + " (max_tokens " + std::to_string(agent.max_tokens)
                            + ") leave no room for a request in " + std::to_string(link.context) + " tokens");
+      else if (link.context > 0 && agent.context.summaries > 0 && agent.context.summary_tokens > (link.context - agent.max_tokens) / 2)
+        at["context"].warn("summaries of agent " + in_quotes(agent.name) + " (context.summary_tokens " + std::to_string(agent.context.summary_tokens)
+                           + ") would fill half of what a request may have, " + std::to_string(link.context - agent.max_tokens) + " tokens or more");
     }
   }
 }

@@ -1,6 +1,8 @@
 #include "troupe/llm/request_view.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace troupe::llm {
 
@@ -33,6 +35,37 @@ std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
+view_message seen(const chat_message& message) {
+  view_message made;
+  made.from = message.from;
+  made.text = message.text;
+  made.call_id = message.tool_call_id;
+  made.calls.reserve(message.tool_calls.size());
+  for (const auto& call : message.tool_calls)
+    made.calls.push_back({call.id, call.name, call.arguments});
+  return made;
+}
+
+void name_results(std::vector<view_message>& messages) {
+  // A result answers a call of the nearest assistant message before it; ids may be used again later.
+  std::size_t asked = messages.size();
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].from == role::assistant)
+      asked = i;
+    if (messages[i].from != role::tool || asked == messages.size())
+      continue;
+    // Results come in the order of the calls as a rule: begin where that one stands, so that many calls are not quadratic.
+    const auto& calls = messages[asked].calls;
+    for (std::size_t step = 0; step < calls.size(); ++step) {
+      const auto& call = calls[(i - asked - 1 + step) % calls.size()];
+      if (call.id == messages[i].call_id) {
+        messages[i].tool = call.name;
+        break;
+      }
+    }
+  }
+}
+
 } // namespace
 
 std::int64_t count_characters(std::string_view text) {
@@ -59,7 +92,42 @@ std::uint64_t stable_hash(std::string_view bytes, std::uint64_t seed) {
   return mixed(mixed(state ^ rest, k1) ^ k0, k1 ^ seed);
 }
 
+const std::vector<view_message>& request_view::all() const {
+  if (source && messages.empty() && source->size() > source_begin) {
+    messages.reserve(source->size() - source_begin);
+    for (auto i = source_begin; i < source->size(); ++i)
+      messages.push_back(seen(*(*source)[i]));
+    name_results(messages);
+  }
+  return messages;
+}
+
+std::string_view request_view::newest_result(std::string_view tool) const {
+  if (!source) {
+    for (auto message = messages.rbegin(); message != messages.rend(); ++message)
+      if (message->from == role::tool && message->tool == tool)
+        return message->text;
+    return {};
+  }
+  // From the end, one exchange after the other: an answer and the results of its calls.
+  for (auto end = source->size(); end > source_begin;) {
+    auto asked = end - 1;
+    while (asked > source_begin && (*source)[asked]->from != role::assistant)
+      --asked;
+    const auto& calls = (*source)[asked]->tool_calls;
+    for (auto i = end; i > asked + 1; --i) {
+      const auto& message = *(*source)[i - 1];
+      if (message.from == role::tool && std::any_of(calls.begin(), calls.end(), [&](const tool_call& call) { return call.name == tool && call.id == message.tool_call_id; }))
+        return message.text;
+    }
+    end = asked;
+  }
+  return {};
+}
+
 std::int64_t request_view::turn() const {
+  if (source)
+    return source->totals().answers + 1;
   std::int64_t turn = 1;
   for (const auto& message : messages)
     turn += message.from == role::assistant ? 1 : 0;
@@ -67,10 +135,18 @@ std::int64_t request_view::turn() const {
 }
 
 std::string_view request_view::last() const {
+  if (source)
+    return source->size() > source_begin ? std::string_view(source->back()->text) : std::string_view{};
   return messages.empty() ? std::string_view{} : messages.back().text;
 }
 
 std::string_view request_view::first() const {
+  if (source) {
+    for (auto i = source_begin; i < source->size(); ++i)
+      if ((*source)[i]->from == role::user)
+        return (*source)[i]->text;
+    return {};
+  }
   for (const auto& message : messages)
     if (message.from == role::user)
       return message.text;
@@ -91,6 +167,8 @@ bool request_view::is_from(std::string_view name) const {
 }
 
 std::int64_t request_view::characters() const {
+  if (source) // the system messages among them, without the blank lines between those
+    return source->totals().characters + static_cast<std::int64_t>(source_begin > 1 ? 2 * (source_begin - 1) : 0);
   std::int64_t count = count_characters(system);
   for (const auto& message : messages) {
     count += count_characters(message.text);
@@ -102,7 +180,16 @@ std::int64_t request_view::characters() const {
 
 std::uint64_t request_view::fingerprint() const {
   std::uint64_t hash = stable_hash(system, stable_hash(model, stable_hash(agent)));
-  for (const auto& message : messages) {
+  hash += static_cast<std::uint64_t>(turn()) * 0x9E3779B97F4A7C15ULL + static_cast<std::uint64_t>(characters());
+  std::vector<view_message> made;
+  std::span<const view_message> last_ones(messages);
+  constexpr std::size_t looked_at = 4;
+  if (source) {
+    for (auto i = std::max(source_begin, source->size() - std::min(source->size(), looked_at)); i < source->size(); ++i)
+      made.push_back(seen(*(*source)[i]));
+    last_ones = made;
+  }
+  for (const auto& message : last_ones.last(std::min(last_ones.size(), looked_at))) {
     hash = stable_hash(message.text, hash + static_cast<std::uint64_t>(message.from));
     for (const auto& call : message.calls)
       hash = stable_hash(call.arguments, stable_hash(call.name, hash));
@@ -111,23 +198,7 @@ std::uint64_t request_view::fingerprint() const {
 }
 
 void request_view::name_tool_results() {
-  // A result answers a call of the nearest assistant message before it; ids may be used again later.
-  std::size_t asked = messages.size();
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].from == role::assistant)
-      asked = i;
-    if (messages[i].from != role::tool || asked == messages.size())
-      continue;
-    // Results come in the order of the calls as a rule: begin where that one stands, so that many calls are not quadratic.
-    const auto& calls = messages[asked].calls;
-    for (std::size_t step = 0; step < calls.size(); ++step) {
-      const auto& call = calls[(i - asked - 1 + step) % calls.size()];
-      if (call.id == messages[i].call_id) {
-        messages[i].tool = call.name;
-        break;
-      }
-    }
-  }
+  name_results(messages);
 }
 
 request_view view_of(const llm_request& request) {
@@ -135,34 +206,24 @@ request_view view_of(const llm_request& request) {
   view.agent = request.agent;
   view.model = request.model;
   view.max_tokens = request.max_tokens;
-  view.messages.reserve(request.messages.size());
+  view.source = &request.messages;
   std::string* joined = nullptr;
-  for (const auto& message : request.messages) {
-    if (message->from == role::system) {
-      if (view.system.empty()) {
-        view.system = message->text;
-        continue;
-      }
-      if (!joined)
-        joined = &view.kept.emplace_back(view.system);
-      joined->append("\n\n").append(message->text);
-      view.system = *joined;
+  for (; view.source_begin < request.messages.size() && request.messages[view.source_begin]->from == role::system; ++view.source_begin) {
+    const auto& message = *request.messages[view.source_begin];
+    if (view.source_begin == 0) {
+      view.system = message.text;
       continue;
     }
-    auto& seen = view.messages.emplace_back();
-    seen.from = message->from;
-    seen.text = message->text;
-    seen.call_id = message->tool_call_id;
-    seen.calls.reserve(message->tool_calls.size());
-    for (const auto& call : message->tool_calls)
-      seen.calls.push_back({call.id, call.name, call.arguments});
+    if (!joined)
+      joined = &view.kept.emplace_back(view.system);
+    joined->append("\n\n").append(message.text);
+    view.system = *joined;
   }
   if (request.tools) {
     view.tools.reserve(request.tools->size());
     for (const auto& tool : *request.tools)
       view.tools.emplace_back(tool.name);
   }
-  view.name_tool_results();
   return view;
 }
 

@@ -11,7 +11,7 @@
 
 namespace troupe::llm {
 
-/// A message of the conversation; system messages are not among them. Each tool result is a message of its own, also where a vendor
+/// A message of the conversation; the system messages that it begins with are not among them. Each tool result is a message of its own, also where a vendor
 /// packs several into one (Anthropic), so that a script means the same over both.
 struct view_message {
   struct call {
@@ -30,8 +30,10 @@ struct view_message {
 struct request_view {
   std::string_view agent;       ///< as the header X-Troupe-Agent or `llm_request::agent` names it; empty: unnamed
   std::string_view model;
-  std::string_view system;      ///< all system messages, a blank line between them
-  std::vector<view_message> messages;
+  std::string_view system;      ///< the system messages that it begins with, a blank line between them
+  mutable std::vector<view_message> messages; ///< whoever fills a view fills them; whoever reads it takes `all`
+  const conversation* source = nullptr; ///< where they are not filled in: what they are made of, when somebody wants them all …
+  std::size_t source_begin = 0;         ///< … from this one on
   std::vector<std::string_view> tools;
   std::int64_t max_tokens = 0;  ///< 0: not stated
   std::deque<std::string> kept; ///< texts that were put together from parts
@@ -42,6 +44,10 @@ struct request_view {
   request_view(const request_view&) = delete;
   request_view& operator=(const request_view&) = delete;
 
+  /// All messages. A long conversation's are made once one of the rules looks at them all; the other questions cost the same at any length.
+  const std::vector<view_message>& all() const;
+  /// The text of the newest result of this tool; empty without one.
+  std::string_view newest_result(std::string_view tool) const;
   /// The number of assistant messages, and one.
   std::int64_t turn() const;
   /// The text of the last message; empty without one.
@@ -55,13 +61,14 @@ struct request_view {
   bool is_from(std::string_view name) const;
   /// Code points of system prompt, texts, tool calls' names and arguments.
   std::int64_t characters() const;
-  /// A hash of the whole view that is the same in every process: what generated ids are made of.
+  /// A hash that is the same in every process, and differs from turn to turn of one conversation: what generated ids are made of. Of the
+  /// names, the system prompt, the size of the conversation and its last messages.
   std::uint64_t fingerprint() const;
   /// Fills in `view_message::tool` of each result, from the call that has its id. Whoever fills a view calls it last.
   void name_tool_results();
 };
 
-/// A view into `request`, which must outlive it.
+/// A view into `request`, which must outlive it. Constant time, whatever the length of the conversation.
 request_view view_of(const llm_request& request);
 
 /// The number of code points in UTF-8.

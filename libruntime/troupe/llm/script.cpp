@@ -23,7 +23,7 @@ bool holds(const condition& when, const request_view& view) {
     return false;
   if (when.has_tool_result || when.tool_result_of) {
     bool found = false;
-    for (const auto& message : view.messages)
+    for (const auto& message : view.all())
       found = found || (message.from == role::tool && (!when.tool_result_of || message.tool == *when.tool_result_of));
     if (found != when.has_tool_result.value_or(true))
       return false;
@@ -32,7 +32,7 @@ bool holds(const condition& when, const request_view& view) {
     return false;
   if (when.contains) {
     bool found = view.system.find(*when.contains) != std::string_view::npos;
-    for (const auto& message : view.messages)
+    for (const auto& message : view.all())
       found = found || message.text.find(*when.contains) != std::string_view::npos;
     if (!found)
       return false;

@@ -24,13 +24,13 @@ std::vector<std::string_view> sources_of(const capture& how, const request_view&
     texts.push_back(view.system);
     break;
   case capture::source::tool:
-    for (const auto& message : view.messages)
+    for (const auto& message : view.all())
       if (message.from == role::tool && message.tool == how.tool)
         texts.push_back(message.text);
     break;
   case capture::source::conversation:
     texts.push_back(view.system);
-    for (const auto& message : view.messages)
+    for (const auto& message : view.all())
       texts.push_back(message.text);
     break;
   }

@@ -188,13 +188,6 @@ void step_into(held& value, const std::string& part) {
   value.made = std::move(copy);
 }
 
-std::string_view newest_result(const request_view& view, std::string_view tool) {
-  for (auto message = view.messages.rbegin(); message != view.messages.rend(); ++message)
-    if (message->from == role::tool && message->tool == tool)
-      return message->text;
-  return {};
-}
-
 held read_operand(const operand& from, render_scope& scope) {
   held value;
   const auto text = [&](std::string_view view) {
@@ -224,7 +217,7 @@ held read_operand(const operand& from, render_scope& scope) {
     value.made = scope.view.turn();
     break;
   case operand::kind::tool:
-    text(newest_result(scope.view, from.name));
+    text(scope.view.newest_result(from.name));
     break;
   case operand::kind::captured:
     value.seen = &member(scope.captured, from.name);

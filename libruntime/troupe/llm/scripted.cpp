@@ -212,12 +212,7 @@ void scripted_provider::cancel(transfer_id id) {
 }
 
 std::int64_t scripted_provider::input_token_bound(const llm_request& request) const {
-  std::int64_t bytes = 0;
-  for (const auto& message : request.messages) {
-    bytes += 16 + static_cast<std::int64_t>(message->text.size() + message->tool_call_id.size());
-    for (const auto& call : message->tool_calls)
-      bytes += static_cast<std::int64_t>(call.id.size() + call.name.size() + call.arguments.size());
-  }
+  auto bytes = request.messages.totals().bytes + 16 * static_cast<std::int64_t>(request.messages.size());
   if (request.tools)
     for (const auto& tool : *request.tools)
       bytes += static_cast<std::int64_t>(tool.name.size() + tool.description.size()

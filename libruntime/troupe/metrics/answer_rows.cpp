@@ -8,7 +8,7 @@
 namespace troupe::metrics {
 
 std::string_view top_seat(std::string_view path) {
-  return policy::seat_of(path.substr(0, path.find('/')));
+  return policy::seat_of(path.substr(0, path.find_first_of("/>")));
 }
 
 answer_rows::seat_row& answer_rows::find(std::string_view seat, const std::string& agent) {

@@ -30,9 +30,10 @@ bool usable_id(std::string_view id) {
 }
 
 /// An id that is in use by nobody: `stem`, or `stem` with a number.
-std::string fresh_id(const std::string& stem, const id_set& used) {
+template <class Taken>
+std::string fresh_id(const std::string& stem, Taken is_taken) {
   auto id = stem;
-  for (int n = 2; used.count(id) > 0; ++n)
+  for (int n = 2; is_taken(id); ++n)
     id = stem + "-" + std::to_string(n);
   return id;
 }
@@ -150,7 +151,7 @@ conversation repaired(const conversation& messages, std::string_view note) {
     for (std::size_t k = 0; k < message->tool_calls.size(); ++k) {
       auto id = message->tool_calls[k].id;
       if (!usable_id(id) || used.count(id) > 0) {
-        id = fresh_id("call_" + std::to_string(i) + "_" + std::to_string(k), used);
+        id = fresh_id("call_" + std::to_string(i) + "_" + std::to_string(k), [&](const std::string& each) { return used.count(each) > 0; });
         renamed = true;
       }
       used.insert(id);
@@ -177,11 +178,7 @@ conversation repaired(const conversation& messages, std::string_view note) {
 bool normalise_calls(chat_message& answer, const conversation& before, std::string_view step_id, const tool_declarations& declared) {
   if (answer.tool_calls.empty())
     return false;
-  id_set used;
-  for (const auto& message : before)
-    if (message)
-      for (const auto& call : message->tool_calls)
-        used.insert(call.id);
+  id_set used; // in this answer
   std::string stem = "call_";
   for (auto c : step_id.substr(step_id.size() - std::min<std::size_t>(step_id.size(), 18)))
     stem += portable(c) ? c : '_';
@@ -191,8 +188,9 @@ bool normalise_calls(chat_message& answer, const conversation& before, std::stri
   bool changed = false;
   for (std::size_t k = 0; k < answer.tool_calls.size(); ++k) {
     auto& call = answer.tool_calls[k];
-    if (!usable_id(call.id) || used.count(call.id) > 0) {
-      call.id = fresh_id(stem + "_" + std::to_string(k), used);
+    const auto is_taken = [&](const std::string& id) { return used.count(id) > 0 || before.has_call(id); };
+    if (!usable_id(call.id) || is_taken(call.id)) {
+      call.id = fresh_id(stem + "_" + std::to_string(k), is_taken);
       changed = true;
     }
     used.insert(call.id);

@@ -76,8 +76,11 @@ std::optional<milliseconds> request_timeout(const deadlines& until, milliseconds
 
 llm_call::llm_call(std::shared_ptr<const model_spec> model, llm_call_facts facts, std::vector<std::shared_ptr<link_state>> links)
     : model_(std::move(model)), facts_(std::move(facts)), links_(std::move(links)) {
-  if (!model_ || model_->chain.empty() || links_.size() != model_->chain.size() || facts_.links.size() != model_->chain.size())
+  if (!model_ || model_->chain.empty() || links_.size() != model_->chain.size() || facts_.links.size() != model_->chain.size()
+      || facts_.first_link >= model_->chain.size())
     throw std::invalid_argument("llm_call: a chain of at least one link, with the state and the facts of each, is needed");
+  link_ = facts_.first_link;
+  requests_ = facts_.requests_before;
 }
 
 std::optional<milliseconds> llm_call::time_left(time_point now) const {
@@ -228,6 +231,14 @@ llm_step llm_call::cancel(time_point) {
 
 void llm_call::proceed(llm_step& step, time_point now) {
   while (!expired(step, now)) {
+    if (!fits(link_)) {
+      if (!skip_link(step, llm_reason::llm_context_length,
+                     "not asked: the request has about " + std::to_string(facts_.input_tokens) + " tokens, which with an answer of " + std::to_string(facts_.max_tokens)
+                         + " do not fit its context of " + std::to_string(link().context),
+                     now))
+        return;
+      continue;
+    }
     auto& breaker = shared().breaker;
     if (!breaker.admits(now)) {
       if (!skip_link(step, llm_reason::llm_circuit_open,
@@ -281,9 +292,14 @@ bool llm_call::worth_waiting(time_point at, time_point now) const {
 
 bool llm_call::later_link_admits(time_point now) const {
   for (auto i = link_ + 1; i < links_.size(); ++i)
-    if (links_[i]->breaker.admits(now))
+    if (links_[i]->breaker.admits(now) && fits(i))
       return true;
   return false;
+}
+
+bool llm_call::fits(std::size_t link) const {
+  const auto context = model_->chain[link].context;
+  return context <= 0 || facts_.input_tokens <= 0 || facts_.input_tokens + facts_.max_tokens <= context;
 }
 
 bool llm_call::skip_link(llm_step& step, llm_reason reason, std::string why, time_point now) {
@@ -363,6 +379,8 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
   if (verdict.kind == error_class::fatal_task || (verdict.reason == llm_reason::llm_context_length && facts_.context_length_ends)) {
     record();
     give_up(step, task_status::error, verdict.reason, "model \"" + model_->name + "\" refused the request");
+    if (verdict.reason == llm_reason::llm_context_length)
+      std::get<gave_up>(step.next).too_long_for = link_;
     return;
   }
   const auto left = time_left(now);
@@ -392,6 +410,10 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
   record();
   while (link_ + 1 < links_.size()) { // those whose breakers are open are listed too
     next_link(verdict.reason);
+    if (!fits(link_)) {
+      attempts_.push_back({link().provider, link().model, 0, llm_reason::llm_context_length, 0, "not asked: the request does not fit its context"});
+      continue;
+    }
     attempts_.push_back(
         {link().provider, link().model, 0, llm_reason::llm_circuit_open, 0,
          "not asked: its circuit is open after repeated failures, next probe in " + seconds_text(shared().breaker.next_probe(now) - now)});
@@ -415,6 +437,9 @@ void llm_call::exhausted(llm_step& step, time_point now) {
   give_up(step, task_status::error, reason, "no model of \"" + model_->name + "\" answered");
   auto& last = std::get<gave_up>(step.next);
   last.fatal = fatal_;
+  for (auto i = facts_.first_link; i < links_.size() && !last.too_long_for; ++i)
+    if (!fits(i) && links_[i]->breaker.admits(now))
+      last.too_long_for = i;
   if (all_open) {
     last.next_probe = probe;
     last.message += " All circuits are open: the next probe is possible in " + seconds_text(*probe - now) + ".";

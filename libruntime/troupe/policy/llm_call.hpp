@@ -95,7 +95,10 @@ struct llm_call_facts {
   deadlines until;
   tool_declarations tools;          ///< as declared; an undeclared name in an answer is made one that later requests may contain
   std::vector<link_facts> links;    ///< one for each link of the chain
-  bool context_length_ends = false; ///< a request that does not fit ends the call (the caller makes it fit) instead of failing over
+  bool context_length_ends = false; ///< a request that a provider finds too long ends the call (the caller makes it fit) instead of failing over
+  std::int64_t input_tokens = 0;    ///< estimated: a model whose context takes less is not asked; 0: all may be asked
+  std::size_t first_link = 0;       ///< models before it are not asked
+  std::int64_t requests_before = 0; ///< of this step, by calls before this one
 };
 
 // --- decisions ---
@@ -151,6 +154,7 @@ struct gave_up {
   std::vector<llm_attempt> attempts;    ///< in order
   std::optional<time_point> next_probe; ///< all breakers are open: when the first of them takes a probe
   bool fatal = false;                   ///< a fatal LLM error: the task is not started anew (SEMANTICS 5)
+  std::optional<std::size_t> too_long_for; ///< it failed for want of context: the first model that a shorter request could go to
 };
 
 /// Rehearsal: the agent dies with this text.
@@ -212,6 +216,8 @@ private:
   /// The link does not get this request: it is listed, and the next one takes over; false: there is none, the step gave up.
   bool skip_link(llm_step& step, llm_reason reason, std::string why, time_point now);
   bool later_link_admits(time_point now) const;
+  /// Whether the request fits the context of this model, as far as is known.
+  bool fits(std::size_t link) const;
   /// Whether a rate limit may still hold the next request, and whether waiting until then is better than going elsewhere.
   bool may_pace(time_point now) const;
   bool worth_waiting(time_point at, time_point now) const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "troupe/policy/context_fit.hpp"
+
 namespace troupe::policy {
 
 observed_call observe_call(const tool_call& asked, const tool_spec* tool) {
@@ -43,7 +45,7 @@ public:
     } else if (const auto* retried = std::get_if<task_retried>(&e.body)) {
       begin_attempt(retried->next_attempt);
     } else if (const auto* response = std::get_if<llm_responded>(&e.body)) {
-      if (response->message && response->step_id != last_step_id_)
+      if (response->message && response->step_id != last_step_id_ && !is_summary_step(response->step_id))
         take(*response);
     } else if (const auto* finished = std::get_if<tool_finished>(&e.body)) {
       if (last_)
@@ -56,6 +58,8 @@ public:
         open_.reply = reply_sign(broken->violations);
         close();
       }
+    } else if (std::holds_alternative<context_cut>(e.body)) {
+      close(); // the exchange before was judged: the next request was about to be made
     } else if (const auto* found = std::get_if<loop_detected>(&e.body)) {
       take(*found);
     } else if (std::holds_alternative<handed_off>(e.body)) { // another agent: nothing of it was seen so far

@@ -1,5 +1,7 @@
 #include "troupe/policy/replay.hpp"
 
+#include "troupe/policy/context_fit.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -25,6 +27,7 @@ message_ptr make_message(role from, std::string text, std::string call_id = {}, 
 /// The conversation goes on from a text that stands for all that was.
 void begin_anew(task_history& h, const std::string& text) {
   h.messages = {make_message(role::user, text)};
+  h.last_input_tokens = 0;
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
@@ -84,6 +87,11 @@ void task_fold::begin_attempt(std::int64_t attempt) {
   h.last_finish = finish_reason::stop;
   h.repairs = 0;
   h.finished.reset();
+  h.summaries = 0;
+  h.last_summary_step = 0;
+  h.link = 0;
+  h.learned_window = 0;
+  h.last_input_tokens = 0;
 }
 
 /// Moves the last exchange into the messages before the next assistant message. Each call has exactly one result there (SEMANTICS 1): one
@@ -107,6 +115,9 @@ void task_fold::take_response(const llm_responded& body) {
   // Of two answers to one step (a hedged request) the first one is part of the conversation; both were paid for.
   if (!body.message || (h.last_step_answered && h.last_step_id == body.step_id))
     return;
+  // A summary takes its place in the conversation with the cut that follows it.
+  if (is_summary_step(body.step_id))
+    return;
   close_exchange();
   h.messages.push_back(body.message);
   h.results.resize(body.message->tool_calls.size());
@@ -114,7 +125,22 @@ void task_fold::take_response(const llm_responded& body) {
   h.last_step_id = body.step_id;
   h.last_step_answered = true;
   h.last_finish = body.finish;
+  h.last_input_tokens = body.estimated ? 0 : body.usage.input;
   ++h.steps;
+}
+
+/// It was made when all results were there, for the request that was to follow.
+void task_fold::take_cut(const context_cut& body) {
+  auto& h = history_;
+  close_exchange();
+  h.messages = apply_cut(h.messages, body);
+  context_state state{h.link, h.learned_window, h.summaries, h.last_summary_step};
+  policy::take_cut(state, body);
+  h.link = state.link;
+  h.learned_window = state.learned_window;
+  h.summaries = state.summaries;
+  h.last_summary_step = state.last_summary_step;
+  h.last_input_tokens = 0; // of the conversation as it was
 }
 
 void task_fold::take_result(const tool_finished& body) {
@@ -201,12 +227,16 @@ void task_fold::apply(const event& e) {
       h.messages.push_back(std::move(message));
     else
       h.injected.push_back(std::move(message));
+  } else if (const auto* cut = std::get_if<context_cut>(&e.body)) {
+    take_cut(*cut);
   } else if (const auto* loop = std::get_if<loop_detected>(&e.body); loop && loop->rung == loop_rung::restarted) {
     begin_anew(h, loop->text);
   } else if (const auto* handed = std::get_if<handed_off>(&e.body)) {
     begin_anew(h, handed->text);
     h.agent = handed->to;
-    h.repairs = 0; // another agent, another contract
+    h.repairs = 0; // another agent, another contract and another model
+    h.link = 0;
+    h.learned_window = 0;
   }
 }
 

@@ -100,6 +100,7 @@ private:
   void close_exchange();
   void take_response(const llm_responded& body);
   void take_result(const tool_finished& body);
+  void take_cut(const context_cut& body);
 
   task_history history_;
 };

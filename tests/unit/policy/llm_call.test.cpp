@@ -115,6 +115,41 @@ TROUPE_TEST_WITH(llm_call_fixture, "a context that is too long ends the step whe
   begin();
   const auto step = fail(status(400, "context_length_exceeded"));
   CHECK(get<gave_up>(step).reason == llm_reason::llm_context_length);
+  CHECK_EQ(get<gave_up>(step).too_long_for.value_or(9), 0u);
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "a model whose context the request does not fit is not asked") {
+  auto smaller = *model;
+  smaller.chain[0].context = 5'000;
+  smaller.chain[1].context = 0;
+  model = std::make_shared<const model_spec>(smaller);
+  facts.input_tokens = 4'001; // with an answer of 1'000
+  make();
+  CHECK_EQ(get<reserve_for>(call->start(now)).link, 1);
+  facts.input_tokens = 4'000;
+  make();
+  CHECK_EQ(get<reserve_for>(call->start(now)).link, 0);
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "where none is left for want of context, the first that a shorter request could go to is named") {
+  auto smaller = *model;
+  smaller.chain[1].context = 2'000;
+  model = std::make_shared<const model_spec>(smaller);
+  facts.input_tokens = 4'000;
+  make();
+  begin();
+  const auto step = fail(status(404));
+  CHECK(get<gave_up>(step).status == task_status::error);
+  CHECK_EQ(get<gave_up>(step).too_long_for.value_or(9), 1u);
+  CHECK_EQ(call->requests(), 1);
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "a step that is asked for again goes on counting its requests, from the model that it is meant for") {
+  facts.requests_before = 3;
+  facts.first_link = 1;
+  make();
+  CHECK_EQ(get<reserve_for>(call->start(now)).link, 1);
+  CHECK_EQ(get<send_to>(call->granted(now)).request, 4);
 }
 
 TROUPE_TEST_WITH(llm_call_fixture, "429 is no step and costs nothing; its Retry-After is waited for") {

@@ -125,6 +125,59 @@ TROUPE_TEST("a call keeps the attempt of its last start, and says that its failu
   CHECK_EQ(told(h.assembled()), "A:(1) E:c1=nobody knows");
 }
 
+context_cut cut_of(context_cut_kind kind, std::int64_t messages) {
+  context_cut cut;
+  cut.kind = kind;
+  cut.step = 2;
+  cut.window = 700;
+  cut.messages = messages;
+  cut.summary = "in short";
+  return cut;
+}
+
+TROUPE_TEST("a cut is made again where it was made: behind the results that it saw") {
+  auto s = begun();
+  s.add(answer("t@1/1", say("", {"c1"}))).add(tool_finished{.call_id = "c1", .text = std::string(500, 'x')});
+  s.add(answer("t@1/2", say("", {"c2"}))).add(tool_finished{.call_id = "c2", .text = std::string(500, 'y')});
+  s.add(cut_of(context_cut_kind::results_noted, 2));
+  const auto h = s.task();
+  CHECK(h.results.empty());
+  CHECK_EQ(told(h.assembled()), "A:(1) T:c1=[result removed to make room: 500 bytes] A:(1) T:c2=" + std::string(500, 'y'));
+  CHECK_EQ(h.steps, 2);
+  CHECK_EQ(h.last_input_tokens, 0);
+}
+
+TROUPE_TEST("the answer of a summarising call is no part of the conversation; the cut that follows it is") {
+  auto s = begun();
+  s.add(answer("t@1/1", say("", {"c1"}))).add(tool_finished{.call_id = "c1", .text = "one"});
+  s.add(answer("t@1/2", say("", {"c2"}))).add(tool_finished{.call_id = "c2", .text = "two"});
+  s.add(llm_requested{.step_id = "t@1/3/summary"}).add(answer("t@1/3/summary", say("in short")));
+  CHECK_EQ(told(s.task().assembled()), "A:(1) T:c1=one A:(1) T:c2=two");
+  CHECK_EQ(s.task().steps, 2);
+  CHECK(s.task().unanswered.empty());
+  s.add(cut_of(context_cut_kind::summarised, 2));
+  CHECK_EQ(told(s.task().assembled()), "U:in short A:(1) T:c2=two");
+  CHECK_EQ(s.task().summaries, 1);
+  CHECK_EQ(s.task().last_summary_step, 2);
+  s.add(answer("t@1/3", say("done")));
+  CHECK_EQ(told(s.task().assembled()), "U:in short A:(1) T:c2=two A:done(0)");
+  s.add(task_retried{.next_attempt = 2});
+  CHECK_EQ(s.task().summaries, 0);
+}
+
+TROUPE_TEST("where a task's requests go, and what refusals have shown, is remembered") {
+  auto s = begun();
+  auto refused = cut_of(context_cut_kind::results_noted, 0);
+  refused.refused = true;
+  s.add(refused);
+  CHECK_EQ(s.task().learned_window, 700);
+  auto over = cut_of(context_cut_kind::failed_over, 0);
+  over.link = 2;
+  s.add(over);
+  CHECK_EQ(s.task().link, 2u);
+  CHECK_EQ(s.task().learned_window, 0);
+}
+
 TROUPE_TEST("an agent that crashed goes on in the same conversation; a new attempt begins without it") {
   auto s = begun();
   s.add(answer("s1", say("one"))).add(agent_crashed{.member = "a/1", .crashes = 1}).add(task_started{.instruction = "find"});

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "test.hpp"
 
 #include "simulation/scenario.hpp"
@@ -140,6 +142,30 @@ rules:
       }};
 }
 
+/// A conversation that outgrows its model: results give way to notes, then all of it to a summary.
+scenario context() {
+  auto config = company("  main: { tasks: [ { id: a, agent: worker, instruction: \"Look on. next: 1\" } ] }\n", "", "context: { summary_tokens: 64 }");
+  const std::string first = "model: first,";
+  config.insert(config.find(first) + first.size(), " context: 900,");
+  return {.name = "context",
+          .config = config,
+          .script = R"(version: 1
+rules:
+  - when: { last: "^Summarise this conversation" }
+    reply: { text: "It looked around." }
+  - when: { last: "next: 6" }
+    reply: { text: "Seen all." }
+  - when: { any: true }
+    capture: { next: { from: last, pattern: "next: (\\d+)", required: true } }
+    reply: { tool_calls: [ { name: look, arguments: { at: "{{ captured.next }}" } } ] }
+)",
+          .tools = {{"look", [](const invocation& call, std::int64_t) {
+                       auto outcome = done(call);
+                       outcome.output = std::string(1'700, 'x') + " next: " + std::to_string(std::stoi(call.arguments.at("at").get<std::string>()) + 1);
+                       return outcome;
+                     }}}};
+}
+
 /// The user cancels while a model and a tool are at work.
 scenario cancelled(std::int64_t at) {
   auto what = plain();
@@ -197,6 +223,18 @@ TROUPE_TEST("at every event of a sub-workflow") {
 }
 TROUPE_TEST("at every event of a conflict of two budgets") {
   check_all(two_budgets());
+}
+TROUPE_TEST("at every event of a conversation that is cut and summarised") {
+  const auto undisturbed = stage(context()).play();
+  const auto cuts = [&](context_cut_kind kind) {
+    return std::count_if(undisturbed.events.begin(), undisturbed.events.end(), [&](const event_ptr& e) {
+      const auto* cut = std::get_if<context_cut>(&e->body);
+      return cut && cut->kind == kind;
+    });
+  };
+  CHECK(cuts(context_cut_kind::results_noted) >= 2);
+  CHECK_EQ(cuts(context_cut_kind::summarised), 1);
+  check_all(context());
 }
 TROUPE_TEST("at every event of a run that is cancelled") {
   for (const std::int64_t at : {3, 20, 40, 60})
