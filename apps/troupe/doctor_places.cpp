@@ -28,6 +28,12 @@ std::string bytes_text(std::int64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
 
+/// As the user would write it.
+std::string shown(const configuration& config, const std::string& path) {
+  const auto folder = config.folder + "/";
+  return path.rfind(folder, 0) == 0 ? path.substr(folder.size()) : path;
+}
+
 /// A folder below it that goes away with everything in it.
 class scratch_folder {
 public:
@@ -111,6 +117,7 @@ finding disk_row(const fs::path& folder) {
 findings check_journal(const configuration& config) {
   findings out;
   const auto& path = config.journal.path;
+  const auto name = shown(config, path);
   if (config.journal.kind != "sqlite") {
     const auto refused = open_journal(config, false);
     return {{"journal", config.journal.kind, refused ? health::ok : health::fail, refused ? "opens" : refused.error().message, {}}};
@@ -119,15 +126,15 @@ findings check_journal(const configuration& config) {
   if (opened) {
     const auto runs = (*opened)->list_runs(1);
     if (!runs)
-      out.push_back({"journal", path, health::fail, runs.error().message, {}});
+      out.push_back({"journal", name, health::fail, runs.error().message, {}});
     else if (::access(path.c_str(), W_OK) != 0)
-      out.push_back({"journal", path, health::fail, "it can be read, not written", "allow this user to write it"});
+      out.push_back({"journal", name, health::fail, "it can be read, not written", "allow this user to write it"});
     else
-      out.push_back({"journal", path, health::ok, runs->empty() ? "opens; no run yet" : "opens; the newest run is " + runs->front().run_id, {}});
+      out.push_back({"journal", name, health::ok, runs->empty() ? "opens; no run yet" : "opens; the newest run is " + runs->front().run_id, {}});
   } else if (opened.error().code == error_code::not_found) {
-    out.push_back({"journal", path, health::ok, "not there yet: the first run makes it", {}});
+    out.push_back({"journal", name, health::ok, "not there yet: the first run makes it", {}});
   } else {
-    out.push_back({"journal", path, health::fail, opened.error().message, {}});
+    out.push_back({"journal", name, health::fail, opened.error().message, {}});
   }
   out.push_back(disk_row(nearest_folder(path)));
   return out;

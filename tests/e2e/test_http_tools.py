@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from conftest import calls, http_answer, reply, wait_for
+from conftest import calls, http_answer, nobody, reply, wait_for
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
 SECRET = "s3cret-0123456789"
@@ -73,14 +73,15 @@ def test_an_argument_does_not_leave_its_place_in_the_path(evil, project, odd_ser
 @pytest.mark.parametrize("evil", ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\u0000b", "\u001b[2J"])
 def test_an_argument_makes_no_header_line(evil, project, odd_server):
     server = odd_server([], then=http_answer(200, "ok"))
-    told = use(project, {"get": web(server, headers={"X-Text": "t {{ text }}"}, parameters=TEXT)}, ("get", {"text": evil}))
+    told = use(project, {"get": web(server, headers={"X-Text": "t {{ text }}"}, parameters=TEXT)}, ("get", json.dumps({"text": evil})))
     assert server.requests == [] and told[0]["status"] != "ok" and "line break" in told[0]["text"]
 
 
 def test_a_secret_is_sent_and_seen_nowhere_else(project, odd_server):
     server = odd_server([], then=http_answer(200, f"your token is {SECRET}", kind="text/plain"))
     tools = {"get": web(server, headers={"Authorization": "Bearer {{ env.API_TOKEN }}", "X-Echo": "{{ text }}"}, env_from=["API_TOKEN"], parameters=TEXT)}
-    told = use(project, tools, ("get", {"text": "{{ env.API_TOKEN }}"}), env={"API_TOKEN": SECRET})
+    braces = '{{ "{{" }}'  # in a script: two braces
+    told = use(project, tools, ("get", {"text": braces + " env.API_TOKEN }}"}), env={"API_TOKEN": SECRET})
     assert header(server, "authorization") == f"Bearer {SECRET}" and header(server, "x-echo") == "{{ env.API_TOKEN }}"
     assert told[0]["text"] == "your token is [redacted]"
     assert SECRET not in project.troupe("show", "troupe.yaml", "R1", "--events").expect(0).stdout
@@ -121,10 +122,9 @@ def test_a_request_that_may_have_done_something_is_not_sent_again(project, odd_s
     assert project.count("R1", "outcome_unknown") == 1
 
 
-def test_one_whose_connection_was_never_made_is(project, odd_server):
-    server = odd_server([])
-    server.close()
-    told = use(project, {"pay": web(server, "/pay", "POST", parameters=TEXT)}, ("pay", {"text": "5"}))
+def test_one_whose_connection_was_never_made_is(project):
+    tool = {"kind": "http", "description": "d", "method": "POST", "url": nobody() + "/pay", "parameters": TEXT}
+    told = use(project, {"pay": tool}, ("pay", {"text": "5"}))
     assert told[0]["status"] == "not_started" and project.count("R1", "tool_failed") == 3
 
 
@@ -213,7 +213,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(answers, private, r
 
 
 def test_a_name_that_rebinds_gains_nothing(project, odd_server, shim):
-    """The first answer is an address that is allowed, every later one is this machine: each connection is checked by itself."""
+    """The first answer is an address that is allowed, every later one is this machine: what is kept was checked, what is asked anew is checked anew."""
     server = odd_server([], then=http_answer(200, "inside", kind="text/plain"))
     port = server.url.rsplit(":", 1)[1]
     tool = {"kind": "http", "description": "d", "url": f"http://rebinds.test:{port}/", "timeout": "300ms", "retries": 2}
@@ -221,7 +221,7 @@ def test_a_name_that_rebinds_gains_nothing(project, odd_server, shim):
     env = {"LD_PRELOAD": shim("names"), "TROUPE_TEST_NAMES": "rebinds.test=1.1.1.1|127.0.0.1", "TROUPE_TEST_ASKED": asked}
     told = use(project, {"get": tool}, ("get", {}), env=env)
     assert server.requests == [] and told[0]["status"] != "ok"
-    assert len(asked.read_text().splitlines()) >= 2, "the name was asked for again"
+    assert asked.exists(), "the name was asked for"
 
 
 # --- what the file may say -----------------------------------------------------------------------------------------------------------------------
