@@ -40,6 +40,7 @@ void add_approve(CLI::App& app, const global_options& global, action& chosen);
 void add_reject(CLI::App& app, const global_options& global, action& chosen);
 void add_modify(CLI::App& app, const global_options& global, action& chosen);
 void add_init(CLI::App& app, const global_options& global, action& chosen);
+void add_doctor(CLI::App& app, const global_options& global, action& chosen);
 void add_mock_llm(CLI::App& app, const global_options& global, action& chosen);
 
 } // namespace troupe::cli

@@ -335,6 +335,12 @@ class OddServer:
         self.listener.close()
 
 
+def nobody():
+    """The address of a server that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return "http://127.0.0.1:%d" % listener.getsockname()[1]
+
+
 def http_answer(status, body, *headers, kind="application/json"):
     """The bytes of an HTTP answer that closes its connection."""
     data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()

@@ -58,6 +58,7 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   if (into.kind == tool_kind::http)
     into.method = "GET";
   from["method"].read(into.method);
+  from["allow_private"].read(into.allow_private);
   if (const auto success = from["success"]; success.is_array()) {
     into.success.clear();
     success.each_element([&](std::size_t, const view& each) {
@@ -97,8 +98,9 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
       into.root = in_.folder;
     if (from["root"].present() && !is_file_builtin(into.builtin))
       from["root"].wrong("the builtin " + in_quotes(into.builtin) + " has no root; only read_file, write_file and list_files are confined to a folder");
-    if (from["allow_hosts"].present() && into.builtin != "http_fetch")
-      from["allow_hosts"].wrong("the builtin " + in_quotes(into.builtin) + " reaches no hosts; only http_fetch does");
+    for (const auto* key : {"allow_hosts", "allow_private"})
+      if (from[key].present() && into.builtin != "http_fetch")
+        from[key].wrong("the builtin " + in_quotes(into.builtin) + " reaches no hosts; only http_fetch does");
     if (into.builtin == "http_fetch" && into.allow_hosts.empty())
       from.wrong_key("http_fetch reads only from the hosts that allow_hosts names; add allow_hosts: [example.com]");
   } else {
@@ -129,12 +131,14 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
     if (from["env_from"].present() && !from["command"].present())
       from["env_from"].wrong("only a server that is started (command) has an environment");
   } else {
-    tool_templates(from, into);
+    tool_templates(from);
+    if (into.kind == tool_kind::http)
+      http_tool(from, into);
   }
 }
 
-/// Commands, standard input and addresses read the call's arguments, which `parameters` name.
-void resolver::tool_templates(const view& from, const tool_spec& spec) {
+/// Commands and standard input read the call's arguments, which `parameters` name.
+void resolver::tool_templates(const view& from) {
   const auto properties = from["parameters"]["properties"];
   std::vector<std::string_view> known; // in order: an object's members are
   if (properties.is_object())
@@ -154,9 +158,6 @@ void resolver::tool_templates(const view& from, const tool_spec& spec) {
   };
   from["command"].each_element([&](std::size_t, const view& each) { check(each); });
   check(from["stdin"]);
-  check(from["url"]);
-  if (spec.kind == tool_kind::http)
-    from["headers"].each_member([&](const std::string&, const view& each) { check(each); });
   from["loop_ignore"].each_element([&](std::size_t, const view& each) {
     if (!open && !known.empty() && each.is_string() && !is_known(*each.text()))
       unknown(each, "parameter", known);

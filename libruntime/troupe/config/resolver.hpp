@@ -38,7 +38,9 @@ private:
   void alerts();
 
   void tool(const std::string& name, const view& from, tool_spec& into);
-  void tool_templates(const view& from, const tool_spec& spec);
+  void tool_templates(const view& from);
+  void http_tool(const view& from, tool_spec& into);
+  void http_hosts(const view& from, const std::string& origin);
   void alternative_cycles();
   void output(const view& from, output_spec& into);
   void agent_tools(const view& from, agent_spec& into);

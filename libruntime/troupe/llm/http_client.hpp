@@ -71,6 +71,8 @@ struct http_request {
   /// How many redirects are followed (0: a 3xx is the answer). 301, 302 and 303 turn all but GET and HEAD into a GET without body; 307
   /// and 308 repeat method and body. Authorization, Cookie, Proxy-Authorization and x-api-key stay behind when the origin changes.
   int max_redirects = 0;
+  /// Names of further headers that stay behind when the origin changes. Any case.
+  std::vector<std::string> credentials;
   /// Asked before each hop with its absolute URL; false ends the transfer as `refused`. Empty: every http(s) URL is followed.
   std::function<bool(const std::string& url)> on_redirect;
   /// Asked with each address before a connection to it is opened or reused, on every hop; false: not this one. With a proxy, the

@@ -35,8 +35,10 @@ bool is_field_value(std::string_view text) {
 }
 
 /// Fields that authenticate to one origin and must not follow a redirect to another.
-bool is_credential(std::string_view lower_name) {
-  return lower_name == "authorization" || lower_name == "cookie" || lower_name == "proxy-authorization" || lower_name == "x-api-key";
+bool is_credential(const http_request& request, std::string_view lower_name) {
+  return lower_name == "authorization" || lower_name == "cookie" || lower_name == "proxy-authorization" || lower_name == "x-api-key"
+         || std::any_of(request.credentials.begin(), request.credentials.end(),
+                        [&](const std::string& each) { return lower_case(each) == lower_name; });
 }
 
 std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) noexcept {
@@ -162,7 +164,7 @@ slist header_list(const transfer& t) {
   for (const auto& [name, value] : t.request.headers) {
     const auto lowered = lower_case(name);
     has_type = has_type || lowered == "content-type";
-    if (t.drop_credentials && is_credential(lowered))
+    if (t.drop_credentials && is_credential(t.request, lowered))
       continue;
     line.assign(name).append(value.empty() ? ";" : ": ").append(value);
     append(line);

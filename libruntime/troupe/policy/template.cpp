@@ -102,6 +102,20 @@ std::string text_template::render(const json& scope) const {
   return out;
 }
 
+std::string text_template::render_encoded(const json& scope, const std::function<std::string(std::string_view)>& encode) const {
+  std::string out;
+  for (const auto& part : parts_) {
+    if (const auto* literal = std::get_if<std::string>(&part)) {
+      out.append(*literal);
+    } else if (const auto* value = value_at(scope, paths_[std::get<std::size_t>(part)])) {
+      std::string text;
+      write_value(text, *value);
+      out.append(encode(text));
+    }
+  }
+  return out;
+}
+
 std::optional<std::string> text_template::render_argument(const json& scope) const {
   if (is_path()) {
     const auto* value = value_at(scope, paths_.front());

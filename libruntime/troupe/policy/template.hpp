@@ -4,6 +4,7 @@
 // never read as a template again: text of a model or a tool cannot reach other values.
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,9 @@ public:
 
   /// The text with each path replaced: a string as it is, anything else as compact JSON, an absent one as "".
   std::string render(const nlohmann::json& scope) const;
+
+  /// As `render`, with each value's text passed through `encode`: what is put in cannot end what it stands in.
+  std::string render_encoded(const nlohmann::json& scope, const std::function<std::string(std::string_view)>& encode) const;
 
   /// As `render`, but nullopt where the template is exactly one path and the scope does not have it, or has null there (how
   /// models leave out an argument that a strict schema makes them name): the argument is dropped.

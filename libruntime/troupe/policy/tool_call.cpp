@@ -92,7 +92,8 @@ tool_step tool_attempts::finished(const tool_outcome& outcome, time_point now, d
     report(step, status, outcome_unknown_text(tool_->name), true);
     return step;
   }
-  after_failure(step, status, may_repeat, now, random);
+  const auto asked = outcome.retry_after_ms >= 0 ? std::optional(milliseconds(outcome.retry_after_ms)) : std::nullopt;
+  after_failure(step, status, may_repeat && !outcome.permanent, asked, now, random);
   return step;
 }
 
@@ -196,7 +197,8 @@ void tool_attempts::run(tool_step& step, time_point now) {
   step.next = run_tool{tool_, attempt_, timeout_, tool_->name == facts_.tool ? std::string() : facts_.tool};
 }
 
-void tool_attempts::after_failure(tool_step& step, tool_status status, bool may_repeat, time_point now, double random) {
+void tool_attempts::after_failure(tool_step& step, tool_status status, bool may_repeat, std::optional<milliseconds> retry_after,
+                                  time_point now, double random) {
   tool_failed event{facts_.call_id, tool_->name, attempt_, tried_.back().error, "report", 0};
   const auto record_at = static_cast<std::ptrdiff_t>(step.events.size());
   const auto record = [&] { step.events.insert(step.events.begin() + record_at, std::move(event)); };
@@ -206,7 +208,7 @@ void tool_attempts::after_failure(tool_step& step, tool_status status, bool may_
     return;
   }
   if (may_repeat && attempt_ <= tool_->retries && breaker_->admits(now))
-    if (const auto wait = retry_wait(facts_.backoff, attempt_ - 1, random, std::nullopt, time_left(now))) {
+    if (const auto wait = retry_wait(facts_.backoff, attempt_ - 1, random, retry_after, time_left(now))) {
       event.next = "retry";
       event.wait_ms = wait->count();
       record();

@@ -112,6 +112,7 @@ public:
                 std::shared_ptr<tool_quota> quota);
 
   tool_step start(time_point now);
+  /// What is `permanent` is not repeated; a Retry-After is a lower bound of the wait, and beyond the cap the alternative is next.
   tool_step finished(const tool_outcome& outcome, time_point now, double random);
   /// The arguments do not satisfy this tool's schema (an alternative's may differ); nothing ran, and nothing would.
   tool_step refused(const std::string& violations, time_point now);
@@ -128,7 +129,8 @@ private:
   /// The next alternative that may run, turned to; none: false.
   bool turn_to_alternative(tool_step& step, time_point now);
   void run(tool_step& step, time_point now);
-  void after_failure(tool_step& step, tool_status status, bool may_repeat, time_point now, double random);
+  void after_failure(tool_step& step, tool_status status, bool may_repeat, std::optional<std::chrono::milliseconds> retry_after,
+                     time_point now, double random);
   void report(tool_step& step, tool_status status, std::string text, bool in_doubt = false);
   void report_failure(tool_step& step, tool_status status);
   void note_breaker(tool_step& step, std::optional<breaker_state> changed) const;

@@ -142,6 +142,22 @@ bool is_loopback_address(const sockaddr* address) {
   return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
 }
 
+bool is_private_address(const sockaddr* address) {
+  if (is_loopback_address(address))
+    return true;
+  if (address->sa_family == AF_INET) {
+    static constexpr block own[] = {{v4(10, 0, 0, 0), 8}, {v4(100, 64, 0, 0), 10}, {v4(172, 16, 0, 0), 12}, {v4(192, 168, 0, 0), 16}};
+    const auto at = ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr);
+    return at != v4(100, 100, 100, 200)
+           && std::any_of(std::begin(own), std::end(own), [at](const block& each) { return (at ^ each.network) >> (32 - each.bits) == 0; });
+  }
+  if (address->sa_family != AF_INET6)
+    return false;
+  const auto* a = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr.s6_addr;
+  static constexpr std::array<std::uint8_t, 16> metadata{0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54};
+  return (a[0] & 0xFE) == 0xFC && !std::equal(metadata.begin(), metadata.end(), a);
+}
+
 expected<url_target> target_of(const std::string& url) {
   const auto wrong = [](const char* words) { return fail(error_code::invalid_argument, words); };
   if (url.size() > 8'192)
@@ -165,12 +181,13 @@ expected<url_target> target_of(const std::string& url) {
   return out;
 }
 
-expected<std::vector<allowed_host>> parse_allowed_hosts(const std::vector<std::string>& entries) {
+expected<std::vector<allowed_host>> parse_allowed_hosts(const std::vector<std::string>& entries, bool allow_private) {
   std::vector<allowed_host> out;
   for (const auto& each : entries) {
     auto entry = parse_entry(each);
     if (!entry)
       return tl::unexpected(entry.error());
+    entry->allow_private = allow_private;
     out.push_back(std::move(*entry));
   }
   return out;
@@ -190,7 +207,8 @@ const allowed_host* entry_for(const std::vector<allowed_host>& allowed, const ur
 
 bool may_connect(const allowed_host& entry, const sockaddr* address) {
   return is_public_address(address) || (entry.is_address && text_of(address) == entry.host)
-         || (!entry.below && entry.host == "localhost" && is_loopback_address(address));
+         || (!entry.below && entry.host == "localhost" && is_loopback_address(address))
+         || (entry.allow_private && is_private_address(address));
 }
 
 } // namespace troupe::tools

@@ -17,6 +17,9 @@ namespace troupe::tools {
 /// IANA special-purpose registries.
 bool is_public_address(const sockaddr* address);
 bool is_loopback_address(const sockaddr* address);
+/// An address of an own network: loopback, RFC 1918, RFC 6598, RFC 4193. Never link-local, nor where clouds keep their metadata
+/// (169.254.169.254, fd00:ec2::254, 100.100.100.200).
+bool is_private_address(const sockaddr* address);
 
 /// Where a URL leads.
 struct url_target {
@@ -36,14 +39,15 @@ struct allowed_host {
   std::uint16_t port = 0;  ///< 0: any
   bool below = false;      ///< "*."
   bool is_address = false; ///< a literal address: allowed whatever kind of address it is
+  bool allow_private = false; ///< the name may lead into an own network
 };
-expected<std::vector<allowed_host>> parse_allowed_hosts(const std::vector<std::string>& entries);
+expected<std::vector<allowed_host>> parse_allowed_hosts(const std::vector<std::string>& entries, bool allow_private = false);
 
 /// The entry that allows the target, or null.
 const allowed_host* entry_for(const std::vector<allowed_host>& allowed, const url_target& target);
 
 /// Whether a connection to `address` is all right for a target that `entry` allows: public, or the very address that the entry names, or,
-/// for an entry "localhost", loopback.
+/// for an entry "localhost", loopback, or private where the entry allows that.
 bool may_connect(const allowed_host& entry, const sockaddr* address);
 
 } // namespace troupe::tools

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "troupe/model/described.hpp"
+#include "troupe/tools/http.hpp"
 #include "troupe/tools/process.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -29,7 +30,7 @@ struct kind_row {
 constexpr kind_row kinds[] = {
     {tool_kind::builtin, &make_builtin_runner},
     {tool_kind::process, &make_process_runner},
-    {tool_kind::http, &refuse_kind},
+    {tool_kind::http, &make_http_runner},
     {tool_kind::mcp, &refuse_kind},
 };
 

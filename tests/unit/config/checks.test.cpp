@@ -407,6 +407,38 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
   });
 }
 
+TROUPE_TEST("an HTTP tool goes where the file says, with what the file says") {
+  const auto tool = [](const std::string& rest) {
+    return sections{{"tools", "{ get: { kind: http, description: d, url: \"https://api.example/{{ id }}\", parameters: { type: object, properties: { id: {} } }, " + rest + " } }"},
+                    {"agents", "{ writer: { model: fast } }"}};
+  };
+  const auto url = [](const std::string& text) {
+    return sections{{"tools", "{ get: { kind: http, description: d, url: \"" + text + "\" } }"}, {"agents", "{ writer: { model: fast } }"}};
+  };
+  check({
+      {"all keys", tool("method: POST, env_from: [K], headers: { X: \"{{ env.K }}\" }, body: { a: \"{{ id }}\" }, content_type: application/json, accept: [\"text/*\"], "
+                        "success: [200, 404], redirects: 0, allow_hosts: [api.example, \"*.cdn.example\"], allow_private: true, limits: { output: 1MiB }, effect: idempotent"), ""},
+      {"a host of the model's choice", url("https://{{ host }}/"), "/tools/get/url: scheme, host and port are fixed text"},
+      {"a user in the url", url("https://user@x/"), "/tools/get/url: after :// stands a host"},
+      {"undescribed argument", url("https://x/{{ id }}"), "/tools/get: no parameter named \"id\"; describe it in parameters"},
+      {"a secret that is not listed", tool("headers: { X: \"{{ env.K }}\" }"), "/tools/get/headers: {{ env.K }} is read, and env_from does not name it"},
+      {"a secret in the body", tool("method: POST, body: { a: { b: \"{{ env.K }}\" } }"), "/tools/get/body/a/b: secrets stand in headers only"},
+      {"a body of a GET", tool("body: x"), "/tools/get/body: a GET has none"},
+      {"a header of the transfer", tool("headers: { Content-Length: \"1\" }"), "/tools/get/headers/Content-Length: it belongs to the transfer"},
+      {"hosts without its own", tool("allow_hosts: [other.example]"), "/tools/get/allow_hosts: it does not have \"api.example\""},
+      {"hosts below a domain", tool("allow_hosts: [\"*.example\"]"), ""},
+      {"its own host with its port", tool("allow_hosts: [\"API.example:443\"]"), ""},
+      {"its own host with another port", tool("allow_hosts: [\"api.example:8443\"]"), "/tools/get/allow_hosts: it does not have"},
+      {"an exit status", tool("success: [0]"), "/tools/get/success/0: 0 is less than the minimum 100"},
+      {"memory of an answer", tool("limits: { memory: 1MiB }"), "/tools/get/limits/memory: "},
+      {"a sandbox", tool("sandbox: off"), "/tools/get/sandbox: the key \"sandbox\" does not go with kind: http"},
+      {"a body of a process", {{"tools", "{ grep: { kind: process, description: d, effect: none, command: [x], body: x } }"}, {"agents", "{ writer: { model: fast } }"}},
+       "/tools/grep/body: the key \"body\" does not go with kind: process"},
+      {"private addresses of a reader", {{"tools", "{ read_file: { kind: builtin, allow_private: true } }"}, {"agents", "{ writer: { model: fast } }"}},
+       "/tools/read_file/allow_private: the builtin \"read_file\" reaches no hosts"},
+  });
+}
+
 TROUPE_TEST("effects have defaults, and a process that does not say its own is warned about") {
   const auto result = loaded(
       {{"tools",

@@ -117,6 +117,33 @@ TROUPE_TEST_WITH(fixture, "by effect and outcome: what is retried, what is not")
   }
 }
 
+TROUPE_TEST_WITH(fixture, "a tool that says when to come again, or that it is useless, is believed") {
+  struct row {
+    const char* says;
+    std::int64_t retry_after_ms;
+    bool permanent;
+    std::int64_t wait_ms; ///< -1: not run again
+  };
+  for (const auto& row : std::vector<row>{
+           {"nothing is said: full jitter", -1, false, 500},
+           {"Retry-After is a lower bound", 7'000, false, 7'000},
+           {"a shorter one changes nothing", 100, false, 500},
+           {"beyond the cap nobody waits", 31'000, false, -1},
+           {"what would fail again is not run again", -1, true, -1},
+           {"whatever it says of later", 1'000, true, -1},
+       }) {
+    IN_ROW(row.says);
+    add(spec("grep"));
+    breakers = {};
+    start();
+    auto failed = outcome(tool_status::failed);
+    failed.retry_after_ms = row.retry_after_ms;
+    failed.permanent = row.permanent;
+    last = call->finished(failed, now, 0.5);
+    CHECK_EQ(waits() ? std::chrono::duration_cast<std::chrono::milliseconds>(std::get<wait_tool>(last.next).at - now).count() : -1, row.wait_ms);
+  }
+}
+
 TROUPE_TEST_WITH(fixture, "two retries with back-off, then the alternative with its own, then a text to replan from") {
   add(spec("grep", effect::none, "ripgrep"));
   add(spec("ripgrep", effect::none, "grep")); // a circle

@@ -1,0 +1,382 @@
+#include "troupe/policy/request_template.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace troupe::policy {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t url_bytes_max = 8'192;
+constexpr std::size_t header_bytes_max = 16'384;
+
+tl::unexpected<error> wrong(std::string words) { return fail(error_code::invalid_argument, std::move(words)); }
+
+bool is_unreserved(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+std::string percent_encoded(std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    if (is_unreserved(c)) {
+      out.push_back(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out.append({'%', digits[byte >> 4], digits[byte & 15]});
+  }
+  return out;
+}
+
+/// Splits at a character outside of {{ … }}.
+std::vector<std::string> split(std::string_view text, char at) {
+  std::vector<std::string> out(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i, 2) == "{{") {
+      const auto end = std::min(text.find("}}", i), text.size() - 2);
+      out.back().append(text.substr(i, end + 2 - i));
+      i = end + 1;
+    } else if (text[i] == at) {
+      out.emplace_back();
+    } else {
+      out.back().push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+/// Whether a server that decodes and normalises could walk up by this value.
+bool climbs(std::string_view value) {
+  while (true) {
+    const auto end = value.find_first_of("/\\");
+    if (value.substr(0, end) == "..")
+      return true;
+    if (end == std::string_view::npos)
+      return false;
+    value.remove_prefix(end + 1);
+  }
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; });
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return out;
+}
+
+std::string dotted(const text_template::path& path) {
+  std::string out;
+  for (const auto& each : path)
+    out += (out.empty() ? "" : ".") + each;
+  return out;
+}
+
+bool is_absent(const json& arguments, const text_template::path& path) {
+  const auto* value = value_at(arguments, path);
+  return value == nullptr || value->is_null();
+}
+
+expected<text_template> part_of_url(const std::string& text) {
+  auto parsed = text_template::parse(text);
+  if (!parsed)
+    return wrong("url: " + parsed.error().message);
+  for (const auto& path : parsed->paths())
+    if (path.front() == "env")
+      return wrong("url: a secret in an address stands in every log on its way; {{ env.… }} is for headers only");
+  if (has_control(text) || parsed->render_encoded(json::object(), {}).find(' ') != std::string::npos)
+    return wrong("url: it has a space or a control character outside of {{ }}; write %20");
+  return parsed;
+}
+
+} // namespace
+
+bool is_reserved_header(std::string_view name) {
+  static constexpr std::array<std::string_view, 13> names{"connection",         "content-length", "expect",  "host",    "http2-settings",
+                                                          "idempotency-key",    "keep-alive",     "proxy-authorization",
+                                                          "proxy-connection",   "te",             "trailer", "transfer-encoding", "upgrade"};
+  const auto lowered = lower(name);
+  return std::find(names.begin(), names.end(), lowered) != names.end();
+}
+
+expected<request_template> request_template::compile(const request_source& source) {
+  request_template out;
+  if (auto done = out.compile_url(source.url); !done)
+    return tl::unexpected(done.error());
+  if (auto done = out.compile_headers(source); !done)
+    return tl::unexpected(done.error());
+  std::sort(out.named_.begin(), out.named_.end());
+  const bool can_have_body = source.method != "GET" && source.method != "HEAD";
+  if (!source.body.is_null()) {
+    if (!can_have_body)
+      return wrong("body: a " + source.method + " has none");
+    auto body = compile_body(source.body, "body");
+    if (!body)
+      return tl::unexpected(body.error());
+    out.body_ = std::move(*body);
+    out.has_body_ = true;
+  }
+  out.sends_rest_ = !out.has_body_ && (source.method == "POST" || source.method == "PUT" || source.method == "PATCH");
+  if (out.has_body_ || out.sends_rest_)
+    out.content_type_ = !source.content_type.empty()  ? source.content_type
+                        : source.body.is_string() ? "text/plain; charset=utf-8"
+                                                  : "application/json";
+  return out;
+}
+
+expected<void> request_template::compile_url(const std::string& url) {
+  const auto scheme = url.find("://");
+  const auto named = scheme == std::string::npos ? std::string() : lower(std::string_view(url).substr(0, scheme));
+  if (named != "http" && named != "https")
+    return wrong("url: it begins with http:// or https://");
+  const auto end = std::min(url.find_first_of("/?#", scheme + 3), url.size());
+  origin_ = url.substr(0, end);
+  if (origin_.find("{{") != std::string::npos)
+    return wrong("url: scheme, host and port are fixed text, since a template there would let the model choose whom this tool talks to; make "
+                 "one tool for each host");
+  if (origin_.size() == scheme + 3 || origin_.find('@') != std::string::npos || origin_.find('\\') != std::string::npos)
+    return wrong("url: after :// stands a host, without a user or password");
+  auto rest = url.substr(end);
+  if (split(rest, '#').size() > 1)
+    return wrong("url: a fragment (#) is never sent; leave it out");
+  const auto halves = split(rest, '?');
+  for (const auto& segment : split(halves.front(), '/')) {
+    if (segment == "." || segment == "..")
+      return wrong("url: its path has \"" + segment + "\" in it; write where it leads");
+    auto parsed = part_of_url(segment);
+    if (!parsed)
+      return tl::unexpected(parsed.error());
+    segments_.push_back(std::move(*parsed));
+  }
+  has_query_ = halves.size() > 1;
+  if (!has_query_)
+    return {};
+  std::string query = halves[1];
+  for (std::size_t i = 2; i < halves.size(); ++i)
+    query += "?" + halves[i];
+  for (const auto& pair : split(query, '&')) {
+    query_part part;
+    const auto sides = split(pair, '=');
+    std::string value = sides.back();
+    if (sides.size() > 1) {
+      part.name = sides.front() + "=";
+      value = pair.substr(part.name.size());
+      if (part.name.find("{{") != std::string::npos)
+        return wrong("url: a name in the query is fixed text; only its value may be a template");
+    }
+    auto parsed = part_of_url(value);
+    if (!parsed)
+      return tl::unexpected(parsed.error());
+    part.value = std::move(*parsed);
+    part.optional = part.value.is_path();
+    query_.push_back(std::move(part));
+  }
+  return {};
+}
+
+expected<void> request_template::compile_headers(const request_source& source) {
+  for (const auto& [name, text] : source.headers) {
+    const auto where = "headers/" + name + ": ";
+    if (is_reserved_header(name))
+      return wrong(where + "it belongs to the transfer and cannot be set here");
+    auto parsed = text_template::parse(text);
+    if (!parsed)
+      return wrong(where + parsed.error().message);
+    for (const auto& path : parsed->paths()) {
+      if (path.front() != "env")
+        continue;
+      if (path.size() != 2)
+        return wrong(where + "a secret is written {{ env.NAME }}");
+      if (std::find(credentials_.begin(), credentials_.end(), name) == credentials_.end())
+        credentials_.push_back(name);
+    }
+    headers_.emplace_back(name, std::move(*parsed));
+  }
+  const auto note = [this](const text_template& text) {
+    for (const auto& path : text.paths())
+      named_.push_back(path.front());
+  };
+  for (const auto& segment : segments_)
+    note(segment);
+  for (const auto& part : query_)
+    note(part.value);
+  for (const auto& [name, text] : headers_)
+    note(text);
+  return {};
+}
+
+expected<request_template::body_part> request_template::compile_body(const json& from, const std::string& where) {
+  body_part out;
+  if (from.is_string()) {
+    auto parsed = text_template::parse(from.get_ref<const std::string&>());
+    if (!parsed)
+      return wrong(where + ": " + parsed.error().message);
+    for (const auto& path : parsed->paths())
+      if (path.front() == "env")
+        return wrong(where + ": secrets stand in headers only, as {{ env.NAME }}");
+    out.kind = body_part::shape::text;
+    out.text = std::move(*parsed);
+  } else if (from.is_object()) {
+    out.kind = body_part::shape::object;
+    for (const auto& [name, each] : from.items()) {
+      auto member = compile_body(each, where + "/" + name);
+      if (!member)
+        return member;
+      out.members.emplace_back(name, std::move(*member));
+    }
+  } else if (from.is_array()) {
+    out.kind = body_part::shape::array;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      auto element = compile_body(from[i], where + "/" + std::to_string(i));
+      if (!element)
+        return element;
+      out.elements.push_back(std::move(*element));
+    }
+  } else {
+    out.fixed = from;
+  }
+  return out;
+}
+
+expected<std::string> request_template::render_url(const json& arguments) const {
+  auto out = origin_;
+  bool first = true;
+  for (const auto& segment : segments_) {
+    if (!std::exchange(first, false))
+      out += '/';
+    for (const auto& path : segment.paths()) {
+      const auto* value = value_at(arguments, path);
+      const auto text = value == nullptr || value->is_null() ? std::string() : value->is_string() ? value->get<std::string>() : value->dump();
+      if (text.empty())
+        return wrong("\"" + dotted(path) + "\" is empty or absent, and the address needs it");
+      if (climbs(text))
+        return wrong("\"" + dotted(path) + "\" has \"..\" in it, and a value cannot leave its place in the address");
+    }
+    const auto text = segment.render_encoded(arguments, percent_encoded);
+    if (!segment.paths().empty() && (text == "." || text == ".."))
+      return wrong("\"" + dotted(segment.paths().front()) + "\" would make \"" + text + "\" of a part of the address");
+    out += text;
+  }
+  char mark = '?';
+  for (const auto& part : query_) {
+    if (part.optional && is_absent(arguments, part.value.paths().front()))
+      continue;
+    out += mark + part.name + part.value.render_encoded(arguments, percent_encoded);
+    mark = '&';
+  }
+  if (out.size() > url_bytes_max)
+    return wrong("the address would have " + std::to_string(out.size()) + " bytes, and at most " + std::to_string(url_bytes_max)
+                 + " are sent; shorten the arguments");
+  return out;
+}
+
+json request_template::filled(const body_part& part, const json& arguments) {
+  switch (part.kind) {
+    case body_part::shape::text:
+      return part.text.evaluate(arguments);
+    case body_part::shape::object: {
+      json out = json::object();
+      for (const auto& [name, each] : part.members)
+        if (each.kind != body_part::shape::text || !each.text.is_path() || !is_absent(arguments, each.text.paths().front()))
+          out[name] = filled(each, arguments);
+      return out;
+    }
+    case body_part::shape::array: {
+      json out = json::array();
+      for (const auto& each : part.elements)
+        out.push_back(filled(each, arguments));
+      return out;
+    }
+    case body_part::shape::fixed:
+      break;
+  }
+  return part.fixed;
+}
+
+expected<std::string> request_template::render_body(const json& arguments) const {
+  constexpr auto replace = json::error_handler_t::replace;
+  if (has_body_)
+    return body_.kind == body_part::shape::text ? body_.text.render(arguments) : filled(body_, arguments).dump(-1, ' ', false, replace);
+  if (!sends_rest_)
+    return std::string();
+  json rest = json::object();
+  for (const auto& [name, value] : arguments.items())
+    if (!std::binary_search(named_.begin(), named_.end(), name))
+      rest[name] = value;
+  return rest.dump(-1, ' ', false, replace);
+}
+
+expected<request_parts> request_template::render(const json& arguments, const std::map<std::string, std::string>& secrets) const {
+  request_parts out;
+  auto url = render_url(arguments);
+  if (!url)
+    return tl::unexpected(url.error());
+  out.url = std::move(*url);
+  bool has_type = false;
+  for (const auto& [name, text] : headers_) {
+    json scope = json::object();
+    for (const auto& path : text.paths())
+      if (path.front() == "env")
+        scope["env"] = secrets;
+      else if (const auto at = arguments.find(path.front()); at != arguments.end())
+        scope[path.front()] = *at;
+    auto value = text.render_argument(scope);
+    if (!value)
+      continue;
+    if (has_control(*value) || value->size() > header_bytes_max) // words without the value: it may hold a secret
+      return wrong("the header \"" + name + "\" would have a line break or another control character in it, or more than "
+                   + std::to_string(header_bytes_max) + " bytes; arguments for it are short and on one line");
+    has_type = has_type || lower(name) == "content-type";
+    out.headers.emplace_back(name, std::move(*value));
+  }
+  auto body = render_body(arguments);
+  if (!body)
+    return tl::unexpected(body.error());
+  out.body = std::move(*body);
+  if (!has_type && !content_type_.empty())
+    out.headers.emplace_back("Content-Type", content_type_);
+  return out;
+}
+
+void request_template::each_path(const body_part& part, const std::function<void(const text_template::path&)>& visit) {
+  for (const auto& each : part.text.paths())
+    visit(each);
+  for (const auto& [name, each] : part.members)
+    each_path(each, visit);
+  for (const auto& each : part.elements)
+    each_path(each, visit);
+}
+
+std::vector<std::string> request_template::secrets() const {
+  std::vector<std::string> out;
+  for (const auto& [name, text] : headers_)
+    for (const auto& path : text.paths())
+      if (path.front() == "env" && std::find(out.begin(), out.end(), path[1]) == out.end())
+        out.push_back(path[1]);
+  return out;
+}
+
+std::vector<std::string> request_template::arguments() const {
+  std::vector<std::string> out;
+  const auto add = [&out](const text_template::path& each) {
+    if (each.front() != "env" && std::find(out.begin(), out.end(), each.front()) == out.end())
+      out.push_back(each.front());
+  };
+  for (const auto& segment : segments_)
+    std::for_each(segment.paths().begin(), segment.paths().end(), add);
+  for (const auto& part : query_)
+    std::for_each(part.value.paths().begin(), part.value.paths().end(), add);
+  for (const auto& [name, text] : headers_)
+    std::for_each(text.paths().begin(), text.paths().end(), add);
+  each_path(body_, add);
+  return out;
+}
+
+} // namespace troupe::policy

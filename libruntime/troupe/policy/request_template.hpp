@@ -1,0 +1,96 @@
+#pragma once
+// What an HTTP tool sends, from its templates and a call's arguments (SEMANTICS 4, 11). The arguments are a model's, so they are hostile:
+//
+//   scheme, host, port   fixed text: no template may stand there
+//   path                 a value is percent-encoded, "/" too, and is never empty, "." or ".." (nor has ".." between slashes): it cannot
+//                        leave its place. RFC 3986, sections 2.3 and 3.3
+//   query                a value is percent-encoded; `name={{ value }}` is left out where the argument is absent or null
+//   headers              a value with a line break or another control character is refused; secrets stand here only: {{ env.NAME }}
+//   body                 a mapping or list keeps the values' types; a text is rendered as it is; without one, POST, PUT and PATCH send the
+//                        arguments that neither url nor headers name, as one JSON object
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "troupe/model/error.hpp"
+#include "troupe/policy/template.hpp"
+
+namespace troupe::policy {
+
+struct request_source {
+  std::string method = "GET";
+  std::string url;
+  std::map<std::string, std::string> headers;
+  nlohmann::json body;      ///< null: made of the arguments that are left, where the method has one
+  std::string content_type; ///< empty: application/json, or text/plain where the body is a text
+};
+
+struct request_parts {
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> headers; ///< content-type included
+  std::string body;
+};
+
+class request_template {
+public:
+  /// `invalid_argument` with where and why: "url: …", "headers/NAME: …", "body/a/0: …".
+  static expected<request_template> compile(const request_source& source);
+
+  /// The request for these arguments. `invalid_argument` in words for the model that sent them.
+  expected<request_parts> render(const nlohmann::json& arguments, const std::map<std::string, std::string>& secrets) const;
+
+  /// scheme://host:port of every request, as the file writes it.
+  const std::string& origin() const { return origin_; }
+  /// Names of `env_from` that the headers read.
+  std::vector<std::string> secrets() const;
+  /// Arguments that url, headers and body read, in order, without repeats.
+  std::vector<std::string> arguments() const;
+  /// Whether arguments that nothing reads are sent all the same.
+  bool sends_the_rest() const { return sends_rest_; }
+  /// Names of headers that carry a secret: they stay behind when a redirect leads to another origin.
+  const std::vector<std::string>& credentials() const { return credentials_; }
+
+private:
+  struct query_part {
+    std::string name; ///< with its "="; empty: the part has none
+    text_template value;
+    bool optional = false;
+  };
+  struct body_part {
+    text_template text;
+    std::vector<std::pair<std::string, body_part>> members;
+    std::vector<body_part> elements;
+    nlohmann::json fixed; ///< what is neither a text nor a container
+    enum class shape { text, object, array, fixed } kind = shape::fixed;
+  };
+
+  expected<void> compile_url(const std::string& url);
+  expected<void> compile_headers(const request_source& source);
+  static expected<body_part> compile_body(const nlohmann::json& from, const std::string& where);
+  expected<std::string> render_url(const nlohmann::json& arguments) const;
+  expected<std::string> render_body(const nlohmann::json& arguments) const;
+  static nlohmann::json filled(const body_part& part, const nlohmann::json& arguments);
+  static void each_path(const body_part& part, const std::function<void(const text_template::path&)>& visit);
+
+  std::string origin_;
+  std::vector<text_template> segments_;
+  bool has_query_ = false;
+  std::vector<query_part> query_;
+  std::vector<std::pair<std::string, text_template>> headers_;
+  std::vector<std::string> credentials_;
+  body_part body_;
+  bool has_body_ = false;
+  bool sends_rest_ = false;
+  std::vector<std::string> named_; ///< by url and headers, sorted
+  std::string content_type_;
+};
+
+/// Header names that belong to the transfer itself, or that the runtime sets: Host, Content-Length, Idempotency-Key … Any case.
+bool is_reserved_header(std::string_view name);
+
+} // namespace troupe::policy

@@ -1,0 +1,64 @@
+"""A run whose time and memory are measured, and whoever is left of it found."""
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import BINARY, clean_environment, is_gone
+
+MARK = "TROUPE_EVIL_MARK"
+
+
+class Measured:
+    def __init__(self, status, stdout, stderr, seconds, peak_mib):
+        self.status, self.stdout, self.stderr, self.seconds, self.peak_mib = status, stdout, stderr, seconds, peak_mib
+
+    @property
+    def doc(self):
+        return json.loads(self.stdout)
+
+    def __str__(self):
+        return f"-> {self.status} after {self.seconds:.2f} s, at most {self.peak_mib:.0f} MiB\n{self.stdout[:2000]}\n{self.stderr[-2000:]}"
+
+
+def measured(project, *args, env=None, seconds=60):
+    """`troupe run --json --id R1`; its peak of memory is its own or that of its largest child."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        began = time.monotonic()
+        child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--json", "--id", "R1", *args], cwd=project.folder, env=clean_environment(**(env or {})),
+                                 stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        late = threading.Timer(seconds, child.kill)
+        late.start()
+        try:
+            _, state, usage = os.wait4(child.pid, 0)
+        finally:
+            late.cancel()
+        took = time.monotonic() - began
+        child.returncode = os.waitstatus_to_exitcode(state)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
+    result = Measured(child.returncode, *texts, took, usage.ru_maxrss / 1024)
+    if took >= seconds:
+        pytest.fail(f"still running after {seconds} s\n{result}")
+    return result
+
+
+def left_of(mark):
+    """Pids of live processes with this mark in their environment, wherever they have gone."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if wanted in environment.split(b"\0") and not is_gone(int(entry.name)):
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,189 @@
+"""`troupe doctor`: what works, what does not, what to do."""
+import hashlib
+import json
+import os
+import re
+
+import pytest
+
+from conftest import http_answer, nobody, openai_answer, reply
+
+KEY = "sk-doctor-0123456789"
+
+
+def rows(told):
+    return {(row["kind"], row["name"]): row for row in told.doc["checks"]}
+
+
+def doctor(project, *args, status=0, env=None):
+    return project.troupe("doctor", "troupe.yaml", "--json", *args, env=env).expect(status)
+
+
+def everything(project, server, **more):
+    project.write("data/a.txt", "x")
+    tools = {"read_file": {"kind": "builtin", "root": "data"}, "write_file": {"kind": "builtin", "root": "out/new"}, "clock": {"kind": "builtin"},
+             "grep": {"kind": "process", "description": "d", "effect": "none", "command": ["grep", "x"]},
+             "web": {"kind": "http", "description": "d", "url": server.url + "/items"},
+             "http_fetch": {"kind": "builtin", "allow_hosts": [server.url[7:], "*.example.com"]}, **more}
+    project.on(server.provider(stream=False, api_key_env="MODEL_KEY"), agent={"tools": ["clock"]}, tools=tools)
+
+
+def test_what_works_is_seen_to_work(project, odd_server):
+    server = odd_server([], then=lambda connection, server: connection.sendall(openai_answer("ok") if server.requests[-1][0].startswith("POST") else http_answer(404, "")))
+    everything(project, server)
+    told = doctor(project, "--yes", env={"MODEL_KEY": KEY})
+    found = rows(told)
+    assert told.doc["works"] and all(row["state"] != "fail" for row in found.values())
+    assert found["model", "p test-model"]["state"] == "ok" and "answers" in found["model", "p test-model"]["seen"]
+    assert found["tool", "grep"]["seen"].endswith("/grep, in its sandbox") and found["sandbox", "bubblewrap"]["state"] == "ok"
+    assert found["tool", "web"]["state"] == "ok" and "status 404" in found["tool", "web"]["seen"]
+    assert found["tool", f"http_fetch {server.url[7:]}"]["state"] == "ok" and found["tool", "read_file"]["state"] == "ok"
+    assert found["environment", "1 variable"]["state"] == "ok"
+    asked = [body for head, body in server.requests if head.startswith("POST")]
+    assert len(asked) == 1 and asked[0]["max_tokens"] == 1 and 0 < told.doc["cost_usd"] < 0.001
+    assert all(head.split()[:2] == ["HEAD", "/"] for head, body in server.requests if not head.startswith("POST")), "a tool's own address is not called"
+    assert KEY not in told.stdout + told.stderr and "at most $" in told.stderr
+
+
+def test_nothing_is_spent_that_was_not_agreed_to(project, odd_server):
+    server = odd_server([], then=openai_answer("ok"))
+    project.on(server.provider(stream=False))
+    told = doctor(project)
+    assert server.requests == [] and rows(told)["model", "p test-model"]["state"] == "warn" and "--yes" in rows(told)["model", "p test-model"]["todo"]
+    assert re.search(r"p test-model: one token costs at most \$0\.\d+", told.stderr)
+
+
+def test_what_is_free_is_just_tried(project, odd_server):
+    server = odd_server([], then=openai_answer("ok"))
+    project.on(server.provider(stream=False), model={"link": {"usd_per_mtok": "free"}})
+    told = doctor(project)
+    assert len(server.requests) == 1 and rows(told)["model", "p test-model"]["state"] == "ok"
+
+
+def test_a_rehearsal_is_tried_without_a_word(project):
+    project.scripted([reply("fine")])
+    told = doctor(project)
+    assert rows(told)["model", "p test-model"]["state"] == "ok" and told.doc["cost_usd"] == 0 and "cost" not in told.stderr
+
+
+@pytest.mark.parametrize("answer, seen, todo", [
+    (http_answer(401, {"error": {"message": "bad key"}}), "401", "MODEL_KEY"),
+    (http_answer(404, {"error": {"message": "no such model"}}), "404", "model's name"),
+    (http_answer(429, {"error": {"message": "slow down", "code": "insufficient_quota"}}), "429", "credit"),
+    (http_answer(500, {"error": {"message": "oops"}}), "500", "service"),
+    (http_answer(200, "<html>"), "malformed", "base_url"),
+], ids=["key", "model", "quota", "broken", "no-api"])
+def test_a_model_that_does_not_answer_has_advice(answer, seen, todo, project, odd_server):
+    server = odd_server([], then=answer)
+    project.on(server.provider(stream=False, api_key_env="MODEL_KEY"))
+    row = rows(doctor(project, "--yes", status=1, env={"MODEL_KEY": KEY}))["model", "p test-model"]
+    assert row["state"] == "fail" and seen in row["seen"] and todo in row["todo"], row
+    assert len(server.requests) == 1, "doctor asks once"
+
+
+def test_nobody_at_the_address_has_advice(project):
+    url = nobody()
+    project.on({"kind": "openai", "base_url": url}, model={"link": {"usd_per_mtok": "free"}})
+    row = rows(doctor(project, status=1))["model", "p test-model"]
+    assert row["state"] == "fail" and url in row["todo"], row
+
+
+def test_each_thing_that_does_not_work_is_told_with_what_to_do(project):
+    url = nobody()
+    port = url.rsplit(":", 1)[1]
+    tools = {"gone": {"kind": "process", "description": "d", "effect": "none", "command": ["no-such-program"]},
+             "open": {"kind": "process", "description": "d", "effect": "none", "command": ["ls"], "sandbox": "off"},
+             "chosen": {"kind": "process", "description": "d", "effect": "none", "command": ["{{ x }}"], "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}},
+             "read_file": {"kind": "builtin", "root": "nowhere"},
+             "hidden": {"kind": "process", "description": "d", "effect": "none", "command": ["ls"], "sandbox": {"read": ["absent"]}},
+             "web": {"kind": "http", "description": "d", "url": url + "/x", "headers": {"A": "{{ env.UNSET_ONE }}"}, "env_from": ["UNSET_ONE"]},
+             "inner": {"kind": "http", "description": "d", "url": f"http://inner.localhost:{port}/"}}
+    project.scripted([reply("fine")], tools=tools)
+    found = rows(doctor(project, status=1))
+    assert found["environment", "UNSET_ONE"]["state"] == "fail" and "export UNSET_ONE" in found["environment", "UNSET_ONE"]["todo"]
+    assert found["tool", "gone"]["state"] == "fail" and "no-such-program" in found["tool", "gone"]["seen"] and found["tool", "gone"]["todo"]
+    assert found["tool", "open"]["state"] == "warn" and "sandbox" in found["tool", "open"]["todo"]
+    assert found["tool", "chosen"]["state"] == "warn"
+    assert found["tool", "read_file"]["state"] == "fail" and "nowhere" in found["tool", "read_file"]["seen"]
+    assert found["tool", "hidden"]["state"] == "fail" and "absent" in found["tool", "hidden"]["seen"]
+    assert found["tool", "web"]["state"] == "fail" and "UNSET_ONE" in found["tool", "web"]["seen"]
+    assert found["tool", "inner"]["state"] == "fail" and "allow_private" in found["tool", "inner"]["todo"]
+
+
+def test_a_program_outside_of_the_sandbox_is_not_there(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "program"
+    elsewhere.write_text("#!/bin/sh\nexit 0\n")
+    elsewhere.chmod(0o755)
+    project.scripted([reply("fine")], tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [str(elsewhere)]}})
+    row = rows(doctor(project, status=1))["tool", "x"]
+    assert row["state"] == "fail" and "sandbox" in row["seen"] and str(elsewhere.parent) in row["todo"], row
+    project.scripted([reply("fine")], tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [str(elsewhere)], "sandbox": {"read": [str(elsewhere.parent)]}}})
+    assert rows(doctor(project))["tool", "x"]["state"] == "ok"
+
+
+# --- the journal -------------------------------------------------------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_nothing_of_it_leaves_a_mark(project):
+    project.scripted([reply("fine")], tools={"grep": {"kind": "process", "description": "d", "effect": "none", "command": ["grep", "x"]}})
+    before = contents(project.folder)
+    found = rows(doctor(project))
+    assert contents(project.folder) == before and not (project.folder / ".troupe").exists()
+    assert "first run makes it" in [row for (kind, _), row in found.items() if kind == "journal"][0]["seen"]
+    project.run("--id", "R1").expect(0)
+    events = project.events("R1")
+    runs = project.troupe("runs", "troupe.yaml", "--json").expect(0).doc
+    names = sorted(path.name for path in (project.folder / ".troupe").iterdir())
+    database = (project.folder / ".troupe/journal.db").read_bytes()
+    found = rows(doctor(project))
+    assert any("R1" in row["seen"] for (kind, _), row in found.items() if kind == "journal")
+    assert (project.folder / ".troupe/journal.db").read_bytes() == database
+    assert project.events("R1") == events and project.troupe("runs", "troupe.yaml", "--json").expect(0).doc == runs
+    assert sorted(path.name for path in (project.folder / ".troupe").iterdir()) == names
+
+
+def test_a_journal_that_does_not_open_is_4(project):
+    project.scripted([reply("fine")])
+    project.write(".troupe/journal.db", "this is no database, and long enough to be read as one" * 100)
+    told = doctor(project, status=4)
+    assert not told.doc["works"] and any(row["kind"] == "journal" and row["state"] == "fail" for row in told.doc["checks"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_4(project):
+    project.scripted([reply("fine")], journal={"kind": "sqlite", "path": "/proc/journal.db"})
+    doctor(project, status=4)
+
+
+def test_a_wrong_configuration_is_2(project):
+    project.scripted([reply("fine")], nonsense=1)
+    project.troupe("doctor", "troupe.yaml").expect(2)
+
+
+# --- the table -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_says_what_state_and_what_to_do(project):
+    project.scripted([reply("fine")], tools={"gone": {"kind": "process", "description": "d", "effect": "none", "command": ["no-such-program"]}})
+    told = project.troupe("doctor", "troupe.yaml").expect(1)
+    lines = told.stdout.splitlines()
+    assert re.match(r"WHAT +STATE +WHAT WAS SEEN", lines[0])
+    assert any(re.match(r"tool gone +fail +there is no program", line) for line in lines), told
+    assert any("→ install it" in line for line in lines) and re.match(r"troupe.yaml: \d+ work, \d+ with a warning, 1 do not", lines[-1])
+
+
+def test_text_from_outside_does_not_drive_the_terminal(project, odd_server):
+    server = odd_server([], then=http_answer(400, {"error": {"message": "\x1b[2Jgone\u202e"}}))
+    project.on(server.provider(stream=False), model={"link": {"usd_per_mtok": "free"}})
+    told = project.troupe("doctor", "troupe.yaml").expect(1)
+    assert "\x1b" not in told.stdout and "\u202e" not in told.stdout
+
+
+def test_the_document_holds_what_the_table_holds(project):
+    project.scripted([reply("fine")])
+    document = json.loads(doctor(project).stdout)
+    assert set(document) == {"works", "cost_usd", "checks"} and all(set(row) == {"kind", "name", "state", "seen", "todo"} for row in document["checks"])
