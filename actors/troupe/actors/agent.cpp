@@ -37,7 +37,7 @@ struct work {
   conversation messages;
   message_ptr response;                  ///< the last one with calls
   std::vector<tool_slot> slots;          ///< of that response
-  conversation injected;                 ///< recorded after that response: it follows its results
+  std::vector<message_ptr> injected;     ///< recorded after that response: it follows its results
   agent_loops loops;
   std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
   std::int64_t steps = 0;                ///< responses so far in this attempt
@@ -306,7 +306,7 @@ void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_
 
 /// All calls of one response at once, once they are judged; their results go back in the order asked. `known`: results that are recorded
 /// already, and `came` what they are to the supervisor.
-void run_tools(agent_self self, message_ptr response, finish_reason finish, const conversation& known, const std::vector<policy::observed_result>& came, bool recovering) {
+void run_tools(agent_self self, message_ptr response, finish_reason finish, const std::vector<message_ptr>& known, const std::vector<policy::observed_result>& came, bool recovering) {
   auto& task = task_of(self);
   const auto& tools = state_of(self).peers->tools->prepared;
   task.response = std::move(response);
@@ -344,7 +344,7 @@ void complete_step(agent_self self, bool observed) {
     came.push_back(slot.came);
   }
   task.slots.clear();
-  task.messages.insert(task.messages.end(), task.injected.begin(), task.injected.end());
+  task.messages.append(task.injected.begin(), task.injected.end());
   task.injected.clear();
   if (observed || stop_if_ending(self))
     return;
@@ -543,13 +543,13 @@ void restore(agent_self self, const task_events& recorded) {
   task.loops.taken = std::move(loops.taken);
   task.loops.restored = std::make_shared<const policy::loop_watch>(std::move(loops.watch));
   if (!history.results.empty()) {
-    task.messages.insert(task.messages.end(), history.messages.begin(), history.messages.end());
+    task.messages.append(history.messages);
     task.injected = history.injected;
     run_tools(self, history.messages.back(), history.last_finish, history.results, loops.results, true);
     return;
   }
   const auto all = history.assembled();
-  task.messages.insert(task.messages.end(), all.begin(), all.end());
+  task.messages.append(all);
   if (!all.empty() && all.back()->from == role::assistant && all.back()->tool_calls.empty()) {
     task.recovering = false;
     judge(self, all.back()->text, history.last_finish);
@@ -659,6 +659,7 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
       else
         watch_deadline(self);
     },
+    [](const check_ended&) {},
     [self](const ask_again& due) {
       if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
         return;

@@ -7,6 +7,7 @@
 #include "troupe/actors/interfaces.hpp"
 #include "troupe/actors/services.hpp"
 #include "troupe/actors/tool_host.hpp"
+#include "troupe/tools/toolset.hpp"
 
 namespace troupe::actors {
 
@@ -16,6 +17,9 @@ struct agent_peers {
   gateway_service gateway;
   host_services hosts;
   toolset_ptr tools;
+  pool_services pools;                                   ///< whom an agent asks: a reviewer
+  std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null in tests without one
+  std::map<std::string, std::shared_ptr<tools::prepared_tool>> checks; ///< by agent: its contract's command
 };
 
 /// Spawns one member of an agent's pool ("researcher/2"). It knows its supervisor by address only: neither keeps the other.

@@ -1,6 +1,7 @@
 #pragma once
 // What the actors of one process, and of one run, share.
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,7 +12,17 @@
 #include "troupe/store/journal.hpp"
 #include "troupe/tools/runner.hpp"
 
+namespace troupe::policy {
+class shared_state;
+}
+
 namespace troupe::actors {
+
+/// What humans' decisions have taken of the run's time where `pause_clock` says so. The checkpoint writes it, anybody reads.
+struct clock_pause {
+  std::atomic<std::int64_t> total_ns{0}; ///< of what is over
+  std::atomic<std::int64_t> since_ns{0}; ///< of the one that is under way, on the actors' clock; 0: none
+};
 
 /// What all actors of one run share; immutable while the run is owned.
 struct run_context {
@@ -21,6 +32,8 @@ struct run_context {
   budget_guard_actor guard;
   clock_point deadline;     ///< when the run's time is up
   bool approve_all = false; ///< `--yes`: every risky action is approved
+  std::shared_ptr<policy::shared_state> state; ///< what the run's agents share; guards itself
+  std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
 };
 
 } // namespace troupe::actors

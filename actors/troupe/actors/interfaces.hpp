@@ -159,6 +159,10 @@ struct llm_ask {
   std::int64_t max_tokens = 4096;
   clock_point deadline;          ///< of the task on this agent, the run's included
   bool recovering = false;       ///< its agent came back: the response may be recorded meanwhile
+  std::int64_t input_tokens = 0; ///< estimated; models whose context it does not fit are not asked. 0: not known, all may be
+  std::size_t first_link = 0;    ///< models of the chain before this one are not asked
+  std::int64_t requests_before = 0; ///< of this step, sent for an earlier ask
+  bool makes_fit = false;        ///< a request that is too long is answered with `too_long`, and asked again once it is shorter
 };
 struct llm_answer {
   message_ptr message;           ///< null: it failed
@@ -169,6 +173,11 @@ struct llm_answer {
   std::string error;             ///< for people, every attempt listed
   std::string limit_scope;       ///< budget_exceeded: whose limit ("run", "task ID", "agent NAME", …)
   bool crash = false;            ///< a rehearsed crash: the agent that gets this dies
+  bool too_long = false;         ///< failed because the request fits no model that may be asked …
+  bool refused = false;          ///< … the provider said so; false: its estimate did
+  std::size_t link = 0;          ///< the model in the chain that answered, or that it has to fit
+  std::int64_t requests = 0;     ///< sent for this step so far
+  std::int64_t input_tokens = 0; ///< of the request, as the provider stated them; 0: it did not
 };
 /// Ends all calls of one task (path), or of the whole run (empty): each is answered with `cancelled` once nothing of it is left.
 struct cancel_calls {
@@ -244,8 +253,72 @@ using tool_gate_actor = caf::typed_actor<
   answers<admitted, admit>,
   takes<leave>>;
 
+// --- checkpoint -----------------------------------------------------------------------------------------------------------------------------
+
+/// May this happen? `moment` makes it unlike the same action at another time: step and call, or attempt.
+struct approval_ask {
+  run_ptr run;
+  std::string task, agent;
+  approval_kind kind = approval_kind::tool;
+  std::string subject, moment;
+  json action;
+  json details;
+  risk risk_level = risk::high;
+  std::int64_t needed = 1;
+};
+struct approval_answer {
+  approval_status status = approval_status::pending; ///< pending: withdrawn before anybody decided
+  std::string id, reviewer, comment;
+  json modified_action;          ///< of status modified: takes the action's place
+  bool by_human = true;
+  error failure;                 ///< the journal refused: nobody can be asked
+};
+/// From the journal's threads: somebody, here or in another process, has decided.
+struct decision_arrived {
+  std::string run_id, approval_id, body;
+  std::int64_t time_us = 0;
+};
+struct approval_timer {
+  std::string id;
+};
+
+/// The CHECKPOINT has what waits for humans. One per process.
+using checkpoint_actor = caf::typed_actor<
+  // Answered when humans have decided, or its time is up: at once where the journal knows the decision already.
+  answers<approval_answer, approval_ask>,
+  // Withdraws what a task, or the run, waits for: answered as pending.
+  takes<cancel_calls>,
+  // Internal.
+  takes<decision_arrived>, takes<approval_timer>>;
+
 // --- agent, pool ----------------------------------------------------------------------------------------------------------------------------
 
+/// An agent's call of another agent. Its task then waits for the end of that one.
+struct delegate {
+  std::string task;              ///< path of the task that asks
+  std::int64_t attempt = 1;
+  std::string call_id;
+  std::string to;                ///< agent
+  std::string path;              ///< of the new task
+  std::string instruction;
+  std::vector<std::string> tools;     ///< names that it may use there, of tools and of agents ("agent:NAME")
+  bool restricted = true;        ///< false: all of its own
+  clock_point deadline;          ///< of who asks
+};
+/// Who starts delegated tasks: the run's orchestrator.
+using delegation_desk_actor = caf::typed_actor<takes<delegate>>;
+
+/// The agent gives its task to another one.
+struct handoff_wish {
+  std::string to, reason, call_id;
+  std::string text;              ///< what the next one is told
+  std::uint64_t said = 0, brought = 0; ///< of this turn (policy/handoff_cycle)
+};
+/// The task is not over: it waits for those that it has asked, or goes on with another agent.
+struct task_pause {
+  std::optional<handoff_wish> handoff;
+  clock_point deadline;          ///< of the task, which goes on
+};
 struct task_assignment {
   run_ptr run;
   std::string task;              ///< path: sections[3]
@@ -255,6 +328,10 @@ struct task_assignment {
   bool resumed = false;          ///< something of it may be recorded: read the journal first
   std::int64_t crashes = 0;      ///< agents that it has killed so far
   milliseconds timeout{0};       ///< the task's own; 0: none
+  std::shared_ptr<const output_spec> contract; ///< holds in place of the agent's own; null: its own
+  clock_point deadline = clock_point::max(); ///< the latest, whatever its limits are
+  std::optional<std::vector<std::string>> rights; ///< a delegated task: what it may use of its agent's tools ("agent:NAME" too)
+  caf::actor_addr desk;          ///< the orchestrator, for delegations
 };
 struct task_result {
   std::string task;
@@ -264,6 +341,8 @@ struct task_result {
   json output;
   std::string limit_scope;       ///< budget_exceeded: whose limit
   bool fatal = false;            ///< no further attempt (SEMANTICS 5)
+  std::shared_ptr<const task_pause> pause; ///< set: the task is not over
+  std::int64_t crashes = 0;      ///< agents that the task has killed so far
 };
 struct cancel_task {
   std::string run_id, task;      ///< empty task: all of the run
@@ -274,6 +353,14 @@ struct deadline_hit {};
 struct ask_again {
   std::uint64_t generation = 0;
   std::optional<std::size_t> call;
+  bool review = false;           ///< the reviewer's pool had died
+  bool approval = false;         ///< the checkpoint had died
+};
+/// The contract's command has ended.
+struct check_ended {
+  std::uint64_t generation = 0;
+  std::shared_ptr<tool_outcome> outcome;
+  std::int64_t duration_us = 0;
 };
 
 /// The AGENT works on one task at a time: it asks the gateway, runs tools, checks its contract, and answers. Its supervisor judges each step
@@ -282,7 +369,7 @@ struct ask_again {
 using agent_actor = caf::typed_actor<
   answers<task_result, task_assignment>,
   takes<cancel_task>,
-  takes<deadline_hit>, takes<ask_again>>;
+  takes<deadline_hit>, takes<ask_again>, takes<check_ended>>;
 
 struct member_joined {
   std::string member;            ///< researcher/2
@@ -403,13 +490,18 @@ struct task_timer {
   std::int64_t attempt = 1;
 };
 
+/// The time of a delegated task is up.
+struct delegation_timer {
+  std::string path;
+};
+
 /// The ORCHESTRATOR brings one run (or one sub-workflow of it) from its first task to its result.
 using orchestrator_actor = caf::typed_actor<
   answers<run_ended, start_run>,
   takes<cancel_run>,
   // Answered by the pending start_run with status running, once nothing of the run is under way.
   takes<suspend_run>,
-  takes<run_timer>, takes<task_timer>, takes<give_again>>;
+  takes<run_timer>, takes<task_timer>, takes<give_again>, takes<delegate>, takes<delegation_timer>>;
 
 struct summary_query {
   std::string run_id;
@@ -432,7 +524,8 @@ using metrics_collector_actor = caf::typed_actor<
   X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task) X(deadline_hit) X(member_joined) X(member_gone) X(pool_query)     \
   X(pool_stats) X(start_tree) X(tree_started) X(describe_tree) X(tree_answer) X(replace_members) X(give_again) X(stop_tree)               \
   X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) X(run_timer) X(task_timer) X(summary_query)                 \
-  X(change_child) X(child_changed) X(ask_again) X(summary_answer) X(observation) X(judgement)
+  X(change_child) X(child_changed) X(ask_again) X(summary_answer) X(observation) X(judgement) X(check_ended) X(approval_ask)             \
+  X(approval_answer) X(decision_arrived) X(approval_timer) X(delegate) X(delegation_timer)
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)
 #define TROUPE_ADD_TYPE(name) CAF_ADD_TYPE_ID(troupe, (troupe::actors::name))

@@ -263,6 +263,10 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
 }
 
+void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
+  task_ended(self, prefix, what.path, what.attempt, {task_status::error, "unsupported", "nobody can decide between answers in this run", nullptr, true});
+}
+
 void cancel_now(orchestrator_self self) {
   auto& state = state_of(self);
   std::vector<std::string> paths;
@@ -447,6 +451,8 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       }
     },
     [self](const task_timer& fired) { end_in_time(self, fired); },
+    [](const delegate&) {},
+    [](const delegation_timer&) {},
   };
 }
 

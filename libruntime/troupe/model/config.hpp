@@ -81,6 +81,50 @@ struct tool_limits {
 };
 BOOST_DESCRIBE_STRUCT(tool_limits, (), (memory_bytes, cpu_seconds, processes, output_bytes))
 
+/// What the request of an HTTP tool is made of, beside method, url and headers.
+struct http_spec {
+  json body;                           ///< a template, or an object or array whose strings are templates; null: the arguments that url and headers do not name
+  std::string content_type;            ///< of the body; empty: application/json, or text/plain for a text
+  std::vector<std::string> accept;     ///< media types of the answer that are taken, "text/*" among them; empty: any text
+  std::int64_t redirects = 5;          ///< followed at most
+};
+BOOST_DESCRIBE_STRUCT(http_spec, (), (body, content_type, accept, redirects))
+
+/// How a remote MCP server's tokens are got (`troupe mcp login`).
+struct mcp_oauth_spec {
+  std::string client_id;               ///< registered beforehand; empty: metadata document or dynamic registration
+  std::string client_secret_env;       ///< of a confidential client; empty: a public one
+  std::string client_metadata_url;     ///< https address of the client's metadata document; empty: none
+  std::vector<std::string> scopes;     ///< empty: what the server asks for
+  std::string redirect;                ///< 127.0.0.1:PORT where the browser comes back; empty: a free port
+};
+BOOST_DESCRIBE_STRUCT(mcp_oauth_spec, (), (client_id, client_secret_env, client_metadata_url, scopes, redirect))
+
+/// What the file says of one of a server's tools, over what the server says.
+struct mcp_override {
+  std::optional<troupe::effect> effect;
+  std::optional<troupe::risk> risk;
+};
+BOOST_DESCRIBE_STRUCT(mcp_override, (), (effect, risk))
+
+struct mcp_spec {
+  std::string server;                  ///< of one tool of a server: the entry of `tools` that names the server; filled in at start
+  std::string tool;                    ///< its name there; filled in at start
+  std::string protocol;                ///< a version that alone is spoken; empty: the newest that both know
+  std::string token_env;               ///< a bearer token of a remote server; empty: none, or OAuth
+  std::optional<mcp_oauth_spec> oauth;
+  std::string elicitation = "decline"; ///< what a server that asks for input is told: decline, or defaults (its own default values)
+  bool prefix = false;                 ///< every tool is named SERVER_TOOL, not only where two collide
+  bool hold_changes = true;            ///< a tool that changed waits for `troupe mcp approve`
+  std::optional<troupe::effect> effect;///< for all its tools, where the file says so
+  std::optional<troupe::risk> risk;
+  std::map<std::string, mcp_override> overrides; ///< by the server's name of a tool
+  milliseconds start_timeout{30'000};  ///< until it has told its tools
+  milliseconds ping{30'000};           ///< between pings while calls are in flight; 0: none
+  std::int64_t max_restarts = 3;       ///< of the server within a minute; more: its tools fail until the next call after that minute
+};
+BOOST_DESCRIBE_STRUCT(mcp_spec, (), (server, tool, protocol, token_env, oauth, elicitation, prefix, hold_changes, effect, risk, overrides, start_timeout, ping, max_restarts))
+
 struct tool_spec {
   std::string name;
   tool_kind kind = tool_kind::builtin;
@@ -95,13 +139,16 @@ struct tool_spec {
   std::string url;
   std::map<std::string, std::string> headers;
   std::vector<std::string> allow_hosts;///< of http_fetch and HTTP tools
+  bool allow_private = false;          ///< names among them may lead to private and loopback addresses; link-local ones never
+  http_spec http;                      ///< of HTTP tools
   std::vector<std::string> mcp_tools;  ///< of MCP servers: those offered; empty: all
+  mcp_spec mcp;                        ///< of MCP servers and their tools
   milliseconds timeout{30'000};
   std::int64_t retries = 2;
   std::string alternative;
   troupe::risk risk = troupe::risk::low;
   troupe::effect effect = troupe::effect::once;
-  std::vector<std::int64_t> success{0};
+  std::vector<std::int64_t> success{0};///< exit statuses; of HTTP tools the answer's, empty: 200 to 299
   std::int64_t max_calls = 0;          ///< for a task; 0: no limit
   std::int64_t max_parallel = 16;
   bool polling = false;
@@ -110,7 +157,7 @@ struct tool_spec {
   tool_limits limits;
 };
 BOOST_DESCRIBE_STRUCT(tool_spec, (), (name, kind, description, parameters, builtin, root, command, stdin_template, env_from, method, url,
-                                      headers, allow_hosts, mcp_tools, timeout, retries, alternative, risk, effect, success, max_calls,
+                                      headers, allow_hosts, allow_private, http, mcp_tools, mcp, timeout, retries, alternative, risk, effect, success, max_calls,
                                       max_parallel, polling, loop_ignore, sandbox, limits))
 
 /// What an answer must be (SEMANTICS 5).
@@ -134,6 +181,21 @@ struct loop_spec {
 };
 BOOST_DESCRIBE_STRUCT(loop_spec, (), (repeats, window))
 
+/// How a conversation is made to fit its model's context (SEMANTICS 1).
+struct context_spec {
+  std::int64_t summaries = 3;          ///< of one task at most; 0: none
+  std::int64_t summary_tokens = 1024;  ///< that one may have at most
+  double fill = 0.75;                  ///< results are cut down to this part of the window, so that the next steps need no cut
+};
+BOOST_DESCRIBE_STRUCT(context_spec, (), (summaries, summary_tokens, fill))
+
+/// How an agent delegates (SEMANTICS 4).
+struct delegate_spec {
+  bool own_rights = false;             ///< `rights: own`: whom it asks has all of its own tools, not only those that both have
+  std::int64_t depth = 8;              ///< how far below a task of the workflow a delegated one may be
+};
+BOOST_DESCRIBE_STRUCT(delegate_spec, (), (own_rights, depth))
+
 struct agent_spec {
   std::string name;
   std::string model;                   ///< a name of `models`
@@ -145,9 +207,15 @@ struct agent_spec {
   std::int64_t crashes = 3;            ///< deaths of its agent that one task may cause; one more and it is poison
   std::optional<output_spec> output;
   loop_spec loop;
+  context_spec context;
   limits budget;                       ///< of all instances of this agent in one run
+  std::string description;             ///< what it is good at: told to agents that may ask it
+  std::vector<std::string> delegates;  ///< agents that are its tools: `agent:NAME` in the file's `tools`
+  delegate_spec delegate;
+  std::vector<std::string> handoffs;   ///< agents that it may give its task to
 };
-BOOST_DESCRIBE_STRUCT(agent_spec, (), (name, model, system, tools, temperature, max_tokens, timeout, crashes, output, loop, budget))
+BOOST_DESCRIBE_STRUCT(agent_spec, (), (name, model, system, tools, temperature, max_tokens, timeout, crashes, output, loop, context, budget,
+                                       description, delegates, delegate, handoffs))
 
 enum class restart_strategy { one_for_one, one_for_all, rest_for_one };
 BOOST_DESCRIBE_ENUM(restart_strategy, one_for_one, one_for_all, rest_for_one)

@@ -254,6 +254,27 @@ struct loop_detected {
 };
 BOOST_DESCRIBE_STRUCT(loop_detected, (), (kind, rung, step, call_id, tool, count, text))
 
+enum class context_cut_kind { results_noted, summarised, failed_over, results_shortened };
+BOOST_DESCRIBE_ENUM(context_cut_kind, results_noted, summarised, failed_over, results_shortened)
+
+/// A conversation was made to fit the context of its model (SEMANTICS 1). Messages are counted from 0 in the conversation as it then was,
+/// without its opening (system prompt and instruction).
+struct context_cut {
+  context_cut_kind kind = context_cut_kind::results_noted;
+  std::int64_t step = 0;       ///< the one whose request it was made for, from 1 in this attempt
+  std::string model;           ///< provider/model that it has to fit
+  std::int64_t window = 0;     ///< tokens that a request to it may have, its answer left out
+  bool refused = false;        ///< the provider said that the request was too long; false: our estimate did
+  std::int64_t tokens_before = 0; ///< of the request, estimated
+  std::int64_t tokens_after = 0;
+  std::int64_t messages = 0;   ///< the first so many were looked at: their results are notes now, or all of them are the summary
+  std::int64_t results = 0;    ///< how many results were replaced or shortened
+  std::int64_t keep_bytes = 0; ///< results_shortened: what is left of each
+  std::int64_t link = 0;       ///< failed_over: the model in the chain that is asked from now on
+  std::string summary;         ///< summarised: the text that stands for them
+};
+BOOST_DESCRIBE_STRUCT(context_cut, (), (kind, step, model, window, refused, tokens_before, tokens_after, messages, results, keep_bytes, link, summary))
+
 /// On resume: a request or a `once` tool call whose outcome nobody knows. Money that it may have cost was charged.
 struct outcome_unknown {
   std::string id;              ///< step_id#request or call_id
@@ -261,10 +282,155 @@ struct outcome_unknown {
 };
 BOOST_DESCRIBE_STRUCT(outcome_unknown, (), (id, charged))
 
+enum class approval_kind { tool, task, output, conflict };
+BOOST_DESCRIBE_ENUM(approval_kind, tool, task, output, conflict)
+enum class approval_status { pending, approved, rejected, modified };
+BOOST_DESCRIBE_ENUM(approval_status, pending, approved, rejected, modified)
+
+/// Something waits for humans: durable before anybody is told of it. `sha256` binds their decision to exactly this action at this moment.
+struct approval_requested {
+  std::string id;              ///< of the run, "-" and the first digits of the hash
+  approval_kind kind = approval_kind::tool;
+  std::string subject;         ///< the tool, the task's path, the agent whose output it is
+  json action;                 ///< what is approved: a tool's arguments, a task's instruction, an output
+  json details;                ///< what helps to decide: violations, a reviewer's feedback
+  troupe::risk risk_level = troupe::risk::high;
+  std::int64_t needed = 1;     ///< different reviewers
+  std::int64_t deadline_us = 0; ///< UTC
+  std::string sha256;
+  bool pause_clock = false;    ///< waiting for it does not count against the run's time
+};
+BOOST_DESCRIBE_STRUCT(approval_requested, (), (id, kind, subject, action, details, risk_level, needed, deadline_us, sha256, pause_clock))
+
+/// One of several approvals that a request needs; it goes on waiting.
+struct approval_voted {
+  std::string id;
+  std::string reviewer;
+  std::string comment;
+  std::int64_t approvals = 1;  ///< so far
+  std::int64_t needed = 2;
+};
+BOOST_DESCRIBE_STRUCT(approval_voted, (), (id, reviewer, comment, approvals, needed))
+
+struct approval_decided {
+  std::string id;
+  approval_status status = approval_status::rejected;
+  std::string reviewer;        ///< empty: nobody, its time was up (or --yes)
+  std::string comment;
+  json modified_action;        ///< of status modified
+  bool by_human = true;
+  std::int64_t pending = 0;    ///< requests of this run that still wait
+};
+BOOST_DESCRIBE_STRUCT(approval_decided, (), (id, status, reviewer, comment, modified_action, by_human, pending))
+
+/// The contract's command has looked at an answer.
+struct output_checked {
+  std::int64_t step = 0;       ///< the response, from 1 in this attempt; 0: an output that the reviewer wrote
+  bool holds = false;
+  std::string text;            ///< what it says is wrong
+  std::int64_t duration_us = 0;
+};
+BOOST_DESCRIBE_STRUCT(output_checked, (), (step, holds, text, duration_us))
+
+enum class review_verdict { pass, revise, reject };
+BOOST_DESCRIBE_ENUM(review_verdict, pass, revise, reject)
+
+/// The reviewer agent has judged an output that does not hold.
+struct output_reviewed {
+  std::int64_t round = 1;      ///< of this attempt
+  std::string reviewer;        ///< the agent
+  review_verdict verdict = review_verdict::reject;
+  std::string feedback;
+  json revised_output;         ///< null: none
+  std::string error;           ///< it brought no verdict: why; counts as a rejection
+};
+BOOST_DESCRIBE_STRUCT(output_reviewed, (), (round, reviewer, verdict, feedback, revised_output, error))
+
+// --- conflicts and shared state -----------------------------------------------------------------------------------------------------------
+
+/// Answers that count as one, and who gave them, in the order of the task's `agents`. A member is an agent's name; the second of the same
+/// agent is "sceptic#2".
+struct answer_group {
+  json value;                  ///< what was compared: the answer, or its field
+  std::vector<std::string> members;
+};
+BOOST_DESCRIBE_STRUCT(answer_group, (), (value, members))
+
+/// The answers do not decide the task by themselves: somebody is asked.
+struct answers_differ {
+  std::int64_t attempt = 1;
+  std::string rule;            ///< vote arbiter human
+  std::int64_t quorum = 0;     ///< of a vote
+  std::vector<answer_group> groups;
+  std::string next;            ///< arbiter, human
+  std::string who;             ///< the arbiter's agent
+};
+BOOST_DESCRIBE_STRUCT(answers_differ, (), (attempt, rule, quorum, groups, next, who))
+
+/// The task has its answer, or never will: durable before those that are still at work are stopped. The answer itself stands in `chosen`'s
+/// (or the arbiter's) task_finished; only a human's own words stand here.
+struct answers_resolved {
+  std::int64_t attempt = 1;
+  task_status status = task_status::success; ///< success; conflict; what the first of them failed with where none answered
+  std::string by;              ///< agreement vote arbiter first human; of a conflict: the rule that found none
+  std::string chosen;          ///< the member whose answer it is; empty: nobody's, or none
+  std::int64_t quorum = 0;     ///< of a vote
+  std::vector<answer_group> groups;
+  std::string why;             ///< in words
+  json output;                 ///< a human's own answer; else null
+};
+BOOST_DESCRIBE_STRUCT(answers_resolved, (), (attempt, status, by, chosen, quorum, groups, why, output))
+
+/// An agent wrote a key of the run's shared state. `call` names the call, the same for every repeat of it.
+struct state_written {
+  std::string key;
+  std::int64_t version = 1;    ///< of the key, from 1
+  json value;                  ///< null: it was removed
+  std::string call;
+};
+BOOST_DESCRIBE_STRUCT(state_written, (), (key, version, value, call))
+
+// --- delegation ---------------------------------------------------------------------------------------------------------------------------
+
+/// An agent gave a part of its work to another one; that part is the task `path`. On the task of who asked.
+struct delegated {
+  std::string call_id;
+  std::string to;
+  std::string path;
+  std::int64_t depth = 1;
+  std::vector<std::string> tools; ///< that it may use there
+};
+BOOST_DESCRIBE_STRUCT(delegated, (), (call_id, to, path, depth, tools))
+
+/// The task goes on with another agent. `said` and `brought` stand for what the turn gave (policy/handoff_cycle).
+struct handed_off {
+  std::string from;
+  std::string to;
+  std::string reason;
+  std::string call_id;
+  std::int64_t number = 1;        ///< of this attempt
+  std::string text;               ///< what the next agent is told
+  std::int64_t said = 0;
+  std::int64_t brought = 0;
+};
+BOOST_DESCRIBE_STRUCT(handed_off, (), (from, to, reason, call_id, number, text, said, brought))
+
+/// Control goes round in circles, or has changed hands too often: the agent keeps the task, and is told; the second time it fails as `loop`.
+struct handoff_refused {
+  std::string from;
+  std::string to;
+  std::string call_id;
+  std::string why;                ///< cycle, too_many
+  std::int64_t refusals = 1;      ///< of this attempt
+};
+BOOST_DESCRIBE_STRUCT(handoff_refused, (), (from, to, call_id, why, refusals))
+
 using event_body = std::variant<run_started, run_resumed, run_interrupted, run_finished, task_started, task_finished, task_retried, llm_requested,
                                 llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started, tool_failed,
                                 tool_finished, agent_crashed, agent_restarted, contract_violated, message_injected, budget_warned,
-                                budget_refused, max_tokens_lowered, outcome_unknown, loop_detected>;
+                                budget_refused, max_tokens_lowered, outcome_unknown, loop_detected, context_cut,
+                                approval_requested, approval_voted, approval_decided, output_checked, output_reviewed, answers_differ,
+                                answers_resolved, state_written, delegated, handed_off, handoff_refused>;
 
 /// One event of one run. `task` is the task's path: "research", "sections[3]", "archive/publish" in a sub-workflow; empty for the run itself.
 struct event {

@@ -12,6 +12,7 @@
 #include <boost/describe.hpp>
 #include <nlohmann/json.hpp>
 
+#include "troupe/model/conversation.hpp"
 #include "troupe/model/message.hpp"
 #include "troupe/model/money.hpp"
 

@@ -1,5 +1,5 @@
 #pragma once
-// A conversation is a list of shared immutable messages: a step appends, nobody copies.
+// Messages, immutable and shared once they are made: nobody copies their text. Their list is conversation.hpp.
 
 #include <memory>
 #include <string>
@@ -34,6 +34,5 @@ struct chat_message {
 BOOST_DESCRIBE_STRUCT(chat_message, (), (from, text, tool_calls, tool_call_id, is_error))
 
 using message_ptr = std::shared_ptr<const chat_message>;
-using conversation = std::vector<message_ptr>;
 
 } // namespace troupe

@@ -13,12 +13,37 @@
 
 namespace troupe {
 
+/// One member's answer to a task that several agents did.
+struct answer_result {
+  std::string member;                  ///< "sceptic", "sceptic#2"
+  std::string agent;
+  task_status status = task_status::success;
+  json output;
+  usd cost;
+  std::string error;
+};
+/// How they became one.
+struct resolution_result {
+  std::string by;                      ///< agreement vote arbiter first human; empty: not yet
+  std::string chosen;
+  std::string why;
+  std::vector<answer_group> groups;
+};
+struct state_result {
+  std::string key;
+  std::int64_t version = 0;
+  json value;
+  std::string agent;
+};
+
 struct item_result {
   std::int64_t index = 0;
   task_status status = task_status::success;
   json output;
   usd cost;
   std::string error;
+  std::vector<answer_result> answers;  ///< of a task with `agents`
+  std::optional<resolution_result> resolution;
 };
 
 struct task_result_row {
@@ -30,6 +55,8 @@ struct task_result_row {
   json output;
   std::string error;
   std::optional<std::vector<item_result>> items;
+  std::vector<answer_result> answers;  ///< of a task with `agents`
+  std::optional<resolution_result> resolution;
 };
 
 struct failure_row {
@@ -47,7 +74,7 @@ struct run_summary {
   usd total_cost;
   std::int64_t started_us = 0, finished_us = 0, last_us = 0; ///< UTC microseconds; finished 0: not yet
   std::int64_t owned_us = 0;                                 ///< the run's time that its owners have used: `duration_seconds`
-  std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0;
+  std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0, delegations = 0, handoffs = 0;
   std::int64_t steps = 0;
   token_usage tokens;
   std::vector<std::string> agents_used;
@@ -55,6 +82,7 @@ struct run_summary {
   std::vector<task_result_row> results;
   json result;
   limits budget;
+  std::vector<state_result> state;     ///< shared by the run's agents, by key
 };
 
 /// The document itself; field names are exact.

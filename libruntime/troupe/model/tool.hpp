@@ -49,8 +49,10 @@ struct tool_outcome {
   std::string error;
   std::int64_t exit_status = 0;
   bool truncated = false;       ///< the output was cut at its limit; the text says so too
+  std::int64_t retry_after_ms = -1; ///< the tool asks not to be called again before that; -1: it says nothing
+  bool permanent = false;       ///< it would fail again in the same way: not repeated, the alternative is next
   friend bool operator==(const tool_outcome&, const tool_outcome&) = default;
 };
-BOOST_DESCRIBE_STRUCT(tool_outcome, (), (status, output, error, exit_status, truncated))
+BOOST_DESCRIBE_STRUCT(tool_outcome, (), (status, output, error, exit_status, truncated, retry_after_ms, permanent))
 
 } // namespace troupe

@@ -128,7 +128,6 @@ conversation repaired(const conversation& messages, std::string_view note) {
     return messages;
   const auto results = match_results(messages);
   conversation out;
-  out.reserve(messages.size());
   id_set used;
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const auto& message = messages[i];

@@ -52,13 +52,11 @@ std::optional<std::int64_t> element_index(std::string_view path) {
 // --- one task -----------------------------------------------------------------------------------------------------
 
 conversation task_history::assembled() const {
-  conversation all;
-  all.reserve(messages.size() + results.size() + injected.size());
-  all = messages;
+  auto all = messages;
   for (const auto& result : results)
     if (result)
       all.push_back(result);
-  all.insert(all.end(), injected.begin(), injected.end());
+  all.append(injected.begin(), injected.end());
   return all;
 }
 
@@ -88,7 +86,7 @@ void task_fold::close_exchange() {
       h.messages.push_back(h.results[i] ? std::move(h.results[i])
                                         : make_message(role::tool, "No result of this call was recorded.", calls->tool_calls[i].id, true));
   }
-  h.messages.insert(h.messages.end(), h.injected.begin(), h.injected.end());
+  h.messages.append(h.injected.begin(), h.injected.end());
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();

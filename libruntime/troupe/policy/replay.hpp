@@ -58,9 +58,9 @@ struct task_history {
   /// that one has calls; their results stand in `results`, and what was injected after it in `injected`.
   conversation messages;
   /// One for each call of the last assistant message, in its order; null: none yet.
-  conversation results;
+  std::vector<message_ptr> results;
   /// Injected after the last assistant message; they follow its results.
-  conversation injected;
+  std::vector<message_ptr> injected;
   /// The calls of the last assistant message that have no result yet.
   std::vector<tool_call> unresolved;
 
@@ -74,6 +74,13 @@ struct task_history {
   std::int64_t crashes = 0;                     ///< of its agent, in all attempts
   std::map<std::string, std::int64_t> calls_of; ///< tool -> calls that ended, as an alternative too, in all attempts (max_calls)
   std::optional<task_finished> finished;        ///< its end, of the current attempt
+
+  // How this attempt's conversation was made to fit (SEMANTICS 1, Context).
+  std::int64_t summaries = 0;
+  std::int64_t last_summary_step = 0;           ///< the step that the latest one was made for; 0: none
+  std::size_t link = 0;                         ///< of the model's chain: the first that is asked
+  std::int64_t learned_window = 0;              ///< what the provider's refusals have shown; 0: nothing
+  std::int64_t last_input_tokens = 0;           ///< as the provider stated them for the last request that was answered; 0: it did not
 
   /// The conversation so far, complete where `unresolved` is empty: messages, the results that are there, what was injected.
   conversation assembled() const;

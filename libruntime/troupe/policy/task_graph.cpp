@@ -368,7 +368,7 @@ task_graph::task_graph(task_graph&&) noexcept = default;
 task_graph& task_graph::operator=(task_graph&&) noexcept = default;
 task_graph::~task_graph() = default;
 
-expected<task_graph> task_graph::create(workflow_spec workflow, std::string prefix) {
+expected<task_graph> task_graph::create(workflow_spec workflow, std::string prefix, std::string) {
   auto plan = graph_plan::make(std::move(workflow));
   if (!plan)
     return tl::unexpected<troupe::error>(std::move(plan.error()));

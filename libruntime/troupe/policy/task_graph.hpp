@@ -78,6 +78,7 @@ struct start_task {
   std::int64_t attempt = 1;
   std::optional<std::int64_t> index; ///< of an item
   bool resumed = false;              ///< it was started before: go on from the journal
+  std::vector<std::string> arbitrates; ///< it is an arbiter: the agents whose answers it sees, in the order shown
 };
 /// Run this workflow with this input; its paths begin with `path` + "/". Answer with `task_ended`.
 struct start_subworkflow {
@@ -93,6 +94,17 @@ struct start_subworkflow {
 struct cancel_task {
   std::string path;
   milliseconds grace{0}; ///< calls in flight may finish for so long
+  bool if_harmless = false; ///< only when no tool of its agent has an effect; else it goes on and its outcome is kept
+};
+/// People decide between answers; answer with `task_ended(path, attempt, outcome)` whose output is { "choice": N from 1 } or
+/// { "answer": … }.
+struct ask_human {
+  std::string path;            ///< "check(human)"
+  const task_spec* spec = nullptr;
+  std::string instruction;
+  std::vector<std::pair<std::string, json>> answers; ///< member, answer
+  std::int64_t attempt = 1;
+  bool resumed = false;
 };
 /// The run has ended; nothing comes after it.
 struct finish_run {
@@ -101,7 +113,7 @@ struct finish_run {
   std::string error;                         ///< for people: the first failed task's
   json result;
 };
-using graph_command = std::variant<record_event, start_task, start_subworkflow, cancel_task, finish_run>;
+using graph_command = std::variant<record_event, start_task, start_subworkflow, cancel_task, ask_human, finish_run>;
 using graph_commands = std::vector<graph_command>;
 
 // --- what was before
@@ -114,6 +126,7 @@ struct restored_task {
   std::optional<std::int64_t> items; ///< of a for_each task that was opened
   std::optional<task_finished> finished;
   std::int64_t order = 0; ///< when it finished, among the others: the first failure is the run's reason
+  std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
 };
 using restored_state = std::map<std::string, restored_task>;
 
@@ -126,8 +139,9 @@ restored_state fold_tasks(const std::vector<event_ptr>& events);
 class task_graph {
 public:
   /// Compiles templates and schemas. `prefix`: of a sub-workflow its task's path and "/". Errors: unknown need, cycle, bad
-  /// template or schema, a task with neither agent nor workflow, duplicate ids; `where` names the task.
-  static expected<task_graph> create(workflow_spec workflow, std::string prefix = {});
+  /// template or schema, a task with neither agent nor workflow, duplicate ids; `where` names the task. `seed`: the run's id, from
+  /// which the order is drawn in which an arbiter sees answers.
+  static expected<task_graph> create(workflow_spec workflow, std::string prefix = {}, std::string seed = {});
   task_graph(task_graph&&) noexcept;
   task_graph& operator=(task_graph&&) noexcept;
   ~task_graph();

@@ -45,6 +45,17 @@ struct journal_stats {
 using on_durable = std::function<void(expected<void>)>;
 using on_events = std::function<void(expected<std::vector<event_ptr>>)>;
 
+/// A human's (or the deadline's) decision about an approval, as it came in. `body` is the JSON of a policy::approval_decision.
+struct decision_row {
+  std::int64_t id = 0; ///< their order
+  std::string run_id;
+  std::string approval_id;
+  std::string body;
+  std::int64_t time_us = 0;
+};
+/// Sees the decisions about the same approval that were admitted before, in order; nothing comes between.
+using admit_decision = std::function<expected<void>(const std::vector<decision_row>& earlier)>;
+
 class journal {
 public:
   /// Finishes what was appended, then frees what it owns.
@@ -89,6 +100,18 @@ public:
   /// Calls `wake` (on any thread) when somebody has asked to cancel one of the runs that this process owns: once a wish. Without polling.
   /// Set it before `own`; null ends it.
   virtual void on_cancel_request(std::function<void(std::string run_id)> wake) = 0;
+
+  /// Adds a decision if `admit` (called on the writer's thread) says so; else `done` gets its error. Durable when `done` is called. Never blocks.
+  virtual void add_decision(decision_row, admit_decision, on_durable done) {
+    done(fail(error_code::unavailable, "this journal takes no decisions"));
+  }
+  /// What was decided about an approval, in order. Blocks.
+  virtual expected<std::vector<decision_row>> decisions(const std::string& run_id) {
+    (void)run_id;
+    return std::vector<decision_row>{};
+  }
+  /// Calls `take` (on any thread) for each decision about a run that this process owns, once an ownership; those that wait already after `own`.
+  virtual void on_decision(std::function<void(decision_row)> take) { (void)take; }
 
   /// Retention: deletes runs that ended before `before_us` (UTC), with all that only they used. Returns how many. Blocks.
   virtual expected<std::int64_t> delete_ended(std::int64_t before_us) = 0;

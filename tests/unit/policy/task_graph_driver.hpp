@@ -35,6 +35,7 @@ inline std::string line_of(const policy::graph_command& command) {
     std::string operator()(const cancel_task& c) const {
       return "cancel " + c.path + (c.grace.count() > 0 ? " in " + std::to_string(c.grace.count()) : "");
     }
+    std::string operator()(const ask_human& a) const { return "human " + a.path + "#" + std::to_string(a.attempt) + (a.resumed ? " resumed" : ""); }
     std::string operator()(const finish_run& f) const {
       return std::string("finish ") + name_of(f.status) + (f.reason.empty() ? "" : " " + f.reason)
              + (f.result.is_null() ? "" : " " + f.result.dump());
