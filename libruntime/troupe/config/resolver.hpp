@@ -37,6 +37,7 @@ private:
   void alerts();
 
   void tool(const std::string& name, const view& from, tool_spec& into);
+  void mcp_server(const view& from, tool_spec& into);
   void tool_templates(const view& from, const tool_spec& spec);
   void alternative_cycles();
   void output(const view& from, output_spec& into);

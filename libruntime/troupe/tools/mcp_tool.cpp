@@ -88,6 +88,41 @@ std::string read_marks(mcp_tool& into) {
   return {};
 }
 
+/// Most servers still write JSON Schema draft 7. What differs in what they use is spelled as 2020-12 has it; other dialects are refused later.
+json as_2020_12(json schema) {
+  if (schema.is_array()) {
+    for (auto& each : schema)
+      each = as_2020_12(std::move(each));
+    return schema;
+  }
+  if (!schema.is_object())
+    return schema;
+  json out = json::object();
+  const bool tuple = schema.contains("items") && schema["items"].is_array();
+  for (auto& [key, value] : schema.items()) {
+    if (key == "enum" || key == "const" || key == "default" || key == "examples") {
+      out[key] = std::move(value);
+    } else if (key == "$ref" && value.is_string() && value.get<std::string>().rfind("#/definitions/", 0) == 0) {
+      out[key] = "#/$defs/" + value.get<std::string>().substr(std::strlen("#/definitions/"));
+    } else if (key == "dependencies" && value.is_object()) {
+      for (auto& [name, needs] : value.items())
+        out[needs.is_array() ? "dependentRequired" : "dependentSchemas"][name] = as_2020_12(std::move(needs));
+    } else {
+      const auto spelled = key == "definitions" ? "$defs" : key == "items" && tuple ? "prefixItems" : key == "additionalItems" && tuple ? "items" : key;
+      out[spelled] = as_2020_12(std::move(value));
+    }
+  }
+  return out;
+}
+
+json schema_of(json schema) {
+  const auto dialect = schema.find("$schema");
+  if (dialect == schema.end() || !dialect->is_string() || dialect->get<std::string>().find("json-schema.org/draft-07/") == std::string::npos)
+    return schema;
+  schema.erase("$schema");
+  return as_2020_12(std::move(schema));
+}
+
 bool hint(const json& annotations, const char* key) {
   const auto found = annotations.is_object() ? annotations.find(key) : annotations.end();
   return annotations.is_object() && found != annotations.end() && found->is_boolean() && found->get<bool>();
@@ -164,11 +199,11 @@ expected<mcp_tool> read_mcp_tool(const json& from, bool http) {
   const auto input = from.find("inputSchema");
   if (input == from.end() || !input->is_object())
     return wrong("tool " + in_quotes(out.name) + " has no input schema");
-  out.input_schema = *input;
+  out.input_schema = schema_of(*input);
   if (const auto compiled = schema::compiled_schema::compile(out.input_schema); !compiled)
     return wrong("the input schema of tool " + in_quotes(out.name) + ": " + compiled.error().text());
   if (const auto output = from.find("outputSchema"); output != from.end() && output->is_object())
-    out.output_schema = *output;
+    out.output_schema = schema_of(*output);
   if (const auto notes = from.find("annotations"); notes != from.end() && notes->is_object())
     out.annotations = *notes;
   if (http)
