@@ -36,6 +36,7 @@ void add_runs(CLI::App& app, const global_options& global, action& chosen);
 void add_show(CLI::App& app, const global_options& global, action& chosen);
 void add_cancel(CLI::App& app, const global_options& global, action& chosen);
 void add_init(CLI::App& app, const global_options& global, action& chosen);
+void add_mcp(CLI::App& app, const global_options& global, action& chosen);
 void add_mock_llm(CLI::App& app, const global_options& global, action& chosen);
 
 } // namespace troupe::cli

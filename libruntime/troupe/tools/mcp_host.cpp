@@ -50,14 +50,19 @@ mcp_servers::~mcp_servers() {
     end.wait_until(until);
 }
 
+std::shared_ptr<mcp_server> mcp_servers::add(const tool_spec& entry) {
+  auto server = std::make_shared<mcp_server>(entry, shared_, nullptr);
+  servers_[entry.name] = server;
+  return server;
+}
+
 expected<std::map<std::string, mcp_offered>> mcp_servers::open(const std::vector<tool_spec>& entries) {
   std::vector<std::future<expected<mcp_listing>>> listings;
   for (const auto& entry : entries) {
-    auto server = std::make_shared<mcp_server>(entry, shared_, nullptr);
+    const auto server = add(entry);
     auto told = std::make_shared<std::promise<expected<mcp_listing>>>();
     listings.push_back(told->get_future());
     server->open([told](expected<mcp_listing> listing) { told->set_value(std::move(listing)); });
-    servers_[entry.name] = std::move(server);
   }
   std::map<std::string, mcp_offered> out;
   error problems;

@@ -29,6 +29,9 @@ public:
   /// one cannot be reached, `permission_denied` where a human has to log in. Not from the loop's thread.
   expected<std::map<std::string, mcp_offered>> open(const std::vector<tool_spec>& entries);
 
+  /// One that is not open yet; it is closed with the others.
+  std::shared_ptr<mcp_server> add(const tool_spec& entry);
+
   /// The runner of one tool (`spec.mcp.server`, `spec.mcp.tool`) of a server that is open.
   expected<std::unique_ptr<runner>> runner_of(const tool_spec& spec) const;
 

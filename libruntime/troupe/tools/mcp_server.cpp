@@ -371,6 +371,8 @@ mcp_server::mcp_server(const tool_spec& spec, environment& shared, std::shared_p
     : name_(spec.name), impl_(std::make_shared<impl>(spec, shared, std::move(authorizer))) {}
 
 mcp_server::~mcp_server() {
+  if (closed_)
+    return; // the loop may be gone already
   impl_->shared.loop.post([self = impl_] {
     if (!self->closing)
       self->close(false, {});
@@ -407,6 +409,7 @@ void mcp_server::cancel(running_id id) {
 }
 
 void mcp_server::close(std::function<void()> closed) {
+  closed_ = true;
   impl_->shared.loop.post([self = impl_, closed = std::move(closed)] {
     if (self->closing && !self->current) {
       if (closed)

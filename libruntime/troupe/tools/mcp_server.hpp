@@ -53,6 +53,7 @@ private:
   struct impl;
   std::string name_;
   std::atomic<running_id> next_{1};
+  std::atomic<bool> closed_{false};
   std::shared_ptr<impl> impl_;
 };
 
