@@ -41,6 +41,7 @@ void add_reject(CLI::App& app, const global_options& global, action& chosen);
 void add_modify(CLI::App& app, const global_options& global, action& chosen);
 void add_init(CLI::App& app, const global_options& global, action& chosen);
 void add_doctor(CLI::App& app, const global_options& global, action& chosen);
+void add_mcp(CLI::App& app, const global_options& global, action& chosen);
 void add_mock_llm(CLI::App& app, const global_options& global, action& chosen);
 
 } // namespace troupe::cli

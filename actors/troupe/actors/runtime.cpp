@@ -23,6 +23,7 @@
 #include "troupe/schema/schema.hpp"
 #include "troupe/tools/environment.hpp"
 #include "troupe/tools/io_loop.hpp"
+#include "troupe/tools/mcp_host.hpp"
 #include "troupe/tools/worker_pool.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/id.hpp"
@@ -52,10 +53,12 @@ struct runtime::clients {
   tools::io_loop loop;
   tools::worker_pool workers;
   tools::environment environment;
+  tools::mcp_servers mcp;
 
   clients(std::size_t shards, const configuration& config)
-    : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers} {
+    : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers}, mcp(environment, tools::mcp_state_folder(config)) {
     environment.http = &http;
+    environment.mcp = &mcp;
     environment.folder = config.folder;
     if (!config.journal.path.empty()) {
       // Our own folder is hidden whole: as a mount point it cannot be renamed away either. Another folder may hold what tools need.
@@ -64,6 +67,9 @@ struct runtime::clients {
       for (const auto* suffix : {"", "-wal", "-shm", "-lock"})
         environment.hidden.push_back(config.journal.path + suffix);
     }
+    for (const auto& path : {tools::mcp_pins_path(tools::mcp_state_folder(config)), tools::mcp_tokens_path(tools::mcp_state_folder(config))})
+      for (const auto* suffix : {"", ".new", ".lock"})
+        environment.hidden.push_back(path + suffix);
     environment.secret = [](const std::string& name) -> std::optional<std::string> {
       auto value = take_secret(name);
       return value ? std::optional(*value) : std::nullopt;
@@ -186,12 +192,32 @@ expected<tools::prepared_tool> runtime::make_tool(const tool_spec& spec) {
   return tools::prepare(spec, std::move(*runner));
 }
 
+/// MCP servers say only now what tools they have: the configuration that the runtime works with names these.
+expected<void> runtime::open_mcp_servers() {
+  const auto used = tools::mcp_servers_in_use(*config_);
+  if (used.empty() || options_.instead.make_runner)
+    return {};
+  std::vector<tool_spec> entries;
+  for (const auto& name : used)
+    entries.push_back(config_->tools.at(name));
+  const auto offered = own_clients().mcp.open(entries);
+  if (!offered)
+    return tl::unexpected(offered.error());
+  auto expanded = tools::with_mcp_tools(*config_, *offered);
+  if (!expanded)
+    return tl::unexpected(expanded.error());
+  config_ = std::make_shared<const configuration>(std::move(*expanded));
+  return {};
+}
+
 void runtime::run_actors() const {
   if (options_.instead.run_actors)
     options_.instead.run_actors();
 }
 
 expected<void> runtime::make_clients(providers& made) {
+  if (auto opened = open_mcp_servers(); !opened)
+    return opened;
   std::string problems;
   const auto add = [&](const std::string& problem) { problems += (problems.empty() ? "" : "\n") + problem; };
   for (const auto& name : providers_in_use(*config_)) {

@@ -98,6 +98,7 @@ private:
   clients& own_clients();
   expected<std::shared_ptr<llm::provider>> make_provider(const provider_spec& spec);
   expected<tools::prepared_tool> make_tool(const tool_spec& spec);
+  expected<void> open_mcp_servers();
   expected<void> make_clients(providers& made);
   void run_actors() const;
   expected<void> start_actors(providers made);

@@ -34,6 +34,8 @@ void resolver::tools() {
   for (const auto& [name, spec] : out_.tools)
     if (!spec.alternative.empty() && out_.tools.count(spec.alternative) == 0)
       unknown(root_["tools"][name]["alternative"], "tool", out_.tools);
+    else if (const auto other = out_.tools.find(spec.alternative); other != out_.tools.end() && other->second.kind == tool_kind::mcp)
+      root_["tools"][name]["alternative"].wrong(in_quotes(spec.alternative) + " is a server with tools of its own, and no tool; an alternative takes the same arguments");
   alternative_cycles();
 }
 
@@ -126,10 +128,7 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   if (into.effect == effect::once && from["retries"].present() && into.retries > 0)
     from["retries"].warn("a tool with effect once is never retried; say effect: none or idempotent where a repeat does no harm");
   if (into.kind == tool_kind::mcp) {
-    if (from["command"].present() == from["url"].present())
-      from.wrong_key("an MCP server is reached by exactly one of command (a program) and url");
-    if (from["env_from"].present() && !from["command"].present())
-      from["env_from"].wrong("only a server that is started (command) has an environment");
+    mcp_server(from, into);
   } else {
     tool_templates(from);
     if (into.kind == tool_kind::http)

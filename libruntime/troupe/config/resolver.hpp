@@ -41,6 +41,7 @@ private:
   void tool_templates(const view& from);
   void http_tool(const view& from, tool_spec& into);
   void http_hosts(const view& from, const std::string& origin);
+  void mcp_server(const view& from, tool_spec& into);
   void alternative_cycles();
   void output(const view& from, output_spec& into);
   void agent_tools(const view& from, agent_spec& into);

@@ -1,5 +1,8 @@
 #include "troupe/llm/sse_parser.hpp"
 
+#include <charconv>
+#include <cstdint>
+
 namespace troupe::llm {
 
 namespace {
@@ -78,12 +81,21 @@ bool sse_parser::line(std::string_view text, const on_event& sink) {
     has_data_ = true;
   } else if (field == "event") {
     type_.assign(value);
+  } else if (field == "id") {
+    if (value.find('\0') == std::string_view::npos)
+      id_.assign(value);
+  } else if (field == "retry") {
+    std::int64_t wait = 0;
+    const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), wait);
+    if (code == std::errc{} && end == value.data() + value.size() && wait >= 0)
+      retry_ = std::chrono::milliseconds(wait);
   }
   return true;
 }
 
 bool sse_parser::dispatch(const on_event& sink) {
   // An event without a data line is none; one whose only data line is empty is one with empty data.
+  last_id_ = id_;
   bool more = true;
   if (has_data_)
     more = sink(sse_event{type_.empty() ? std::string_view("message") : std::string_view(type_), data_});

@@ -1,10 +1,12 @@
 #pragma once
 // Server-sent events, incrementally, as WHATWG's HTML standard (9.2.6) parses them: CR, LF and CRLF end lines wherever the bytes are
-// split, one leading BOM is skipped, comments, `id` and `retry` are ignored, `data` lines are joined by LF, an event without data is
+// split, one leading BOM is skipped, comments are ignored, `data` lines are joined by LF, an event without data is
 // none, and what stands after the last blank line at the end of the stream is no event.
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,6 +35,11 @@ public:
   /// the sink stopped; every later call answers false without calling the sink.
   bool feed(std::string_view piece, const on_event& sink);
 
+  /// The `id` that a resumed stream goes on after; empty: none was told.
+  const std::string& last_id() const { return last_id_; }
+  /// How long the server wants one to wait before that; nothing: it did not say.
+  std::optional<std::chrono::milliseconds> retry() const { return retry_; }
+
   /// A limit was broken.
   bool overflowed() const { return overflowed_; }
 
@@ -45,6 +52,8 @@ private:
   std::string partial_; // of the line that has not ended yet
   std::string data_;
   std::string type_;
+  std::string id_, last_id_; // of the event under way, of the last one that ended
+  std::optional<std::chrono::milliseconds> retry_;
   std::size_t start_ = 0; // bytes of the stream's start seen while looking for a BOM, up to 3
   bool has_data_ = false;
   bool skip_lf_ = false; // the last piece ended in CR

@@ -15,6 +15,7 @@ namespace troupe::tools {
 
 class io_loop;
 class worker_pool;
+class mcp_servers;
 
 /// How `tool_limits::processes` is enforced (RLIMIT_NPROC does not bind root, TRAPS).
 enum class process_counting {
@@ -27,6 +28,7 @@ struct environment {
   io_loop& loop;
   worker_pool& workers;
   llm::http_client* http = nullptr; ///< of http_fetch; without one that builtin is refused
+  mcp_servers* mcp = nullptr;       ///< of MCP tools; without them these are refused
   std::string folder;               ///< the configuration's: absolute; process tools run there
   std::vector<std::string> hidden;  ///< absolute paths no tool sees: the journal's folder, or its file and `-wal`, `-shm`
   /// A secret that `env_from` names. Asked once a tool, when its runner is made. Empty function: the process environment.

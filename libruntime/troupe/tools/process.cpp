@@ -73,6 +73,7 @@ struct process_tool {
   std::unordered_map<running_id, std::shared_ptr<process_call>> running; // loop thread only
 
   expected<process_job> render(const invocation& call) const;
+  expected<process_job> job_of(std::vector<std::string> arguments, const std::string& idempotency_key = {}) const;
   expected<void> wrap(launch& plan) const;
   tool_outcome outcome_of(process_ending ending, std::chrono::milliseconds timeout) const;
 };
@@ -101,25 +102,32 @@ expected<process_job> process_tool::render(const invocation& call) const {
   auto arguments = render_command(command, call.arguments);
   if (!arguments)
     return tl::unexpected(arguments.error());
-  if (arguments->empty() || arguments->front().empty())
+  auto job = job_of(std::move(*arguments), call.idempotency_key);
+  if (!job)
+    return job;
+  job->input = input.render(call.arguments);
+  job->timeout = call.timeout;
+  return job;
+}
+
+expected<process_job> process_tool::job_of(std::vector<std::string> arguments, const std::string& idempotency_key) const {
+  if (arguments.empty() || arguments.front().empty())
     return fail(error_code::invalid_argument, "its command has no program: the first template gave nothing");
   process_job job;
   auto& plan = job.plan;
-  plan.program = find_program(arguments->front(), folder);
+  plan.program = find_program(arguments.front(), folder);
   if (plan.program.empty())
-    return fail(error_code::not_found, "there is no program \"" + arguments->front() + "\" in "
-                                           + (arguments->front().find('/') == std::string::npos ? search_path : "\"" + folder + "\"")
+    return fail(error_code::not_found, "there is no program \"" + arguments.front() + "\" in "
+                                           + (arguments.front().find('/') == std::string::npos ? search_path : "\"" + folder + "\"")
                                            + "; install it or correct `command`");
-  plan.arguments = std::move(*arguments);
+  plan.arguments = std::move(arguments);
   plan.folder = folder;
   plan.environment = variables;
-  if (call.idempotency_key.find('\0') == std::string::npos)
-    plan.environment.push_back("TROUPE_IDEMPOTENCY_KEY=" + call.idempotency_key);
+  if (!idempotency_key.empty() && idempotency_key.find('\0') == std::string::npos)
+    plan.environment.push_back("TROUPE_IDEMPOTENCY_KEY=" + idempotency_key);
   plan.memory_bytes = spec.limits.memory_bytes;
   plan.cpu_seconds = spec.limits.cpu_seconds;
-  job.input = input.render(call.arguments);
   job.limits = spec.limits;
-  job.timeout = call.timeout;
   job.grace = grace;
   job.counting = counting;
   job.sandboxed = spec.sandbox.enabled;
@@ -283,39 +291,61 @@ tl::unexpected<error> at_tool(const tool_spec& spec, error problem) {
   return tl::unexpected(std::move(problem));
 }
 
-} // namespace
-
-expected<std::unique_ptr<runner>> make_process_runner(const tool_spec& spec, environment& shared) {
+/// What a tool of this specification has before any call: no command yet.
+expected<std::shared_ptr<process_tool>> make_process_tool(const tool_spec& spec, environment& shared) {
   auto tool = std::make_shared<process_tool>(shared);
   tool->spec = spec;
   if (spec.command.empty())
-    return at_tool(spec, {error_code::invalid_argument, "a process tool needs `command`: the program and its arguments, as a list", {}});
-  for (const auto& text : spec.command) {
-    auto parsed = text_template::parse(text);
-    if (!parsed)
-      return at_tool(spec, parsed.error());
-    tool->command.push_back(std::move(*parsed));
-  }
-  auto input = text_template::parse(spec.stdin_template);
-  if (!input)
-    return at_tool(spec, input.error());
-  tool->input = std::move(*input);
+    return fail(error_code::invalid_argument, "a process tool needs `command`: the program and its arguments, as a list");
   auto variables = variables_of(spec, shared);
   if (!variables)
-    return at_tool(spec, variables.error());
+    return tl::unexpected(variables.error());
   tool->variables = std::move(*variables);
   for (const auto* paths : {&spec.sandbox.read, &spec.sandbox.write})
     for (const auto& path : *paths)
       if (path.empty() || path.front() != '/')
-        return at_tool(spec, {error_code::invalid_argument, "the sandbox's path \"" + path + "\" is not absolute", {}});
+        return fail(error_code::invalid_argument, "the sandbox's path \"" + path + "\" is not absolute");
   if (shared.folder.empty() || shared.folder.front() != '/')
-    return at_tool(spec, {error_code::invalid_argument, "the configuration's folder \"" + shared.folder + "\" is not absolute", {}});
+    return fail(error_code::invalid_argument, "the configuration's folder \"" + shared.folder + "\" is not absolute");
   tool->folder = shared.folder;
   tool->hidden = shared.hidden;
   tool->bwrap = shared.bwrap.empty() ? find_program("bwrap", "/") : shared.bwrap;
   tool->grace = shared.grace;
   tool->counting = shared.counting;
-  return std::make_unique<process_runner>(std::move(tool));
+  return tool;
+}
+
+} // namespace
+
+expected<std::unique_ptr<runner>> make_process_runner(const tool_spec& spec, environment& shared) {
+  auto tool = make_process_tool(spec, shared);
+  if (!tool)
+    return at_tool(spec, tool.error());
+  for (const auto& text : spec.command) {
+    auto parsed = text_template::parse(text);
+    if (!parsed)
+      return at_tool(spec, parsed.error());
+    (*tool)->command.push_back(std::move(*parsed));
+  }
+  auto input = text_template::parse(spec.stdin_template);
+  if (!input)
+    return at_tool(spec, input.error());
+  (*tool)->input = std::move(*input);
+  return std::make_unique<process_runner>(std::move(*tool));
+}
+
+expected<process_job> make_server_job(const tool_spec& spec, environment& shared) {
+  auto tool = make_process_tool(spec, shared);
+  if (!tool)
+    return at_tool(spec, tool.error());
+  auto job = (*tool)->job_of(spec.command);
+  if (!job)
+    return at_tool(spec, job.error());
+  job->plan.memory_bytes = 0;
+  job->plan.cpu_seconds = 0;
+  job->timeout = std::chrono::hours(24 * 365);
+  job->converses = true;
+  return std::move(*job);
 }
 
 } // namespace troupe::tools

@@ -14,6 +14,7 @@
 #include "troupe/model/config.hpp"
 #include "troupe/model/error.hpp"
 #include "troupe/tools/environment.hpp"
+#include "troupe/tools/process_call.hpp"
 #include "troupe/tools/runner.hpp"
 
 namespace troupe::tools {
@@ -26,5 +27,10 @@ namespace troupe::tools {
 /// exit_status 128 + n. Standard output is cut at `limits.output_bytes`, standard error at 64 KiB; both are mended to valid UTF-8.
 /// `done` is called on the loop's thread and must not block there.
 expected<std::unique_ptr<runner>> make_process_runner(const tool_spec& spec, environment& shared);
+
+/// The job that starts a server which lives for long (`spec.command` as it stands, no templates): in the same sandbox, with the same
+/// environment. `limits.cpu` is for one call and does not bind it; its memory is limited by a control group only, since runtimes of servers
+/// reserve more addresses than they use. Errors as above.
+expected<process_job> make_server_job(const tool_spec& spec, environment& shared);
 
 } // namespace troupe::tools

@@ -99,7 +99,8 @@ struct process_call::impl {
       : loop(on), job(std::move(what)), done(std::move(then)), in(on.context()), out(on.context()), err(on.context()),
         reports(on.context()), status(on.context()), reaper(on.context()), init(on.context()), deadline(on.context()), grace(on.context()),
         census(on.context()) {
-    ending.output = capture(capture::keep::start, static_cast<std::size_t>(std::max<std::int64_t>(0, job.limits.output_bytes)));
+    const auto kept = job.converses ? 0 : std::max<std::int64_t>(0, job.limits.output_bytes);
+    ending.output = capture(capture::keep::start, static_cast<std::size_t>(kept));
     ending.errors = capture(capture::keep::end, error_text_bytes);
   }
 
@@ -120,6 +121,8 @@ struct process_call::impl {
   stream in, out, err, reports, status, reaper, init;
   asio::steady_timer deadline, grace, census;
   std::size_t written = 0;
+  bool writing = false;      // a wait for `in` is under way
+  bool input_ends = true;    // `in` is closed when all is written
   std::string report_bytes; // of the reaper
   std::string status_text;  // of bubblewrap
 
@@ -135,6 +138,7 @@ struct process_call::impl {
   void begin();
   bool launch_it();
   void refuse(std::string problem);
+  bool has_input() const { return job.converses || !job.input.empty(); }
   void write_input();
   void read_output(stream& from, capture& into);
   bool read_some(stream& from, capture& into);
@@ -174,7 +178,7 @@ void process_call::impl::begin() {
     return;
   auto pidfd = open_pidfd(reaper_pid);
   if (!pidfd || !adopt(reaper, pidfd) || !out.is_open() || !err.is_open() || !reports.is_open() || (job.sandboxed && !status.is_open())
-      || (!job.input.empty() && !in.is_open())) {
+      || (has_input() && !in.is_open())) {
     // No descriptor is left, or the kernel watches no more of them: what was just started must not run unwatched.
     const auto why = std::string(std::strerror(errno));
     lifeline.reset(); // the reaper kills what it watches, then goes
@@ -188,6 +192,7 @@ void process_call::impl::begin() {
     follow(status);
   read_output(out, ending.output);
   read_output(err, ending.errors);
+  input_ends = !job.converses;
   if (!job.input.empty())
     write_input();
   deadline.expires_after(std::min(job.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)))); // later would overflow
@@ -202,7 +207,7 @@ bool process_call::impl::launch_it() {
   auto output = make_pipe(), errors = make_pipe(), news = make_pipe(), life = make_pipe();
   std::optional<pipe_ends> input, told, control, passwd; // the last three are bubblewrap's
   unique_fd nothing;
-  if (job.input.empty())
+  if (!has_input())
     nothing.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   else
     input = make_pipe();
@@ -246,16 +251,22 @@ bool process_call::impl::launch_it() {
 }
 
 void process_call::impl::write_input() {
+  if (std::exchange(writing, true))
+    return;
   in.async_wait(stream::wait_write, [this, keep = self](error_code failed) {
+    writing = false;
     if (failed || finished)
       return;
     const auto rest = std::string_view(job.input).substr(written);
     const auto sent = ::write(in.native_handle(), rest.data(), rest.size());
     if (sent > 0)
       written += static_cast<std::size_t>(sent);
-    if ((sent < 0 && errno != EAGAIN && errno != EINTR) || written == job.input.size()) {
-      in.close(); // all is written, or it does not want the rest
+    const bool refused = sent < 0 && errno != EAGAIN && errno != EINTR; // it does not want the rest
+    if (refused || written == job.input.size()) {
       job.input.clear();
+      written = 0;
+      if (refused || input_ends)
+        in.close();
       return;
     }
     write_input();
@@ -266,8 +277,12 @@ void process_call::impl::write_input() {
 bool process_call::impl::read_some(stream& from, capture& into) {
   static thread_local std::array<char, 64u << 10> buffer;
   const auto got = ::read(from.native_handle(), buffer.data(), buffer.size());
-  if (got > 0)
-    into.take({buffer.data(), static_cast<std::size_t>(got)});
+  if (got > 0) {
+    const std::string_view piece(buffer.data(), static_cast<std::size_t>(got));
+    into.take(piece);
+    if (job.converses && &from == &out && job.on_output)
+      job.on_output(piece);
+  }
   return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -540,6 +555,28 @@ std::shared_ptr<process_call> process_call::start(io_loop& loop, process_job job
   call->impl_->self = call;
   call->impl_->begin();
   return call;
+}
+
+bool process_call::write(std::string_view bytes) {
+  auto& call = *impl_;
+  if (call.finished || !call.in.is_open())
+    return true; // its end is told by `done`
+  if (call.job.input.size() - call.written + bytes.size() > waiting_input_max)
+    return false;
+  if (call.written > 0 && call.written == call.job.input.size()) {
+    call.job.input.clear();
+    call.written = 0;
+  }
+  call.job.input.append(bytes);
+  call.write_input();
+  return true;
+}
+
+void process_call::close_input() {
+  auto& call = *impl_;
+  call.input_ends = true;
+  if (!call.finished && call.in.is_open() && call.job.input.empty())
+    call.in.close();
 }
 
 void process_call::cancel() {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "troupe/model/config.hpp"
 #include "troupe/tools/capture.hpp"
@@ -21,6 +22,8 @@ struct process_job {
   launch plan;           ///< without descriptors and control group: the call sets those
   bool sandboxed = true; ///< the plan starts bubblewrap (sandbox.hpp) and not the program itself
   std::string input;     ///< standard input; empty: /dev/null
+  bool converses = false; ///< standard input stays open for `write`, and `on_output` gets standard output as it comes, not the ending
+  std::function<void(std::string_view piece)> on_output;
   tool_limits limits;
   std::chrono::milliseconds timeout{30'000};
   std::chrono::milliseconds grace{2'000};
@@ -45,12 +48,20 @@ struct process_ending {
   capture errors{capture::keep::end, 0};
 };
 
+/// What may wait for a program that does not read.
+constexpr std::size_t waiting_input_max = std::size_t{32} << 20;
+
 class process_call : public std::enable_shared_from_this<process_call> {
 public:
   using on_end = std::function<void(process_ending)>;
 
   /// Starts the job; `done` is called once, when nobody of it is left, possibly within this call.
   static std::shared_ptr<process_call> start(io_loop& loop, process_job job, on_end done);
+
+  /// Of one that converses: sent after what was given before. False: it does not read, and `waiting_input_max` bytes wait already.
+  bool write(std::string_view bytes);
+  /// Closes its standard input once all is written.
+  void close_input();
 
   /// SIGTERM, after the grace SIGKILL, to all of it.
   void cancel();

@@ -5,6 +5,7 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/tools/http.hpp"
+#include "troupe/tools/mcp_host.hpp"
 #include "troupe/tools/process.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -31,7 +32,7 @@ constexpr kind_row kinds[] = {
     {tool_kind::builtin, &make_builtin_runner},
     {tool_kind::process, &make_process_runner},
     {tool_kind::http, &make_http_runner},
-    {tool_kind::mcp, &refuse_kind},
+    {tool_kind::mcp, &make_mcp_runner},
 };
 
 const json any_object = {{"type", "object"}};
