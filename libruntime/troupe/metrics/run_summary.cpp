@@ -214,6 +214,8 @@ struct run_fold::state {
     if (b.counted)
       step();
     charge(e, b.charged);
+    if (b.reason == "cancelled" && !top_seat(e.task).empty() && answers_of(e.task).decided())
+      return; // its task had its answer: no failure
     if (b.reason != "agent_crash") // rehearsed: the crash that follows is the failure
       fail(e, b.reason.empty() ? "llm_failed" : b.reason);
   }
