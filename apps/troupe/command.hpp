@@ -35,6 +35,10 @@ void add_tree(CLI::App& app, const global_options& global, action& chosen);
 void add_runs(CLI::App& app, const global_options& global, action& chosen);
 void add_show(CLI::App& app, const global_options& global, action& chosen);
 void add_cancel(CLI::App& app, const global_options& global, action& chosen);
+void add_approvals(CLI::App& app, const global_options& global, action& chosen);
+void add_approve(CLI::App& app, const global_options& global, action& chosen);
+void add_reject(CLI::App& app, const global_options& global, action& chosen);
+void add_modify(CLI::App& app, const global_options& global, action& chosen);
 void add_init(CLI::App& app, const global_options& global, action& chosen);
 void add_mock_llm(CLI::App& app, const global_options& global, action& chosen);
 

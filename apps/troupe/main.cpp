@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
 
   action chosen;
   using adder = void (*)(CLI::App&, const global_options&, action&);
-  for (const adder add : {add_run, add_resume, add_validate, add_tree, add_runs, add_show, add_cancel, add_init, add_mock_llm})
+  for (const adder add : {add_run, add_resume, add_validate, add_tree, add_runs, add_show, add_cancel, add_approvals, add_approve, add_reject, add_modify, add_init, add_mock_llm})
     add(app, global, chosen);
 
   try {

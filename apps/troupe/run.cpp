@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iostream>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <csignal>
@@ -15,6 +16,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "approving.hpp"
 #include "command.hpp"
 #include "input.hpp"
 #include "progress.hpp"
@@ -50,6 +52,13 @@ struct run_arguments {
 
 // --- what is seen meanwhile -------------------------------------------------------------------------------------------------------------
 
+struct shown_as {
+  bool lines = true;                   ///< false: only what somebody must do
+  bool live = false;
+  std::string config;                  ///< for hints
+  std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
+};
+
 /// Shows events as they become durable: a board on a terminal, lines elsewhere. An actor, because the journal streams to actors.
 struct progress_state {
   explicit progress_state(actors::event_sink_actor::pointer) {}
@@ -57,26 +66,48 @@ struct progress_state {
   progress_board board{{}};
   live_view view{STDERR_FILENO};
   timeline_style style;
-  bool live = false;
+  shown_as as;
+  std::set<std::string> waiting; ///< requests: while there are some, the board stands still
 };
 
-actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, bool live, timeline_style style) {
+/// Off a terminal: how somebody else decides.
+std::string approval_hint(const approval_requested& asked, const std::string& config) {
+  const auto file = shell_word(config);
+  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id + "   (or: troupe reject … --comment WHY)\n";
+}
+
+void show_approvals(progress_state& now, const event& e) {
+  if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
+    if (now.waiting.empty())
+      now.view.clear();
+    now.waiting.insert(asked->id);
+    if (now.as.desk)
+      now.as.desk->add(*asked, e.task, e.agent);
+    else
+      std::fputs(redacted(approval_hint(*asked, now.as.config)).c_str(), stderr);
+  } else if (const auto* end = std::get_if<approval_decided>(&e.body)) {
+    now.waiting.erase(end->id);
+    if (now.as.desk)
+      now.as.desk->remove(end->id);
+  }
+}
+
+actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, shown_as as, timeline_style style) {
   actors::install_handlers(self);
   auto& state = actors::state_of(self);
   state.style = style;
   state.board = progress_board(style);
-  state.live = live;
+  state.as = std::move(as);
   self->attach_functor([self] { actors::state_of(self).view.clear(); });
   return {[self](const actors::published& group) {
     auto& now = actors::state_of(self);
     for (const auto& e : group.events) {
       now.board.apply(*e);
-      if (now.live)
-        continue;
-      const auto line = render_event(*e, now.board.started_us(), now.style);
-      std::fputs(redacted(line).c_str(), stderr);
+      if (now.as.lines && !now.as.live)
+        std::fputs(redacted(render_event(*e, now.board.started_us(), now.style)).c_str(), stderr);
+      show_approvals(now, *e);
     }
-    if (now.live)
+    if (now.as.live && now.waiting.empty())
       now.view.draw(now.board.lines(utc_now_us(), 20));
   }};
 }
@@ -247,10 +278,11 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     if (!run)
       return tell(run.error());
     const auto orchestrator = run->orchestrator;
-    if (!arguments.as_json) {
-      shown = system.spawn(progress, live, timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
-      caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
-    }
+    shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .desk = {}};
+    if (live && ::isatty(STDIN_FILENO) != 0)
+      as.desk = std::make_shared<terminal_desk>(journal);
+    shown = system.spawn(progress, std::move(as), timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
+    caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
     signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
     cancels->deliver_to(orchestrator);
     actors::run_ended end;

@@ -1,0 +1,208 @@
+#include "approving.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include <poll.h>
+#include <pwd.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "command.hpp"
+#include "session.hpp"
+#include "timeline.hpp"
+#include "troupe/model/described.hpp"
+#include "troupe/store/approvals.hpp"
+#include "troupe/util/clock.hpp"
+#include "troupe/util/parse_json.hpp"
+#include "troupe/util/redact.hpp"
+
+namespace troupe::cli {
+
+namespace {
+
+std::string dumped(const json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string left_text(std::int64_t left_us) {
+  return left_us > 0 ? duration_text(left_us) + " left" : "its time is up";
+}
+
+} // namespace
+
+std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent, std::int64_t approvals,
+                                       std::int64_t now_us, std::size_t width) {
+  const auto room = std::max<std::size_t>(width, 60) - 2;
+  std::vector<std::string> lines;
+  auto head = what.id + "  " + name_of(what.kind) + " " + printable(what.subject, 60) + ", risk " + name_of(what.risk_level) + ", " + left_text(what.deadline_us - now_us);
+  if (what.needed > 1)
+    head += ", " + std::to_string(approvals) + " of " + std::to_string(what.needed) + " approvals";
+  lines.push_back(std::move(head));
+  const auto add = [&](const std::string& name, const std::string& text) {
+    if (!text.empty())
+      lines.push_back("  " + name + printable(text, room - name.size()));
+  };
+  add("task: ", task + (agent.empty() ? "" : ", agent " + agent));
+  add(what.kind == approval_kind::tool ? "arguments: " : what.kind == approval_kind::output ? "output: " : "action: ", dumped(what.action));
+  if (what.details.is_object()) {
+    add("does: ", what.details.value("description", ""));
+    add("why: ", what.details.value("why", ""));
+  }
+  return lines;
+}
+
+std::string outcome_line(const policy::approval_request& request, bool owned) {
+  const auto& what = request.what();
+  if (!request.end())
+    return what.id + ": " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed) + " approvals; it waits for another reviewer";
+  return what.id + " is " + name_of(request.end()->status) + (owned ? "" : "; it counts when its run is resumed");
+}
+
+int status_of_decision(const error& problem) {
+  if (problem.code == error_code::conflict || problem.code == error_code::timeout)
+    return status_failed;
+  return status_of(problem);
+}
+
+std::string user_name() {
+  const auto* entry = ::getpwuid(::getuid());
+  return entry && entry->pw_name && *entry->pw_name ? entry->pw_name : "uid " + std::to_string(::getuid());
+}
+
+std::optional<policy::approval_decision> decision_in(const std::string& line, const std::string& reviewer) {
+  const auto begin = line.find_first_not_of(" \t");
+  if (begin == std::string::npos)
+    return {};
+  const auto end = line.find_first_of(" \t", begin);
+  const auto word = line.substr(begin, end == std::string::npos ? end : end - begin);
+  const auto rest_at = end == std::string::npos ? end : line.find_first_not_of(" \t", end);
+  const auto rest = rest_at == std::string::npos ? std::string{} : line.substr(rest_at);
+  if (word == "a" || word == "approve" || word == "y" || word == "yes")
+    return policy::approval_decision{policy::approval_choice::approve, reviewer, rest, nullptr};
+  if (word == "r" || word == "reject" || word == "n" || word == "no")
+    return policy::approval_decision{policy::approval_choice::reject, reviewer, rest, nullptr};
+  if (word == "m" || word == "modify")
+    if (const auto changed = parse_bounded(rest))
+      return policy::approval_decision{policy::approval_choice::modify, reviewer, {}, *changed};
+  return {};
+}
+
+terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal)
+  : journal_(std::move(journal)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  thread_ = std::thread([this] { loop(); });
+}
+
+terminal_desk::~terminal_desk() {
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+  }
+  poke();
+  thread_.join();
+  ::close(poke_);
+}
+
+void terminal_desk::poke() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(poke_, &one, sizeof one);
+}
+
+void terminal_desk::add(const approval_requested& what, const std::string& task, const std::string& agent) {
+  {
+    const std::lock_guard guard(mutex_);
+    if (std::none_of(waiting_.begin(), waiting_.end(), [&](const waiting& one) { return one.what.id == what.id; }))
+      waiting_.push_back({what, task, agent});
+  }
+  poke();
+}
+
+void terminal_desk::remove(const std::string& id) {
+  {
+    const std::lock_guard guard(mutex_);
+    std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == id; });
+  }
+  poke();
+}
+
+bool terminal_desk::still_waits(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  return !stopping_ && std::any_of(waiting_.begin(), waiting_.end(), [&](const waiting& one) { return one.what.id == id; });
+}
+
+terminal_desk::typed terminal_desk::read_line(std::string& line) {
+  pollfd files[2] = {{poke_, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+  if (::poll(files, 2, -1) < 0)
+    return typed::changed;
+  if ((files[0].revents & POLLIN) != 0) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto drained = ::read(poke_, &count, sizeof count);
+    return typed::changed;
+  }
+  char bytes[4096];
+  const auto got = ::read(STDIN_FILENO, bytes, sizeof bytes);
+  if (got <= 0)
+    return got < 0 && errno == EINTR ? typed::changed : typed::closed;
+  line.append(bytes, static_cast<std::size_t>(got));
+  return typed::line;
+}
+
+void terminal_desk::ask(const waiting& one) {
+  std::string text = "\n";
+  for (const auto& line : request_lines(one.what, one.task, one.agent, 0, utc_now_us(), terminal_width(STDERR_FILENO)))
+    text += line + "\n";
+  const std::string prompt = "[a]pprove, [r]eject COMMENT, [m]odify JSON? ";
+  std::fputs((redacted(text) + prompt).c_str(), stderr);
+  std::string typed_in;
+  while (still_waits(one.what.id)) {
+    const auto got = read_line(typed_in);
+    if (got == typed::closed) { // nobody is there: it can still be decided elsewhere
+      remove(one.what.id);
+      break;
+    }
+    const auto end = typed_in.find('\n');
+    if (end == std::string::npos)
+      continue;
+    const auto decision = decision_in(typed_in.substr(0, end), user_name());
+    typed_in.erase(0, end + 1);
+    if (!decision) {
+      std::fputs(prompt.c_str(), stderr);
+      continue;
+    }
+    const auto decided = store::decide(*journal_, one.what.id, *decision, utc_now_us());
+    if (!decided) {
+      tell_error(decided.error().text());
+      if (decided.error().code == error_code::invalid_argument) {
+        std::fputs(prompt.c_str(), stderr);
+        continue;
+      }
+    } else if (!decided->request.end()) {
+      std::fputs((outcome_line(decided->request, true) + "\n").c_str(), stderr);
+    }
+    remove(one.what.id);
+  }
+}
+
+void terminal_desk::loop() {
+  for (;;) {
+    std::optional<waiting> next;
+    {
+      const std::lock_guard guard(mutex_);
+      if (stopping_)
+        return;
+      if (!waiting_.empty())
+        next = waiting_.front();
+    }
+    if (next) {
+      ask(*next);
+      continue;
+    }
+    pollfd file{poke_, POLLIN, 0};
+    ::poll(&file, 1, -1);
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto drained = ::read(poke_, &count, sizeof count);
+  }
+}
+
+} // namespace troupe::cli

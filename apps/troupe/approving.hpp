@@ -1,0 +1,63 @@
+#pragma once
+// Requests for approval as people see them, and the question on the terminal of the process that runs the run.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "troupe/model/event.hpp"
+#include "troupe/policy/approval_requests.hpp"
+#include "troupe/store/journal.hpp"
+
+namespace troupe::cli {
+
+/// What a request is about, for people: hostile text is escaped, nothing is longer than `width`.
+std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent, std::int64_t approvals,
+                                       std::int64_t now_us, std::size_t width);
+/// What a decision led to.
+std::string outcome_line(const policy::approval_request& request, bool owned);
+/// Decided already, or too late: 1; what the user can mend: 2; else as for every error.
+int status_of_decision(const error& problem);
+/// The login name of whoever runs this process.
+std::string user_name();
+
+/// What one typed line says: a (approve), r [COMMENT] (reject), m JSON (modify). Nothing: it is none of these.
+std::optional<policy::approval_decision> decision_in(const std::string& line, const std::string& reviewer);
+
+/// Asks on the terminal, one request after the other, on a thread of its own; what is decided elsewhere meanwhile is not asked any more.
+class terminal_desk {
+public:
+  explicit terminal_desk(std::shared_ptr<store::journal> journal);
+  ~terminal_desk();
+  terminal_desk(const terminal_desk&) = delete;
+  terminal_desk& operator=(const terminal_desk&) = delete;
+
+  void add(const approval_requested& what, const std::string& task, const std::string& agent);
+  /// It is decided.
+  void remove(const std::string& id);
+
+private:
+  struct waiting {
+    approval_requested what;
+    std::string task, agent;
+  };
+  enum class typed { line, changed, closed };
+  void loop();
+  void poke();
+  void ask(const waiting& one);
+  typed read_line(std::string& line);
+  bool still_waits(const std::string& id);
+
+  std::shared_ptr<store::journal> journal_;
+  int poke_ = -1; ///< eventfd: the list has changed, or it ends
+  std::mutex mutex_; // guards what follows
+  std::vector<waiting> waiting_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+} // namespace troupe::cli

@@ -1,0 +1,377 @@
+"""Humans decide, from the terminal of the run or from any other process (SEMANTICS 7)."""
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import BINARY, DEADLINE, SIGINT, calls, clean_environment, reply, wait_for
+from test_tools import STRING, process
+
+
+@pytest.fixture
+def out(project):
+    (project.folder / "out").mkdir()
+    return project.folder / "out"
+
+
+def deploying(project, *, rules=None, checkpoint=None, tool=None, **more):
+    """An agent that wants to deploy, which is risky."""
+    deploy = process("sh", "-c", "echo $0 >> out/deployed; echo deployed $0", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, risk="high", **(tool or {}))
+    sections = {"checkpoint": checkpoint} if checkpoint else {}
+    project.scripted(rules or [calls(("deploy", {"text": "v1"})), reply("{{ last }}")], agent={"tools": ["deploy"]}, tools={"deploy": deploy}, **sections, **more)
+
+
+def pending(project):
+    return json.loads(project.troupe("approvals", "troupe.yaml", "--json").expect(0).stdout)["approvals"]
+
+
+def request_of(project, count=1):
+    found = wait_for(lambda: (rows := pending(project)) and len(rows) >= count and rows, "a request")
+    return found[0] if count == 1 else found
+
+
+def decide(project, verb, request, *args, status=0):
+    return project.troupe(verb, "troupe.yaml", request["id"], *args).expect(status)
+
+
+def deployed(out):
+    return (out / "deployed").read_text().split() if (out / "deployed").exists() else []
+
+
+# --- a risky call -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_risky_call_waits_and_runs_once_when_approved(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    assert request["status"] == "pending" and request["action"] == {"text": "v1"} and request["risk_level"] == "high" and request["workflow_id"] == "R1"
+    assert deployed(out) == []
+    listed = json.loads(project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout)["runs"][0]
+    assert listed["workflow_status"] == "waiting_approval"
+    decide(project, "approve", request, "--reviewer", "ana", "--comment", "go")
+    document = running.wait().expect(0).doc
+    assert document["result"] == "deployed v1" and deployed(out) == ["v1"] and document["human_approvals"] == 1
+    kinds = [e["type"] for e in project.events("R1")]
+    assert kinds.index("approval_requested") < kinds.index("approval_decided") < kinds.index("tool_started")
+    decided = project.events("R1", "approval_decided")[0]
+    assert decided["reviewer"] == "ana" and decided["comment"] == "go" and decided["by_human"]
+
+
+def test_a_rejection_goes_back_to_the_agent_with_its_comment(project, out):
+    deploying(project)
+    running = project.start("--json")
+    decide(project, "reject", request_of(project), "--reviewer", "ana", "--comment", "not on a Friday")
+    result = running.wait().expect(0).doc["result"]
+    assert "Rejected" in result and "ana rejected it: not on a Friday" in result and deployed(out) == []
+
+
+def test_a_modified_call_is_validated_and_runs_as_modified(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    assert "/text" in decide(project, "modify", request, "--action", '{"text": 7}', status=2).stderr
+    assert pending(project)[0]["status"] == "pending"
+    decide(project, "modify", request, "--action", '{"text": "v2"}')
+    running.wait().expect(0)
+    assert deployed(out) == ["v2"]
+    assert "v2" in project.events("R1", "message_injected")[0]["text"]
+
+
+def test_an_action_that_is_no_json_is_refused(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    assert "not JSON" in decide(project, "modify", request, "--action", "{text", status=2).stderr
+    decide(project, "approve", request)
+    running.wait().expect(0)
+
+
+def test_the_first_decision_wins_and_later_ones_are_told(project, out):
+    deploying(project, rules=[calls(("deploy", {"text": "v1"})), calls(("deploy", {"text": "v2"}), when={"turn": 2}), reply("done")])
+    running = project.start("--json")
+    first = request_of(project)
+    decide(project, "approve", first, "--reviewer", "ana")
+    assert "already decided: ana approved it" in decide(project, "reject", first, "--reviewer", "bob", status=1).stderr
+    second = wait_for(lambda: [r for r in pending(project) if r["id"] != first["id"]], "the second request")[0]
+    decide(project, "reject", second, "--reviewer", "bob")
+    running.wait().expect(0)
+    assert deployed(out) == ["v1"]
+    assert "already decided" in decide(project, "approve", first, status=1).stderr
+
+
+def test_what_was_approved_once_is_asked_again_later(project, out):
+    deploying(project, rules=[calls(("deploy", {"text": "v1"})), calls(("deploy", {"text": "v1"}), when={"turn": 2}), reply("done")])
+    running = project.start("--json")
+    first = request_of(project)
+    decide(project, "approve", first)
+    second = wait_for(lambda: [r for r in pending(project) if r["id"] != first["id"]], "the second request")[0]
+    assert second["sha256"] != first["sha256"]
+    decide(project, "approve", second)
+    running.wait().expect(0)
+    assert deployed(out) == ["v1", "v1"]
+
+
+def test_several_requests_are_answered_in_any_order(project, out):
+    deploying(project, rules=[calls(*[("deploy", {"text": f"v{n}"}) for n in range(3)]), reply("done")])
+    running = project.start("--json")
+    requests = request_of(project, 3)
+    assert len({r["id"] for r in requests}) == 3
+    for request in reversed(requests):
+        decide(project, "approve", request)
+    assert running.wait().expect(0).doc["human_approvals"] == 3
+    assert sorted(deployed(out)) == ["v0", "v1", "v2"]
+
+
+def test_several_different_reviewers(project, out):
+    deploying(project, checkpoint={"policy": {"high": {"approvals": 2}}})
+    running = project.start("--json")
+    request = request_of(project)
+    assert "1 of 2 approvals" in decide(project, "approve", request, "--reviewer", "ana").stdout
+    assert "approved it already" in decide(project, "approve", request, "--reviewer", "ana", status=1).stderr
+    assert deployed(out) == []
+    decide(project, "approve", request, "--reviewer", "bob")
+    running.wait().expect(0)
+    assert deployed(out) == ["v1"] and project.count("R1", "approval_voted") == 1
+
+
+def test_one_rejection_ends_it(project, out):
+    deploying(project, checkpoint={"policy": {"high": {"approvals": 3}}})
+    running = project.start("--json")
+    request = request_of(project)
+    decide(project, "approve", request, "--reviewer", "ana")
+    decide(project, "reject", request, "--reviewer", "bob")
+    running.wait().expect(0)
+    assert deployed(out) == []
+
+
+# --- time ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_deadline_rejects_and_is_nobodys_decision(project, out):
+    deploying(project, checkpoint={"timeout": "300ms"})
+    told = project.run("--id", "R1").expect(0)
+    assert "Auto-rejected: approval timeout" in told.doc["result"] and told.doc["human_approvals"] == 0 and deployed(out) == []
+    decided = project.events("R1", "approval_decided")[0]
+    assert decided["status"] == "rejected" and not decided["by_human"] and decided["reviewer"] == ""
+    assert told.seconds < 10 and "troupe approve troupe.yaml R1-" in told.stderr
+
+
+def test_waiting_does_not_count_for_the_agents_time(project, out):
+    deploying(project)
+    project.data["agents"]["worker"]["timeout"] = "1s"
+    project.configure(**{key: value for key, value in project.data.items() if key != "version"})
+    running = project.start("--json")
+    request = request_of(project)
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() > began + 1.5, "more than the agent's time")
+    decide(project, "approve", request)
+    assert running.wait().expect(0).doc["result"] == "deployed v1"
+
+
+@pytest.mark.parametrize("pause", [False, True])
+def test_waiting_counts_for_the_runs_time_unless_its_clock_is_paused(pause, project, out):
+    deploying(project, checkpoint={"pause_clock": pause}, workflow={"budget": {"time": "1s"}})
+    running = project.start("--json")
+    request = request_of(project)
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() > began + 1.5, "more than the run's time")
+    if pause:
+        decide(project, "approve", request)
+        assert running.wait().expect(0).doc["result"] == "deployed v1"
+    else:
+        assert running.wait().expect(3).doc["reason"] == "timeout"
+
+
+# --- the same request over processes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_after_kill_9_the_same_request_waits_with_the_same_deadline(project, out):
+    deploying(project)
+    running = project.start("--json")
+    before = request_of(project)
+    running.kill()
+    assert pending(project)[0]["running"] is False
+    again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
+    wait_for(lambda: pending(project)[0]["running"], "the resumed run")
+    after = pending(project)[0]
+    assert (after["id"], after["deadline"], after["sha256"]) == (before["id"], before["deadline"], before["sha256"])
+    decide(project, "approve", after)
+    again.wait().expect(0)
+    assert deployed(out) == ["v1"]
+
+
+def test_what_is_decided_while_nobody_works_counts_on_resume(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    running.kill()
+    assert "when its run is resumed" in decide(project, "approve", request).stdout
+    project.resume("R1").expect(0)
+    assert deployed(out) == ["v1"]
+
+
+def test_a_vote_before_kill_9_counts_after_it(project, out):
+    deploying(project, checkpoint={"policy": {"high": {"approvals": 2}}})
+    running = project.start("--json")
+    request = request_of(project)
+    decide(project, "approve", request, "--reviewer", "ana")
+    wait_for(lambda: project.count("R1", "approval_voted"), "the vote")
+    running.kill()
+    decide(project, "approve", request, "--reviewer", "bob")
+    project.resume("R1").expect(0)
+    assert deployed(out) == ["v1"] and project.count("R1", "approval_voted") == 1
+
+
+def test_a_deadline_that_passed_while_nobody_worked_rejects(project, out):
+    deploying(project, checkpoint={"timeout": "2s"})
+    running = project.start("--json")
+    request_of(project)
+    running.kill()
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() > began + 2.2, "the deadline")
+    assert "Auto-rejected" in project.resume("R1").expect(0).doc["result"]
+    assert deployed(out) == []
+
+
+def test_ctrl_c_while_it_waits_keeps_the_run(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    running.signal(SIGINT)
+    running.wait().expect(130)
+    assert pending(project)[0]["id"] == request["id"]
+    decide(project, "approve", request)
+    project.resume("R1").expect(0)
+    assert deployed(out) == ["v1"]
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def risky_task(project, **more):
+    project.scripted([reply("{{ first }}")], tasks=[{"id": "publish", "agent": "worker", "instruction": "Publish it.", "approval": {"risk": "high"}, **more}])
+
+
+def test_a_task_waits_before_it_works(project):
+    risky_task(project)
+    running = project.start("--json")
+    request = request_of(project)
+    assert request["kind"] == "task" and request["action"] == {"instruction": "Publish it."} and project.count("R1", "llm_requested") == 0
+    decide(project, "approve", request)
+    assert running.wait().expect(0).doc["result"] == "Publish it."
+
+
+def test_a_task_may_be_told_something_else(project):
+    risky_task(project)
+    running = project.start("--json")
+    request = request_of(project)
+    assert "instruction" in decide(project, "modify", request, "--action", '{"text": "x"}', status=2).stderr
+    decide(project, "modify", request, "--action", '{"instruction": "Publish half of it."}')
+    assert running.wait().expect(0).doc["result"] == "Publish half of it."
+
+
+def test_a_rejected_task_ends_as_rejected_and_is_not_tried_again(project):
+    risky_task(project, attempts=3)
+    running = project.start("--json")
+    decide(project, "reject", request_of(project), "--reviewer", "ana", "--comment", "too early")
+    row = running.wait().expect(1).doc["results"][0]
+    assert row["status"] == "rejected" and "ana rejected it: too early" in row["error"] and row["attempts"] == 1
+
+
+def test_a_task_that_waits_survives_kill_9_and_ctrl_c(project):
+    risky_task(project)
+    running = project.start("--json")
+    request = request_of(project)
+    running.kill()
+    again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
+    wait_for(lambda: pending(project)[0]["running"], "the resumed run")
+    again.signal(SIGINT)
+    again.wait().expect(130)
+    assert pending(project)[0]["id"] == request["id"]
+    decide(project, "approve", request)
+    project.resume("R1").expect(0)
+
+
+def test_cancel_ends_what_waits(project):
+    risky_task(project)
+    running = project.start("--json")
+    request_of(project)
+    project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    assert running.wait().expect(3).doc["reason"] == "cancelled"
+
+
+# --- the command line -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_is_for_people_and_escapes_what_models_wrote(project, out):
+    deploying(project, rules=[calls(("deploy", {"text": "\x1b[31mred\nline"})), reply("done")])
+    running = project.start("--json")
+    request = request_of(project)
+    told = project.troupe("approvals", "troupe.yaml").expect(0).stdout
+    assert request["id"] in told and "tool deploy, risk high" in told and "\x1b" not in told
+    decide(project, "reject", request)
+    running.wait().expect(0)
+    assert "Nothing waits" in project.troupe("approvals", "troupe.yaml").expect(0).stdout
+
+
+def test_the_last_digits_of_an_id_are_enough(project, out):
+    deploying(project)
+    running = project.start("--json")
+    request = request_of(project)
+    project.troupe("approve", "troupe.yaml", request["id"].rsplit("-", 1)[1]).expect(0)
+    running.wait().expect(0)
+
+
+@pytest.mark.parametrize("id", ["R1-00000000", "00000000", "x"])
+def test_an_unknown_id_is_told(id, project, out):
+    deploying(project)
+    project.run("--id", "R1", "--yes").expect(0)
+    told = project.troupe("approve", "troupe.yaml", id)
+    assert told.status == 2 and "no " in told.stderr
+
+
+def on_terminal(project, *args):
+    """The run on a terminal of its own: answers (process, read until, write)."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--id", "R1", *args], cwd=project.folder, env=clean_environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
+                             start_new_session=True)
+    os.close(theirs)
+    seen = []
+
+    def until(pattern):
+        end = time.monotonic() + DEADLINE
+        while not re.search(pattern, "".join(seen)):
+            if time.monotonic() > end:
+                pytest.fail(f"no {pattern!r} in {''.join(seen)!r}")
+            try:
+                seen.append(os.read(ours, 65536).decode("utf-8", "replace"))
+            except OSError:
+                pytest.fail(f"the program ended without {pattern!r}: {''.join(seen)!r}")
+        return "".join(seen)
+
+    return child, until, lambda text: os.write(ours, text.encode())
+
+
+def test_a_run_on_a_terminal_asks_there(project, out):
+    deploying(project)
+    child, until, write = on_terminal(project)
+    assert "v1" in until(r"\[a\]pprove")
+    write("what?\n")
+    until(r"\[a\]pprove[\s\S]*\[a\]pprove")
+    write("a\n")
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and deployed(out) == ["v1"]
+
+
+def test_a_question_on_the_terminal_ends_when_another_process_decides(project, out):
+    deploying(project)
+    child, until, write = on_terminal(project)
+    until(r"\[a\]pprove")
+    decide(project, "reject", request_of(project), "--comment", "no")
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and deployed(out) == []
