@@ -148,6 +148,57 @@ def test_all_of_them_spend_from_the_task(project, mock_llm):
     assert server.requests == 2 and row_of(document)["status"] == "budget_exceeded"
 
 
+# --- human -------------------------------------------------------------------------------------------------------------------------------
+
+
+def asked(project):
+    rows = wait_for(lambda: json.loads(project.troupe("approvals", "troupe.yaml", "--json").expect(0).stdout)["approvals"], "a request")
+    return rows[0]
+
+
+@pytest.mark.parametrize("how, end", [
+    (["approve"], "2"),
+    (["modify", "--action", '{"choice": %d}'], "1"),
+    (["modify", "--action", '{"answer": "four"}'], "four"),
+    (["reject", "--comment", "none of them"], None),
+])
+def test_a_human_decides_between_answers(project, how, end):
+    panel(project, {"a": "1", "b": "2", "c": "2"}, {"by": "human"})
+    running = project.start("--json")
+    request = asked(project)
+    assert sorted(answer["answer"] for answer in request["details"]["answers"]) == ["1", "2", "2"]
+    numbers = {answer["answer"]: answer["number"] for answer in request["details"]["answers"]}
+    verb, *options = [word % numbers["1"] if "%d" in word else word for word in how]
+    project.troupe(verb, "troupe.yaml", request["id"], "--reviewer", "ana", *options).expect(0)
+    document = running.wait().expect(0 if end else 1).doc
+    assert document["result"] == end
+    if end:
+        assert row_of(document)["resolution"]["by"] == "human"
+    else:
+        assert row_of(document)["status"] == "conflict" and "none of them" in row_of(document)["error"] and len(row_of(document)["answers"]) == 4
+
+
+def test_a_human_cannot_choose_what_there_is_not(project):
+    panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "vote", "tie": "human"})
+    running = project.start("--json")
+    request = asked(project)
+    for action in ('{"choice": 4}', '{"answer": 7}', '{}'):
+        project.troupe("modify", "troupe.yaml", request["id"], "--action", action).expect(2)
+    project.troupe("modify", "troupe.yaml", request["id"], "--action", '{"answer": "7"}').expect(0)
+    assert running.wait().expect(0).doc["result"] == "7"
+
+
+def test_who_waits_for_a_human_waits_on_after_a_kill(project):
+    panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "human"})
+    running = project.start()
+    request = asked(project)
+    running.kill()
+    project.troupe("modify", "troupe.yaml", request["id"], "--action", '{"answer": "seven"}').expect(0)
+    document = project.resume().expect(0).doc
+    assert document["result"] == "seven" and document["llm_calls"] == 3
+    assert project.count("R1", "approval_requested") == 1 and project.count("R1", "answers_resolved") == 1
+
+
 # --- first ---------------------------------------------------------------------------------------------------------------------------------
 
 
