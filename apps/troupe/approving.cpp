@@ -49,6 +49,9 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
   if (what.details.is_object()) {
     add("does: ", what.details.value("description", ""));
     add("why: ", what.details.value("why", ""));
+    if (const auto answers = what.details.find("answers"); what.kind == approval_kind::conflict && answers != what.details.end() && answers->is_array())
+      for (std::size_t i = 0; i < answers->size(); ++i)
+        add("answer " + std::to_string(i + 1) + ": ", dumped((*answers)[i].value("answer", json())));
   }
   return lines;
 }

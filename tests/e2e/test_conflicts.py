@@ -104,7 +104,8 @@ def test_a_conflict_may_be_tried_again(project):
 
 def test_each_element_of_a_list_has_its_own_vote(project):
     rules = [reply("A", when={"contains": "about x"}), reply("1", when={"agent": "a"})]
-    panel(project, {"a": "", "b": "2", "c": "2"}, {"by": "vote", "quorum": 2}, rules=rules, task={"for_each": "{{ input.l }}", "instruction": "about {{ item }}"})
+    panel(project, {"a": "", "b": "2", "c": "2"}, {"by": "vote", "quorum": 2}, rules=rules, task={"for_each": "{{ input.l }}", "instruction": "about {{ item }}"},
+          workflow={"input": {"schema": {"type": "object", "properties": {"l": {"type": "array"}}}}})
     document = project.run("-i", 'l=["x", "y"]').expect(0).doc
     assert document["result"] == ["A", "2"]
     items = row_of(document)["items"]
@@ -147,6 +148,57 @@ def test_all_of_them_spend_from_the_task(project, mock_llm):
     assert server.requests == 2 and row_of(document)["status"] == "budget_exceeded"
 
 
+# --- human -------------------------------------------------------------------------------------------------------------------------------
+
+
+def asked(project):
+    rows = wait_for(lambda: json.loads(project.troupe("approvals", "troupe.yaml", "--json").expect(0).stdout)["approvals"], "a request")
+    return rows[0]
+
+
+@pytest.mark.parametrize("how, end", [
+    (["approve"], "2"),
+    (["modify", "--action", '{"choice": %d}'], "1"),
+    (["modify", "--action", '{"answer": "four"}'], "four"),
+    (["reject", "--comment", "none of them"], None),
+])
+def test_a_human_decides_between_answers(project, how, end):
+    panel(project, {"a": "1", "b": "2", "c": "2"}, {"by": "human"})
+    running = project.start("--json")
+    request = asked(project)
+    assert sorted(answer["answer"] for answer in request["details"]["answers"]) == ["1", "2", "2"]
+    numbers = {answer["answer"]: answer["number"] for answer in request["details"]["answers"]}
+    verb, *options = [word % numbers["1"] if "%d" in word else word for word in how]
+    project.troupe(verb, "troupe.yaml", request["id"], "--reviewer", "ana", *options).expect(0)
+    document = running.wait().expect(0 if end else 1).doc
+    assert document["result"] == end
+    if end:
+        assert row_of(document)["resolution"]["by"] == "human"
+    else:
+        assert row_of(document)["status"] == "conflict" and "none of them" in row_of(document)["error"] and len(row_of(document)["answers"]) == 4
+
+
+def test_a_human_cannot_choose_what_there_is_not(project):
+    panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "vote", "tie": "human"})
+    running = project.start("--json")
+    request = asked(project)
+    for action in ('{"choice": 4}', '{"answer": 7}', '{}'):
+        project.troupe("modify", "troupe.yaml", request["id"], "--action", action).expect(2)
+    project.troupe("modify", "troupe.yaml", request["id"], "--action", '{"answer": "7"}').expect(0)
+    assert running.wait().expect(0).doc["result"] == "7"
+
+
+def test_who_waits_for_a_human_waits_on_after_a_kill(project):
+    panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "human"})
+    running = project.start()
+    request = asked(project)
+    running.kill()
+    project.troupe("modify", "troupe.yaml", request["id"], "--action", '{"answer": "seven"}').expect(0)
+    document = project.resume().expect(0).doc
+    assert document["result"] == "seven" and document["llm_calls"] == 3
+    assert project.count("R1", "approval_requested") == 1 and project.count("R1", "answers_resolved") == 1
+
+
 # --- first ---------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -168,24 +220,19 @@ def test_a_race_admits_only_tools_without_an_effect(project):
 
 @pytest.mark.parametrize("at", ["members", "arbiter"])
 def test_a_run_that_was_killed_goes_on_with_those_that_had_not_answered(project, mock_llm, at):
-    slow = {"latency": "30s"}
-    rules = {name: reply(answer, when={"agent": name}) for name, answer in zip(NAMES, "123")}
-    rules["judge"] = reply('{"answer": "four"}', when={"agent": "judge"})
-    held = "c" if at == "members" else "judge"
-    first = mock_llm([{**rule, **(slow if name == held else {})} for name, rule in rules.items()])
-    second = mock_llm(list(rules.values()))
-    agents = {name: {"system": name} for name in rules}
+    held = {"members": "c", "arbiter": "judge"}[at]
+    said = dict(zip((*NAMES, "judge"), ("1", "2", "3", '{"answer": "four"}')))
+    server = mock_llm([reply(text, when={"agent": name}, **({"fault": {"timeout": True, "times": 1}} if name == held else {})) for name, text in said.items()])
     tasks = [{"id": "check", "agents": list(NAMES), "resolve": {"by": "vote", "quorum": 2, "tie": {"arbiter": "judge"}}, "instruction": "x"}]
-    project.on({**first.provider(), "base_url": "${LLM_URL}/v1"}, agents=agents, tasks=tasks)
-    environment = {"LLM_URL": first.url}
-    process = project.start(env=environment)
-    before = {"members": {"a", "b"}, "arbiter": {"a", "b", "c"}}[at]
-    wait_for(lambda: first.requests >= len(before) + 1, "the request that hangs")
-    wait_for(lambda: {e["task_id"] for e in project.events("R1", "task_finished")} == {f"check({name})" for name in before}, "the answers")
+    project.on(server.provider(), agents={name: {"system": name} for name in said}, tasks=tasks)
+    process = project.start()
+    before = {"a", "b"} if at == "members" else set(NAMES)
+    wait_for(lambda: server.requests == len(before) + 1, "the request that hangs")
+    wait_for(lambda: {event["task_id"] for event in project.events("R1", "task_finished")} == {f"check({name})" for name in before}, "the answers")
     process.kill()
-    document = project.resume(env={"LLM_URL": second.url}).expect(0).doc
+    document = project.resume().expect(0).doc
     assert document["result"] == "four"
-    assert second.requests == 4 - len(before), "nobody who answered is asked again"
+    assert server.requests == 5, "nobody who answered is asked again"
     assert project.count("R1", "answers_resolved") == 1 and project.count("R1", "answers_differ") == 1
 
 
@@ -213,16 +260,25 @@ def test_the_second_of_two_writers_is_told_what_changed_and_by_whom(project):
 
 
 def test_state_is_there_again_after_a_kill_and_is_not_written_twice(project, mock_llm):
-    put = calls(("state_set", {"key": "n", "value": 1, "version": 0}), when={"turn": 1})
-    first = mock_llm([put, {**reply("x"), "latency": "30s"}])
-    second = mock_llm([calls(("state_get", {"key": "n"}), when={"turn": 2}), reply("{{ last }}")])
-    project.on({**first.provider(), "base_url": "${LLM_URL}/v1"}, agent={"tools": list(STATE)}, tools=STATE)
-    process = project.start(env={"LLM_URL": first.url})
-    wait_for(lambda: first.requests >= 2, "the second request")
+    server = mock_llm([
+        calls(("state_set", {"key": "n", "value": 1, "version": 0}), when={"turn": 1}),
+        calls(("state_get", {"key": "n"}), when={"turn": 2}, fault={"timeout": True, "times": 1}),
+        reply("{{ last }}"),
+    ])
+    project.on(server.provider(), agent={"tools": list(STATE)}, tools=STATE)
+    process = project.start()
+    wait_for(lambda: server.requests == 2, "the second request")
     process.kill()
-    document = project.resume(env={"LLM_URL": second.url}).expect(0).doc
+    document = project.resume().expect(0).doc
     assert json.loads(document["result"]) == {"by": "worker", "key": "n", "value": 1, "version": 1}
     assert project.count("R1", "state_written") == 1
+
+
+def test_templates_read_the_state(project):
+    rules = [calls(("state_set", {"key": "n", "value": "seven", "version": 0}), when={"agent": "one", "turn": 1}), reply("{{ last }}")]
+    tasks = [{"id": "a", "agent": "one", "instruction": "x"}, {"id": "b", "needs": ["a"], "agent": "two", "instruction": "It is {{ state.n }}."}]
+    project.scripted(rules, agents={"one": {"system": "one", "tools": ["state_set"]}, "two": {"system": "two"}}, tools=STATE, tasks=tasks)
+    assert project.run().expect(0).doc["result"] == "It is seven."
 
 
 def test_a_write_has_an_effect_whatever_the_file_says(project):

@@ -138,7 +138,7 @@ def test_arguments_that_were_cut_off_are_said_to_be(project, odd_server):
 @pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
 def test_a_risk_that_asks_for_approval_is_not_run_unseen(risk, asked, project, out):
     tools = {"x": process("sh", "-c", "echo x >> out/runs", sandbox={"write": ["out"]}, risk=risk)}
-    text = use(project, tools, ("x", {}))[0]
+    text = use(project, tools, ("x", {}), checkpoint={"timeout": "300ms"})[0]
     assert (out / "runs").exists() != asked and ("Rejected" in text) == asked
     if asked:
         project.run("--id", "R2", "--yes").expect(0)
@@ -147,12 +147,12 @@ def test_a_risk_that_asks_for_approval_is_not_run_unseen(risk, asked, project, o
 
 @pytest.mark.parametrize("risk,asked", [("low", False), ("medium", False), ("high", True), ("critical", True)])
 def test_a_task_that_asks_for_approval_does_not_start_unseen(risk, asked, project):
-    project.scripted([reply("done")], tasks=[task("t", approval={"risk": risk})])
+    project.scripted([reply("done")], tasks=[task("t", approval={"risk": risk})], checkpoint={"timeout": "300ms"})
     told = project.run("--id", "R1").expect(1 if asked else 0)
     assert told.doc["results"][0]["status"] == ("rejected" if asked else "success")
     assert project.count("R1", "llm_requested") == (0 if asked else 1)
     if asked:
-        assert "--yes" in told.doc["results"][0]["error"]
+        assert "Auto-rejected: approval timeout" in told.doc["results"][0]["error"]
         project.run("--id", "R2", "--yes").expect(0)
 
 

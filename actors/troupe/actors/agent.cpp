@@ -687,7 +687,6 @@ bool make_fit(agent_self self) {
 void next_step(agent_self self) {
   if (!make_fit(self))
     return;
-  auto& state = state_of(self);
   auto& task = task_of(self);
   const auto& a = task.assignment;
   llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = next_step_id(task), .model = task.spec->model,

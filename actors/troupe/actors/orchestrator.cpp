@@ -290,17 +290,17 @@ std::optional<milliseconds> time_for(orchestrator_self self, const std::string& 
   return least;
 }
 
-/// What an arbiter must answer: one of the answers, or its own under their agents' contracts.
-std::shared_ptr<const output_spec> ruling_contract(const configuration& config, const policy::start_task& what) {
+/// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
+output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter) {
   const auto of = [&](const std::string& agent) -> const output_spec* {
     const auto spec = config.agents.find(agent);
     return spec != config.agents.end() && spec->second.output ? &*spec->second.output : nullptr;
   };
   std::vector<const output_spec*> contracts;
-  for (const auto& agent : what.arbitrates)
+  for (const auto& agent : agents)
     contracts.push_back(of(agent));
-  const auto* own = of(what.agent);
-  return std::make_shared<const output_spec>(policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries));
+  const auto* own = of(arbiter);
+  return policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries);
 }
 
 /// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect.
@@ -392,6 +392,10 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_hu
   approval_ask wanted{.run = state.setup.run, .task = what.path, .agent = {}, .kind = approval_kind::conflict, .subject = std::string(policy::parent_path(what.path)),
                       .moment = what.path + "@" + std::to_string(what.attempt), .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
                       .details = policy::human_details(what.instruction, what.answers), .risk_level = risk::medium, .needed = 1};
+  std::vector<std::string> agents; // "sceptic#2" is sceptic's second
+  for (const auto& [member, answer] : what.answers)
+    agents.push_back(member.substr(0, member.find('#')));
+  wanted.details["contract"] = to_document(ruling_contract(*state.setup.run->config, agents, {}));
   const auto path = what.path;
   state.to_approve.insert_or_assign(path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt}, prefix, std::move(wanted), {}});
   send_approval(self, path);
@@ -442,7 +446,7 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
   task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
                         .resumed = what.resumed, .timeout = time.value_or(milliseconds{0})};
   if (!what.arbitrates.empty())
-    order.contract = ruling_contract(*state.setup.run->config, what);
+    order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
   given_task given{.order = std::move(order), .prefix = prefix, .pool = {}, .end = {}, .handoffs = {}};

@@ -5,6 +5,28 @@
 
 namespace troupe::config {
 
+namespace {
+
+/// The agents of the circle of reviewers that this one is the first of, by name.
+std::string review_circle(const std::map<std::string, agent_spec>& agents, const std::string& from) {
+  std::string words = in_quotes(from);
+  auto at = from;
+  for (std::size_t steps = 0; steps <= agents.size(); ++steps) {
+    const auto agent = agents.find(at);
+    if (agent == agents.end() || !agent->second.output || agent->second.output->reviewer.empty())
+      return {};
+    at = agent->second.output->reviewer;
+    if (at == from)
+      return words;
+    if (at < from)
+      return {}; // told of that one, if there is a circle
+    words += " and " + in_quotes(at);
+  }
+  return {};
+}
+
+} // namespace
+
 void resolver::agents() {
   root_["agents"].each_member([&](const std::string& name, const view& from) {
     auto& into = out_.agents[name];
@@ -43,6 +65,8 @@ void resolver::agents() {
       unknown(reviewer, "agent", out_.agents);
     else if (agent.output->reviewer == name)
       reviewer.wrong("an agent cannot review itself; name another one");
+    else if (const auto circle = review_circle(out_.agents, name); !circle.empty())
+      reviewer.wrong(circle + " review each other in a circle: each would wait for the other; leave one reviewer out");
   }
 }
 

@@ -1,5 +1,7 @@
 // Workflows and their tasks: who does what, after what.
 
+#include <algorithm>
+
 #include "troupe/config/graph.hpp"
 #include "troupe/config/resolver.hpp"
 #include "troupe/config/template_scope.hpp"
@@ -134,6 +136,8 @@ void resolver::task_resolve(const view& from, task_spec& into) {
   }
   if (made.quorum > static_cast<std::int64_t>(into.agents.size()) && from["agents"].is_array())
     resolve["quorum"].wrong("a quorum of " + std::to_string(made.quorum) + " cannot come from " + std::to_string(into.agents.size()) + " agents");
+  if (const auto at = std::find(into.agents.begin(), into.agents.end(), made.arbiter); !made.arbiter.empty() && at != into.agents.end() && !in_.issues.warnings_full())
+    from["agents"].element(static_cast<std::size_t>(at - into.agents.begin())).warn("agent " + in_quotes(made.arbiter) + " would decide about its own answer: it is the arbiter too");
   if (made.by == "first")
     first_race(from, into);
 }

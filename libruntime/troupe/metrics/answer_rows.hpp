@@ -22,6 +22,7 @@ public:
   void started(std::string_view seat, const std::string& agent, std::int64_t attempt);
   void ended(std::string_view seat, const std::string& agent, const task_finished& end);
   void resolved(const answers_resolved& event);
+  bool decided() const { return resolution_.has_value(); }
   /// Those that have ended, members before who decided between them; an arbiter is a row too.
   void into(std::vector<answer_result>& answers, std::optional<resolution_result>& resolution) const;
 

@@ -7,6 +7,7 @@
 
 #include "troupe/metrics/answer_rows.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/policy/paused_time.hpp"
 #include "troupe/policy/replay.hpp"
 
 namespace troupe::metrics {
@@ -53,6 +54,7 @@ struct run_fold::state {
   std::unordered_set<std::string> failed;               ///< reasons by task path, of all that failed there or below
   std::int64_t owned_before_us = 0;
   std::int64_t owner_since_us = 0;
+  policy::paused_time paused;
 
   task_tally& tally(std::string_view path) {
     const auto top = std::string(path.substr(0, path.find_first_of("/[(>")));
@@ -214,6 +216,8 @@ struct run_fold::state {
     if (b.counted)
       step();
     charge(e, b.charged);
+    if (b.reason == "cancelled" && !top_seat(e.task).empty() && answers_of(e.task).decided())
+      return; // its task had its answer: no failure
     if (b.reason != "agent_crash") // rehearsed: the crash that follows is the failure
       fail(e, b.reason.empty() ? "llm_failed" : b.reason);
   }
@@ -277,6 +281,14 @@ struct run_fold::state {
   }
   void on(const event& e, const contract_violated&) { fail(e, "contract_violated"); }
 
+  void on(const event&, const run_interrupted&) { sum.status = run_status::running; }
+  void on(const event&, const approval_requested&) { sum.status = run_status::waiting_approval; }
+  void on(const event&, const approval_decided& b) {
+    sum.status = b.pending > 0 ? run_status::waiting_approval : run_status::running;
+    if (b.by_human && b.status != approval_status::rejected)
+      ++sum.human_approvals;
+  }
+
   template <class Other>
   void on(const event&, const Other&) {}
 };
@@ -296,12 +308,13 @@ void run_fold::apply(const event& e) {
   if (!e.agent.empty() && s.agents.insert(e.agent).second)
     s.sum.agents_used.push_back(e.agent);
   std::visit([&](const auto& body) { s.on(e, body); }, e.body);
+  s.paused.apply(e);
   // Time that nobody owned does not count: it begins anew with each owner. A clock that steps back takes nothing away.
   std::int64_t since = 0;
   if (__builtin_sub_overflow(e.time_us, s.owner_since_us, &since))
     since = 0;
   s.sum.owned_us =
-      std::max(std::holds_alternative<run_resumed>(e.body) ? 0 : s.sum.owned_us, plus(s.owned_before_us, std::max<std::int64_t>(since, 0)));
+      std::max(std::holds_alternative<run_resumed>(e.body) ? 0 : s.sum.owned_us, plus(s.owned_before_us, std::max<std::int64_t>(since - s.paused.until(e.time_us), 0)));
 }
 
 run_summary run_fold::summary() const {

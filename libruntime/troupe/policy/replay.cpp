@@ -6,6 +6,8 @@
 #include <charconv>
 #include <limits>
 
+#include "troupe/policy/paused_time.hpp"
+
 namespace troupe::policy {
 
 namespace {
@@ -389,9 +391,14 @@ run_history replay_fold::history() const {
 
 run_history rebuild_run(const std::vector<event_ptr>& events) {
   replay_fold fold;
-  for (const auto& e : events)
+  paused_time paused;
+  for (const auto& e : events) {
     fold.apply(*e);
-  return fold.history();
+    paused.apply(*e);
+  }
+  auto history = fold.history();
+  history.owned_ms -= std::min(history.owned_ms, paused.until(history.last_us) / 1000);
+  return history;
 }
 
 } // namespace troupe::policy

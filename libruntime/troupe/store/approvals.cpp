@@ -61,6 +61,7 @@ expected<void> holds(const approval_requested& what, const json& modified) {
           broken = compiled->validate(modified);
       break;
     }
+    case approval_kind::conflict:
     case approval_kind::output: {
       if (const auto wanted = what.details.find("contract"); wanted != what.details.end()) {
         const auto rules = from_document<output_spec>(*wanted);

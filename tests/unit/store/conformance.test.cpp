@@ -242,6 +242,79 @@ FOR_EACH_BACKEND("a wish waits for an owner to come, and ends with the run") {
   CHECK_EQ(told.take(), "s");
 }
 
+namespace {
+
+expected<void> decide(store::journal& in, const std::string& run_id, const std::string& approval, const std::string& body, store::admit_decision admit = {}) {
+  box<expected<void>> answered;
+  in.add_decision({0, run_id, approval, body, 7}, admit ? std::move(admit) : [](const auto&) { return expected<void>{}; }, [&](expected<void> done) { answered.put(std::move(done)); });
+  return answered.take();
+}
+
+} // namespace
+
+FOR_EACH_BACKEND("a decision of any process reaches the owner of its run once, and nobody else") {
+  place at;
+  auto owner = of.open(at);
+  auto other = of.open(at);
+  box<store::decision_row> told, told_other;
+  owner->on_decision([&](store::decision_row row) { told.put(std::move(row)); });
+  other->on_decision([&](store::decision_row row) { told_other.put(std::move(row)); });
+  REQUIRE(owner->own("r").has_value());
+  REQUIRE(decide(*other, "r", "r-1", "a").has_value());
+  REQUIRE(decide(*owner, "r", "r-1", "b").has_value());
+  const auto first = told.take();
+  CHECK_EQ(first.body, "a");
+  CHECK_EQ(first.run_id + first.approval_id, "rr-1");
+  CHECK_EQ(first.time_us, 7);
+  CHECK_EQ(told.take().body, "b");
+  CHECK_EQ(told.count(), 2u);
+  CHECK_EQ(told_other.count(), 0u);
+  CHECK_EQ(other->decisions("r")->size(), 2u);
+}
+
+FOR_EACH_BACKEND("decisions wait for an owner to come, and each owner is told of all of them") {
+  place at;
+  auto journal = of.open(at);
+  auto other = of.open(at);
+  REQUIRE(decide(*other, "r", "r-1", "early").has_value());
+  box<store::decision_row> told;
+  journal->on_decision([&](store::decision_row row) { told.put(std::move(row)); });
+  REQUIRE(journal->own("r").has_value());
+  CHECK_EQ(told.take().body, "early");
+  journal->disown("r");
+  REQUIRE(decide(*other, "r", "r-1", "late").has_value());
+  REQUIRE(journal->own("r").has_value());
+  CHECK_EQ(told.take().body, "early");
+  CHECK_EQ(told.take().body, "late");
+}
+
+FOR_EACH_BACKEND("a decision sees those about the same request before it, and is refused by what it sees") {
+  place at;
+  auto journal = of.open(at);
+  REQUIRE(decide(*journal, "r", "r-1", "a").has_value());
+  REQUIRE(decide(*journal, "r", "r-2", "b").has_value());
+  std::vector<std::string> seen;
+  const auto refused = decide(*journal, "r", "r-1", "c", [&](const std::vector<store::decision_row>& earlier) -> expected<void> {
+    for (const auto& row : earlier)
+      seen.push_back(row.body);
+    return fail(error_code::conflict, "already decided");
+  });
+  CHECK_EQ(code_of(refused), error_code::conflict);
+  CHECK_EQ(seen, std::vector<std::string>{"a"});
+  CHECK_EQ(journal->decisions("r")->size(), 2u);
+}
+
+FOR_EACH_BACKEND("a run that waits for a human says so, until nothing of it waits any more") {
+  place at;
+  auto journal = of.open(at);
+  REQUIRE(append(*journal, {start_of("r"), make_event("r", 2, approval_requested{.id = "r-1"}), make_event("r", 3, approval_requested{.id = "r-2"})}).has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
+  REQUIRE(append(*journal, {make_event("r", 4, approval_decided{.id = "r-1", .pending = 1})}).has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
+  REQUIRE(append(*journal, {make_event("r", 5, approval_decided{.id = "r-2", .pending = 0})}).has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("running"));
+}
+
 FOR_EACH_BACKEND("retention deletes old runs that have ended, and no others") {
   place at;
   auto journal = of.open(at);

@@ -26,14 +26,14 @@ struct builtin_fixture : tool_fixture {
 } // namespace
 
 TROUPE_TEST_WITH(builtin_fixture, "each builtin declares itself, and its schema compiles") {
-  CHECK_EQ(json(tools::builtin_names()), json({"calculator", "clock", "http_fetch", "list_files", "read_file", "write_file"}));
+  CHECK_EQ(json(tools::builtin_names()), json({"calculator", "clock", "http_fetch", "list_files", "read_file", "state_get", "state_set", "write_file"}));
   for (const auto& name : tools::builtin_names()) {
     IN_ROW(name);
     const auto declaration = tools::builtin_declaration(name);
     REQUIRE(declaration.has_value());
     CHECK(!declaration->description.empty());
     CHECK(schema::compiled_schema::compile(declaration->parameters).has_value());
-    CHECK(declaration->effect == (name == "write_file" ? effect::idempotent : effect::none));
+    CHECK(declaration->effect == (name == "write_file" || name == "state_set" ? effect::idempotent : effect::none));
   }
   CHECK_EQ(tools::builtin_declaration("raed_file").error().message, "there is no builtin \"raed_file\"; did you mean \"read_file\"?");
 }
