@@ -43,4 +43,9 @@ inline std::chrono::nanoseconds paused(const run_context& run, clock_point now) 
   return std::chrono::nanoseconds(run.pause->total_ns.load() + (since == 0 ? 0 : now_ns - since));
 }
 
+/// When the run's time is up, with what waiting has given back by now.
+inline clock_point deadline_of(const run_context& run, clock_point now) {
+  return run.deadline == clock_point::max() ? run.deadline : run.deadline + paused(run, now);
+}
+
 } // namespace troupe::actors

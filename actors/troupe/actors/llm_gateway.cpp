@@ -270,7 +270,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   state.by_step.emplace(key, id);
   policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens, .tools = call.ask.tools};
   facts.until.agent = call.ask.deadline;
-  facts.until.run = call.ask.run->deadline;
+  facts.until.run = deadline_of(*call.ask.run, self->clock().now());
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});
