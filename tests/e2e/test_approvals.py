@@ -20,7 +20,7 @@ def out(project):
 
 def deploying(project, *, rules=None, checkpoint=None, tool=None, **more):
     """An agent that wants to deploy, which is risky."""
-    deploy = process("sh", "-c", "echo $0 >> out/deployed; echo deployed $0", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, risk="high", **(tool or {}))
+    deploy = process("sh", "-c", "echo $0 >> out/deployed; printf %s \"deployed $0\"", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, risk="high", **(tool or {}))
     sections = {"checkpoint": checkpoint} if checkpoint else {}
     project.scripted(rules or [calls(("deploy", {"text": "v1"})), reply("{{ last }}")], agent={"tools": ["deploy"]}, tools={"deploy": deploy}, **sections, **more)
 
@@ -197,7 +197,7 @@ def test_after_kill_9_the_same_request_waits_with_the_same_deadline(project, out
     running.kill()
     assert pending(project)[0]["running"] is False
     again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
-    wait_for(lambda: pending(project)[0]["running"], "the resumed run")
+    wait_for(lambda: any(row["running"] for row in pending(project)), "the resumed run")
     after = pending(project)[0]
     assert (after["id"], after["deadline"], after["sha256"]) == (before["id"], before["deadline"], before["sha256"])
     decide(project, "approve", after)
@@ -289,7 +289,7 @@ def test_a_task_that_waits_survives_kill_9_and_ctrl_c(project):
     request = request_of(project)
     running.kill()
     again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
-    wait_for(lambda: pending(project)[0]["running"], "the resumed run")
+    wait_for(lambda: any(row["running"] for row in pending(project)), "the resumed run")
     again.signal(SIGINT)
     again.wait().expect(130)
     assert pending(project)[0]["id"] == request["id"]

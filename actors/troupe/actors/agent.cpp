@@ -173,13 +173,6 @@ void begin_ending(agent_self self, task_status status) {
 
 // --- humans ---------------------------------------------------------------------------------------------------------------------------------
 
-/// When the run's time is up, with what waiting has given it back.
-clock_point deadline_of(agent_self self, const run_context& run) {
-  if (run.deadline == clock_point::max())
-    return run.deadline;
-  return run.deadline + paused(run, self->clock().now());
-}
-
 void send_human(agent_self self, std::uint64_t number);
 
 /// Asks, and goes on with `then` when it is decided. The time until then does not count for this task.
@@ -200,7 +193,7 @@ void take_decision(agent_self self, std::uint64_t number, const approval_answer&
   --task.in_flight;
   if (task.humans.empty()) {
     const auto now = self->clock().now();
-    const auto latest = deadline_of(self, *task.assignment.run);
+    const auto latest = deadline_of(*task.assignment.run, now);
     task.deadline = task.own_deadline ? std::min(latest, task.deadline + (now - task.waits_since)) : latest;
     if (task.own_deadline)
       watch_deadline(self);
@@ -689,6 +682,8 @@ void next_step(agent_self self) {
     return;
   auto& task = task_of(self);
   const auto& a = task.assignment;
+  if (!task.own_deadline && a.run->config->checkpoint.pause_clock)
+    task.deadline = deadline_of(*a.run, self->clock().now()); // others of the run may have waited
   llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = next_step_id(task), .model = task.spec->model,
                 .messages = task.messages, .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
@@ -1050,12 +1045,12 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.may = task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
   begin_conversation(self);
-  task.deadline = deadline_of(self, *task.assignment.run);
+  const auto now = self->clock().now();
+  task.deadline = deadline_of(*task.assignment.run, now);
   if (task.assignment.deadline < task.deadline) {
     task.deadline = task.assignment.deadline;
     task.own_deadline = true;
   }
-  const auto now = self->clock().now();
   for (const auto limit : {task.spec->timeout, task.assignment.timeout})
     if (limit.count() > 0 && now + limit < task.deadline) {
       task.deadline = now + limit;

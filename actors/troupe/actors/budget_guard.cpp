@@ -38,6 +38,13 @@ struct guard_state {
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
 
+/// Now, as the scope's limit of time has it: without what waiting for humans has given back.
+clock_point time_of(guard_self self) {
+  const auto now = self->clock().now();
+  const auto& pause = state_of(self).setup.pause;
+  return pause ? now - paused(*pause, now) : now;
+}
+
 /// The scopes here that a call counts against: those that have limits.
 std::vector<std::string> scopes_of(const guard_state& state, const std::string& task, const std::string& agent) {
   std::vector<std::string> scopes{state.setup.scope};
@@ -167,7 +174,7 @@ void holder_down(guard_self self, const caf::actor_addr& holder) {
 
 caf::result<budget_report> describe(guard_self self, const budget_query& query) {
   auto& state = state_of(self);
-  auto own = state.ledger.usage(self->clock().now());
+  auto own = state.ledger.usage(time_of(self));
   if (!state.setup.parent)
     return budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))};
   auto promise = self->make_response_promise<budget_report>();
@@ -195,11 +202,11 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
       ledger.charge({name}, spent->second);
   }
   self->set_down_handler([self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
-  ledger.start_clock(state.setup.scope, self->clock().now(), state.setup.time_used);
+  ledger.start_clock(state.setup.scope, time_of(self), state.setup.time_used);
   return {
     [self](const reserve& wanted) -> caf::result<reserve_answer> {
       auto& s = state_of(self);
-      const auto now = self->clock().now();
+      const auto now = time_of(self);
       tell_warnings(self, s.ledger.time_warnings(now), wanted.run_id);
       watch(self, wanted);
       auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
@@ -220,7 +227,7 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     [self](const budget_query& query) { return describe(self, query); },
     [self](const time_check&) {
       auto& ledger_now = state_of(self).ledger;
-      const auto now = self->clock().now();
+      const auto now = time_of(self);
       return time_checked{ledger_now.time_warnings(now), ledger_now.next_time_warning(now)};
     },
   };

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
 
 namespace troupe::actors {
@@ -17,6 +18,7 @@ struct guard_setup {
   std::map<std::string, spend> spent_inner;
   milliseconds time_used{0};                        ///< by earlier owners
   std::optional<budget_guard_actor> parent;
+  std::shared_ptr<const clock_pause> pause;         ///< of a run: its time stands still meanwhile; null: never
   std::optional<journal_actor> journal;             ///< where warnings go
   std::string run_id;                               ///< of a run's guard; above, the run whose reservation brought them is told
 };

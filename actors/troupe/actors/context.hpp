@@ -37,10 +37,15 @@ struct run_context {
 };
 
 /// What waiting for humans has given this run's time back by now.
-inline std::chrono::nanoseconds paused(const run_context& run, clock_point now) {
-  const auto since = run.pause->since_ns.load();
+inline std::chrono::nanoseconds paused(const clock_pause& pause, clock_point now) {
+  const auto since = pause.since_ns.load();
   const auto now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
-  return std::chrono::nanoseconds(run.pause->total_ns.load() + (since == 0 ? 0 : now_ns - since));
+  return std::chrono::nanoseconds(pause.total_ns.load() + (since == 0 ? 0 : now_ns - since));
+}
+
+/// When the run's time is up, with what waiting has given back by now.
+inline clock_point deadline_of(const run_context& run, clock_point now) {
+  return run.deadline == clock_point::max() ? run.deadline : run.deadline + paused(*run.pause, now);
 }
 
 } // namespace troupe::actors

@@ -283,7 +283,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
                               .context_length_ends = call.ask.makes_fit, .input_tokens = call.ask.input_tokens,
                               .first_link = std::min(call.ask.first_link, model->chain.size() - 1), .requests_before = call.ask.requests_before};
   facts.until.agent = call.ask.deadline;
-  facts.until.run = call.ask.run->deadline;
+  facts.until.run = deadline_of(*call.ask.run, self->clock().now());
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});

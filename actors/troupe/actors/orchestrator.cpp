@@ -127,8 +127,7 @@ void leave_if_quiet(orchestrator_self self) {
 
 /// The end of the run's time, with what waiting for humans has given back.
 clock_point run_deadline(orchestrator_self self) {
-  const auto& run = *state_of(self).setup.run;
-  return run.deadline == clock_point::max() ? run.deadline : run.deadline + paused(run, self->clock().now());
+  return deadline_of(*state_of(self).setup.run, self->clock().now());
 }
 
 /// When its timer fires: how long it must still wait. While something waits, it looks again.

@@ -441,6 +441,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   context->deadline = std::min(context->deadline, process_until_);
   if (const auto until = tenant_until_.find(tenant); until != tenant_until_.end())
     context->deadline = std::min(context->deadline, until->second);
+  guard.pause = context->pause;
   context->guard = spawn_budget_guard(system_, std::move(guard));
   const auto run_guard = context->guard;
   orchestrator_setup setup;

@@ -180,6 +180,50 @@ scenario cancelled(std::int64_t at) {
   return what;
 }
 
+/// An answer that never holds: the reviewer wants another one, then revises it itself.
+scenario review() {
+  return {.name = "review",
+          .config = R"(version: 1
+providers: { p: { kind: scripted, script: script.yaml } }
+models: { m: { chain: [ { provider: p, model: first, usd_per_mtok: { input: 100, output: 100 } } ], retry: { attempts: 2, base: 100ms, cap: 1s } } }
+agents:
+  author: { model: m, max_tokens: 300, output: { must_mention: [ gold ], retries: 1, reviewer: critic } }
+  critic: { model: m, max_tokens: 300 }
+workflows: { main: { tasks: [ { id: a, agent: author, instruction: Begin } ] } }
+)",
+          .script = R"(version: 1
+rules:
+  - when: { agent: critic, contains: "second try" }
+    reply: { json: { verdict: revise, revised_output: "all gold" } }
+    usage: { input: 60, output: 10 }
+  - when: { agent: critic }
+    reply: { json: { verdict: revise, feedback: "try once more" } }
+    usage: { input: 60, output: 10 }
+  - when: { last: "once more" }
+    reply: { text: "second try" }
+    usage: { input: 60, output: 10 }
+  - when: { any: true }
+    reply: { text: "lead" }
+    usage: { input: 40, output: 10 }
+)"};
+}
+
+/// A task and a call of it that wait for a human, who approves both.
+scenario approval() {
+  return {.name = "approval",
+          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin, approval: { risk: low } } ] }\n",
+                            "checkpoint: { policy: { low: ask } }\n"),
+          .script = R"(version: 1
+rules:
+  - when: { turn: 1 }
+    reply: { tool_calls: [ { name: put, arguments: { at: there } }, { name: pay, arguments: { at: bank } } ] }
+    usage: { input: 40, output: 10 }
+  - when: { any: true }
+    reply: { text: "Both have answered" }
+    usage: { input: 90, output: 10 }
+)"};
+}
+
 std::vector<crash_kind> agents(std::size_t count) {
   std::vector<crash_kind> kinds;
   for (std::size_t i = 0; i < count; ++i)
@@ -220,6 +264,16 @@ TROUPE_TEST("at every event of a for_each") {
 }
 TROUPE_TEST("at every event of a sub-workflow") {
   check_all(sub_workflow());
+}
+TROUPE_TEST("at every event of a review") {
+  crash_everywhere(review(), process_crashes());
+  crash_everywhere(review(), agents(2));
+  crash_everywhere(review(), {{"pool-0", victim{"agent_pool", 0}}, {"pool-1", victim{"agent_pool", 1}}, {"gateway", victim{"llm_gateway", 0}}});
+}
+TROUPE_TEST("at every event of what waits for a human") {
+  crash_everywhere(approval(), process_crashes());
+  crash_everywhere(approval(), agents(3));
+  crash_everywhere(approval(), {{"checkpoint", victim{"checkpoint", 0}}, {"pool-0", victim{"agent_pool", 0}}, {"host-1", victim{"tool_host", 1}}});
 }
 TROUPE_TEST("at every event of a conflict of two budgets") {
   check_all(two_budgets());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "troupe/policy/approval_requests.hpp"
 #include "troupe/store/row.hpp"
 
 namespace troupe::simulation {
@@ -22,7 +23,25 @@ void held_journal::write(entry& e) {
       ++world_.requests_recorded;
     else if (const auto* start = std::get_if<tool_started>(&event->body); start != nullptr && start->effect != effect::none)
       ++world_.effects_recorded;
+    approve(*event);
   }
+}
+
+void held_journal::approve(const event& asked) {
+  const auto* request = std::get_if<approval_requested>(&asked.body);
+  if (!request || std::any_of(world_.decisions.begin(), world_.decisions.end(), [&](const auto& row) { return row.approval_id == request->id; }))
+    return;
+  const policy::approval_decision yes{policy::approval_choice::approve, "ana", {}, nullptr};
+  world_.decisions.push_back({static_cast<std::int64_t>(world_.decisions.size()) + 1, asked.run_id, request->id, policy::text_of(yes), asked.time_us});
+  tell(world_.decisions.back());
+}
+
+void held_journal::tell(const store::decision_row& row) {
+  if (!cut_)
+    queue_.push_back({{}, [this, row] {
+                        if (take_)
+                          take_(row);
+                      }});
 }
 
 void held_journal::write_all() {
@@ -102,6 +121,8 @@ expected<store::run_row> held_journal::find_run(const std::string& run_id) {
 expected<void> held_journal::own(const std::string& run_id) {
   if (!world_.owners.emplace(run_id, this).second)
     return fail(error_code::conflict, "somebody has it", "run " + run_id);
+  for (const auto& row : world_.decisions)
+    tell(row);
   return {};
 }
 

@@ -34,6 +34,8 @@ public:
   void disown(const std::string& run_id) override;
   expected<void> request_cancel(const std::string& run_id) override;
   void on_cancel_request(std::function<void(std::string)>) override {}
+  /// Nobody but the world's humans decides here.
+  void on_decision(std::function<void(store::decision_row)> take) override { take_ = std::move(take); }
   expected<std::int64_t> delete_ended(std::int64_t) override { return 0; }
   store::journal_stats stats() const override { return {}; }
 
@@ -45,9 +47,13 @@ private:
   };
   void write(entry& e);
   void write_all();
+  /// A human approves what waits, and whoever owns the run hears of it.
+  void approve(const event& asked);
+  void tell(const store::decision_row& row);
 
   world& world_;
   std::deque<entry> queue_;
+  std::function<void(store::decision_row)> take_;
   bool cut_ = false;
 };
 

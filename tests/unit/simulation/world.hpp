@@ -13,6 +13,7 @@
 #include "troupe/llm/scripted.hpp"
 #include "troupe/model/config.hpp"
 #include "troupe/model/event.hpp"
+#include "troupe/store/journal.hpp"
 #include "troupe/tools/runner.hpp"
 
 namespace troupe::simulation {
@@ -45,6 +46,7 @@ public:
 
   std::map<std::string, std::vector<event_ptr>> disk; ///< by run, durable
   std::map<std::string, const void*> owners;          ///< by run
+  std::vector<store::decision_row> decisions;         ///< what humans have decided: each request is approved once it can be read
   clock_point now{std::chrono::hours(1)};             ///< as the last process left it
   std::int64_t requests = 0;                          ///< that reached a provider
   std::int64_t requests_recorded = 0;                 ///< that are on the disk as about to leave
