@@ -22,10 +22,10 @@ public:
   /// `from` gives the task to `to`, after it has said `text` and its tools brought `outcomes` (all of them, as one number; 0: none ran).
   /// Both together are what the turn has brought; a turn that brings what an earlier one brought is nothing new.
   handoff_ruling pass(const std::string& from, const std::string& to, const std::string& text, std::uint64_t outcomes) {
-    return pass(from, to, sketch_of(text).whole, outcomes);
+    return pass_said(from, to, sketch_of(text).whole, outcomes);
   }
   /// `said`: the sketch's `whole` of what it has said, as the journal keeps it.
-  handoff_ruling pass(const std::string& from, const std::string& to, std::uint64_t said, std::uint64_t outcomes) {
+  handoff_ruling pass_said(const std::string& from, const std::string& to, std::uint64_t said, std::uint64_t outcomes) {
     const bool is_new = knows(said) + knows(outcomes) < 2;
     known_.push_back(said);
     known_.push_back(outcomes);

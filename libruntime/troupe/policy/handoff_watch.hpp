@@ -19,7 +19,7 @@ public:
   /// What `wish` comes to; a refused one leaves no trace but its count.
   handoff_ruling rule(const std::string& from, const std::string& to, std::uint64_t said, std::uint64_t brought) {
     auto trial = cycle_;
-    const auto ruling = trial.pass(from, to, said, brought);
+    const auto ruling = trial.pass_said(from, to, said, brought);
     if (ruling != handoff_ruling::pass) {
       ++refusals_;
       return ruling;
