@@ -230,7 +230,7 @@ void token_meter::learn(const conversation& messages, std::int64_t stated) {
   const auto estimated = (bytes_of(messages) + declared_bytes_) / 4;
   if (stated <= 0 || estimated < learn_from_tokens)
     return;
-  stated_ = std::clamp(stated, estimated - estimated / 4, 4 * estimated);
+  stated_ = std::clamp(stated, estimated, 4 * estimated);
   estimated_ = estimated;
 }
 
