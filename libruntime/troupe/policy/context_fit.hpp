@@ -1,7 +1,8 @@
 #pragma once
 // The context rule (SEMANTICS 1): a request that would not fit its model's context is made to fit before it is sent, in this order:
 //   1. the oldest tool results are replaced by a note of their size, those of the last exchange last of all (see 4);
-//   2. one summarising call: its answer stands for all but the opening (system prompt and instruction) and the last exchange;
+//   2. one summarising call: its answer stands for all but the opening (system prompt and instruction) and the last exchange, and has at
+//      most half of their tokens;
 //   3. the rest of the task goes to a later model of the chain that has a larger context;
 //   4. the results of the last exchange are shortened to their beginning and end;
 //   5. the task ends as error.
@@ -67,6 +68,7 @@ struct context_fits {};
 /// Ask for a summary of the first `messages` behind the opening, then cut with `cut` and its text.
 struct summary_wanted {
   context_cut cut;
+  std::int64_t tokens = 0; ///< that it may have: `summary_tokens`, or half of what it stands for
 };
 /// Nothing more can be done.
 struct context_exhausted {
