@@ -624,14 +624,14 @@ void ask_gateway(agent_self self, llm_ask&& order, Then then) {
 }
 
 /// One call outside of the conversation: its answer takes the place of what the cut counts.
-void ask_summary(agent_self self, const context_cut& cut) {
+void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
   auto& task = task_of(self);
   const auto& a = task.assignment;
   llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = policy::summary_step(next_step_id(task)), .model = task.spec->model,
-                .messages = task.context.summary_of(task.messages, cut), .temperature = task.spec->temperature,
-                .max_tokens = task.context.summary_tokens(), .deadline = task.deadline, .recovering = task.recovering,
+                .messages = task.context.summary_of(task.messages, wanted), .temperature = task.spec->temperature,
+                .max_tokens = wanted.tokens, .deadline = task.deadline, .recovering = task.recovering,
                 .first_link = task.context.link()};
-  ask_gateway(self, std::move(order), [self, cut](const llm_answer& answer) {
+  ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
     auto& now = task_of(self);
     --now.in_flight;
     now.asked = nullptr;
@@ -643,7 +643,7 @@ void ask_summary(agent_self self, const context_cut& cut) {
       finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error, .limit_scope = answer.limit_scope, .fatal = answer.fatal});
       return;
     }
-    if (const auto made = now.context.summarised(cut, answer)) {
+    if (const auto made = now.context.summarised(wanted, answer)) {
       record(self, {*made});
       now.context.take(now.messages, *made);
     } else {
@@ -666,7 +666,7 @@ bool make_fit(agent_self self) {
       record(self, std::move(events));
       task.context.take(task.messages, *cut);
     } else if (const auto* wanted = std::get_if<policy::summary_wanted>(&plan)) {
-      ask_summary(self, wanted->cut);
+      ask_summary(self, *wanted);
       return false;
     } else if (const auto* end = std::get_if<policy::context_exhausted>(&plan)) {
       finish(self, task_result{.status = task_status::error, .reason = "llm_context_length", .error = end->why, .fatal = true});

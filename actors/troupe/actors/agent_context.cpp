@@ -87,16 +87,17 @@ std::string agent_context::name_of_link(std::size_t link) const {
   return model_->chain[link].provider + "/" + model_->chain[link].model;
 }
 
-conversation agent_context::summary_of(const conversation& messages, const context_cut& cut) const {
-  const auto window = policy::window_of(*model_, link(), spec_->summary_tokens, seen().learned_window);
-  return policy::summary_request(messages, opening_, static_cast<std::size_t>(cut.messages), window, meter_);
+conversation agent_context::summary_of(const conversation& messages, const policy::summary_wanted& wanted) const {
+  const auto window = policy::window_of(*model_, link(), wanted.tokens, seen().learned_window);
+  return policy::summary_request(messages, opening_, static_cast<std::size_t>(wanted.cut.messages), window, meter_);
 }
 
-std::optional<context_cut> agent_context::summarised(context_cut cut, const llm_answer& answer) const {
+std::optional<context_cut> agent_context::summarised(const policy::summary_wanted& wanted, const llm_answer& answer) const {
   if (!answer.message || answer.message->text.find_first_not_of(" \t\r\n") == std::string::npos)
     return std::nullopt;
+  auto cut = wanted.cut;
   cut.summary = "The conversation so far no longer fitted the model's context. This summary stands for it:\n\n" + answer.message->text;
-  cut.tokens_after += meter_.tokens_of_bytes(static_cast<std::int64_t>(cut.summary.size())) - spec_->summary_tokens;
+  cut.tokens_after += meter_.tokens_of_bytes(static_cast<std::int64_t>(cut.summary.size())) - wanted.tokens;
   cut.tokens_after = std::max<std::int64_t>(cut.tokens_after, 0);
   return cut;
 }

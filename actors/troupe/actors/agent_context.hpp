@@ -31,13 +31,12 @@ public:
   void answered(const llm_answer& answer, const conversation& messages);
 
   /// The request whose answer is the summary.
-  conversation summary_of(const conversation& messages, const context_cut& cut) const;
+  conversation summary_of(const conversation& messages, const policy::summary_wanted& wanted) const;
   /// The cut with the summary in it; nothing where the answer has no text.
-  std::optional<context_cut> summarised(context_cut cut, const llm_answer& answer) const;
+  std::optional<context_cut> summarised(const policy::summary_wanted& wanted, const llm_answer& answer) const;
   void no_summary() { no_summary_ = true; }
   /// "provider/model".
   std::string name_of_link(std::size_t link) const;
-  std::int64_t summary_tokens() const { return spec_->summary_tokens; }
   std::size_t link() const { return step_link_.value_or(state_.link); }
 
 private:

@@ -14,6 +14,8 @@ constexpr std::int64_t message_bytes = 16;  ///< what stands around a message or
 constexpr std::int64_t learn_from_tokens = 256;
 constexpr std::size_t note_worth_bytes = 120; ///< a shorter result stays: its note would hardly save anything
 constexpr std::int64_t result_bytes_min = 256; ///< of a shortened result; with less of it a model cannot do anything
+constexpr std::int64_t summary_tokens_min = 64;  ///< of one that says anything
+constexpr std::int64_t summary_head_tokens = 32; ///< what stands above it
 constexpr std::string_view summary_suffix = "/summary";
 
 std::int64_t scaled(std::int64_t value, std::int64_t by, std::int64_t over) {
@@ -65,7 +67,7 @@ public:
       return *cut;
     const auto shorter = shorten_results(total_);
     if (may_summarise() && (would_fit(after_summary()) || (!shorter && shorten_results(after_summary()))))
-      return summary_wanted{cut(context_cut_kind::summarised, after_summary())};
+      return summary_wanted{cut(context_cut_kind::summarised, after_summary()), summary_tokens()};
     if (const auto over = larger_model())
       return *over;
     if (shorter)
@@ -107,15 +109,21 @@ private:
 
   bool may_summarise() const {
     return !facts_.no_summary && state_.summaries < facts_.spec->summaries && (state_.last_summary_step == 0 || facts_.step > state_.last_summary_step + 1)
-           && after_summary() < total_;
+           && summary_tokens() >= summary_tokens_min;
   }
 
-  std::int64_t after_summary() const {
-    auto after = total_ + facts_.spec->summary_tokens;
+  std::int64_t tokens_before_last() const {
+    std::int64_t sum = 0;
     for (auto i = facts_.opening; i < last_; ++i)
       if (messages_[i])
-        after -= meter_.tokens(*messages_[i]);
-    return std::max<std::int64_t>(after, 0);
+        sum += meter_.tokens(*messages_[i]);
+    return sum;
+  }
+
+  std::int64_t summary_tokens() const { return std::min(facts_.spec->summary_tokens, tokens_before_last() / 2); }
+
+  std::int64_t after_summary() const {
+    return std::max<std::int64_t>(total_ - tokens_before_last() + summary_tokens() + summary_head_tokens, 0);
   }
 
   bool would_fit(std::int64_t tokens) const { return tokens <= window_; }
@@ -230,7 +238,7 @@ void token_meter::learn(const conversation& messages, std::int64_t stated) {
   const auto estimated = (bytes_of(messages) + declared_bytes_) / 4;
   if (stated <= 0 || estimated < learn_from_tokens)
     return;
-  stated_ = std::clamp(stated, estimated - estimated / 4, 4 * estimated);
+  stated_ = std::clamp(stated, estimated, 4 * estimated);
   estimated_ = estimated;
 }
 

@@ -1,15 +1,16 @@
 #pragma once
 // The context rule (SEMANTICS 1): a request that would not fit its model's context is made to fit before it is sent, in this order:
 //   1. the oldest tool results are replaced by a note of their size, those of the last exchange last of all (see 4);
-//   2. one summarising call: its answer stands for all but the opening (system prompt and instruction) and the last exchange;
+//   2. one summarising call: its answer stands for all but the opening (system prompt and instruction) and the last exchange, and has at
+//      most half of their tokens;
 //   3. the rest of the task goes to a later model of the chain that has a larger context;
 //   4. the results of the last exchange are shortened to their beginning and end;
 //   5. the task ends as error.
 // At most `summaries` (3) of a task, and none for two steps running. Results are cut down to `fill` (0.75) of the window, so that the next
 // steps need no cut, and what the provider has cached of the conversation stays the same.
 //
-// The window of a model is its `context` less the answer's `max_tokens`. A token is taken for four bytes, corrected by what the provider
-// stated for the last request; a refusal ("context length exceeded") of a request of N tokens shows a window of at most 3/4 N, a second one
+// The window of a model is its `context` less the answer's `max_tokens`. A token is taken for four bytes, or for less where the
+// provider stated more tokens for the last request; a refusal ("context length exceeded") of a request of N tokens shows a window of at most 3/4 N, a second one
 // for the same step N/2.
 
 #include <cstddef>
@@ -34,8 +35,8 @@ public:
   std::int64_t tokens(const chat_message& message) const;
   std::int64_t tokens_of_bytes(std::int64_t bytes) const;
   std::int64_t bytes_of_tokens(std::int64_t tokens) const;
-  /// What the provider stated for the request with these messages. Less than the estimate is believed down to 3/4 of it, more up to four
-  /// times; requests of less than 256 tokens say nothing.
+  /// What the provider stated for the request with these messages. More than the estimate is believed, up to four times; less is not, for
+  /// what comes next may be denser. Requests of less than 256 tokens say nothing.
   void learn(const conversation& messages, std::int64_t stated);
 
 private:
@@ -67,6 +68,7 @@ struct context_fits {};
 /// Ask for a summary of the first `messages` behind the opening, then cut with `cut` and its text.
 struct summary_wanted {
   context_cut cut;
+  std::int64_t tokens = 0; ///< that it may have: `summary_tokens`, or half of what it stands for
 };
 /// Nothing more can be done.
 struct context_exhausted {

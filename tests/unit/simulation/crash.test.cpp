@@ -149,7 +149,7 @@ scenario context() {
   config.insert(config.find(first) + first.size(), " context: 900,");
   return {.name = "context",
           .config = config,
-          .script = R"(version: 1
+          .script = R"y(version: 1
 rules:
   - when: { last: "^Summarise this conversation" }
     reply: { text: "It looked around." }
@@ -158,7 +158,7 @@ rules:
   - when: { any: true }
     capture: { next: { from: last, pattern: "next: (\\d+)", required: true } }
     reply: { tool_calls: [ { name: look, arguments: { at: "{{ captured.next }}" } } ] }
-)",
+)y",
           .tools = {{"look", [](const invocation& call, std::int64_t) {
                        auto outcome = done(call);
                        outcome.output = std::string(1'700, 'x') + " next: " + std::to_string(std::stoi(call.arguments.at("at").get<std::string>()) + 1);
