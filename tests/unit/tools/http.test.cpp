@@ -204,7 +204,7 @@ TROUPE_TEST_WITH(http_fixture, "what is known after a failure decides: nothing s
   std::uint16_t closed = 0;
   {
     test_server gone([](const auto&) { return ok(""); });
-    closed = gone.port();
+    closed = static_cast<std::uint16_t>(gone.port());
   }
   test_server resets([](const auto&) { return test_server::reply{"", test_server::then::reset}; });
   test_server holds([](const auto&) { return test_server::reply{"", test_server::then::hold}; });
