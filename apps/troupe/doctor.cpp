@@ -85,7 +85,9 @@ int doctor(const doctor_arguments& asked) {
   if (!config)
     return status_usage;
   auto all = check_environment(*config);
-  const auto add = [&all](findings more) { all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end())); };
+  const auto add = [&all](findings more) {
+    all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
   add(check_journal(*config));
   doctor_kit kit(*config);
   add(check_sandbox(kit));
@@ -96,21 +98,46 @@ int doctor(const doctor_arguments& asked) {
     for (auto* text : {&each.name, &each.seen, &each.todo})
       *text = redacted(std::move(*text));
   const auto status = status_of(all);
-  const auto count = [&all](health state) { return std::count_if(all.begin(), all.end(), [state](const finding& each) { return each.state == state; }); };
+  const auto count = [&all](health state) {
+    return std::count_if(all.begin(), all.end(), [state](const finding& each) { return each.state == state; });
+  };
   if (asked.as_json) {
     const json document{{"works", status == status_completed}, {"cost_usd", spent.dollars()}, {"checks", to_document(all)}};
     std::printf("%s\n", document.dump(2, ' ', false, json::error_handler_t::replace).c_str());
     return status;
   }
   std::fputs(render_findings(all, terminal_width(STDOUT_FILENO), wants_colour(STDOUT_FILENO)).c_str(), stdout);
-  std::printf("%s: %td work, %td with a warning, %td do not%s\n", printable(asked.config, 200).c_str(), count(health::ok), count(health::warn),
-              count(health::fail), spent.micro > 0 ? ("; the models' answers cost " + to_string(spent)).c_str() : "");
+  std::printf("%s: %td work, %td with a warning, %td do not%s\n", printable(asked.config, 200).c_str(), count(health::ok),
+              count(health::warn), count(health::fail), spent.micro > 0 ? ("; the models' answers cost " + to_string(spent)).c_str() : "");
   return status;
 }
 
 } // namespace
 
-doctor_kit::doctor_kit(const configuration& from) : config(from), environment{.loop = loop, .workers = workers} {
+reachable::reachable(const configuration& config) {
+  std::vector<std::string> open;
+  for (const auto& [name, agent] : config.agents) {
+    open.insert(open.end(), agent.tools.begin(), agent.tools.end());
+    models.insert(agent.model);
+  }
+  while (!open.empty()) {
+    const auto tool = config.tools.find(open.back());
+    open.pop_back();
+    if (tool != config.tools.end() && tools.insert(tool->first).second && !tool->second.alternative.empty())
+      open.push_back(tool->second.alternative);
+  }
+  for (const auto& name : models)
+    if (const auto model = config.models.find(name); model != config.models.end())
+      for (const auto& link : model->second.chain)
+        providers.insert(link.provider);
+}
+
+std::string shown(const configuration& config, const std::string& path) {
+  const auto folder = config.folder + "/";
+  return path.rfind(folder, 0) == 0 ? path.substr(folder.size()) : path;
+}
+
+doctor_kit::doctor_kit(const configuration& from) : config(from), used(from), environment{.loop = loop, .workers = workers} {
   environment.http = &http;
   environment.folder = config.folder;
   if (!config.journal.path.empty()) { // as a run hides it
@@ -135,8 +162,8 @@ std::string render_findings(const findings& all, std::size_t columns, bool colou
   for (const auto& each : all) {
     const auto state = std::string(name_of(each.state));
     const char* tint = each.state == health::ok ? "\x1B[32m" : each.state == health::warn ? "\x1B[33m" : "\x1B[31m";
-    out += padded(printable(each.kind + " " + each.name, widest), widest) + "  " + (colour ? tint : "") + padded(state, 5) + (colour ? "\x1B[0m" : "") + "  "
-           + printable(each.seen, each.state == health::ok ? room : 400) + "\n";
+    out += padded(printable(each.kind + " " + each.name, widest), widest) + "  " + (colour ? tint : "") + padded(state, 5)
+           + (colour ? "\x1B[0m" : "") + "  " + printable(each.seen, each.state == health::ok ? room : 400) + "\n";
     if (!each.todo.empty())
       out += std::string(widest + 9, ' ') + "→ " + printable(each.todo, 400) + "\n";
   }
@@ -145,7 +172,8 @@ std::string render_findings(const findings& all, std::size_t columns, bool colou
 
 void add_doctor(CLI::App& app, const global_options&, action& chosen) {
   auto asked = std::make_shared<doctor_arguments>();
-  auto* command = app.add_subcommand("doctor", "Tries providers, tools and journal for real, and tells what to do about what does not work");
+  auto* command =
+      app.add_subcommand("doctor", "Tries providers, tools and journal for real, and tells what to do about what does not work");
   command->add_option("CONFIG", asked->config, "Configuration file")->required();
   command->add_flag("--json", asked->as_json, "Print the checks as one JSON document");
   command->add_flag("--yes", asked->yes, "Ask models that cost money for one token without asking first");

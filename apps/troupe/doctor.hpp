@@ -2,6 +2,7 @@
 // `troupe doctor`: what each check found, and what it is made with. The checks are doctor_*.cpp.
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,20 +20,27 @@ BOOST_DESCRIBE_ENUM(health, ok, warn, fail)
 
 /// One row of the table.
 struct finding {
-  std::string kind;           ///< environment, journal, sandbox, model, tool, file
+  std::string kind; ///< environment, journal, sandbox, model, tool, file
   std::string name;
   health state = health::ok;
-  std::string seen;           ///< what is, in words
-  std::string todo;           ///< what to do; empty: nothing
+  std::string seen; ///< what is, in words
+  std::string todo; ///< what to do; empty: nothing
 };
 BOOST_DESCRIBE_STRUCT(finding, (), (kind, name, state, seen, todo))
 using findings = std::vector<finding>;
+
+/// What some agent can reach. Something else that does not work is a warning: no run needs it.
+struct reachable {
+  explicit reachable(const configuration& config);
+  std::set<std::string> tools, models, providers;
+};
 
 /// What tools and providers are tried with, as a run would have it.
 struct doctor_kit {
   explicit doctor_kit(const configuration& from);
 
   const configuration& config;
+  const reachable used;
   llm::http_client http;
   tools::io_loop loop;
   tools::worker_pool workers{2};
@@ -52,13 +60,16 @@ findings check_tools(doctor_kit& kit);
 struct model_trial {
   std::string provider, model;
   token_price price;
-  bool free = false;          ///< nothing to ask for
+  bool free = false; ///< nothing to ask for
   usd at_most;
 };
 /// Every model of every chain, each once.
 std::vector<model_trial> plan_models(doctor_kit& kit, findings& unusable);
 /// Asks each for one token. `spent` is what the answers cost.
 findings try_models(doctor_kit& kit, const std::vector<model_trial>& trials, usd& spent);
+
+/// As the user would write it: relative to the configuration's folder.
+std::string shown(const configuration& config, const std::string& path);
 
 /// The table, for `columns` of a terminal.
 std::string render_findings(const findings& all, std::size_t columns, bool colour);

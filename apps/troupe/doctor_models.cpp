@@ -35,28 +35,29 @@ policy::request_bounds bounds_of(const llm::provider& provider, const llm_reques
 
 std::string advice_of(const llm_failure& failure, const provider_spec& provider) {
   switch (failure.kind) {
-    case llm_failure_kind::connection:
-      return failure.sent ? "see whether the service is well" : "see whether " + provider.base_url + " is right and can be reached from here";
-    case llm_failure_kind::timeout:
-      return "see whether the service is well, or give the provider a longer timeout";
-    case llm_failure_kind::truncated:
-    case llm_failure_kind::malformed:
-      return "see whether base_url leads to an API of kind " + std::string(name_of(provider.kind));
-    case llm_failure_kind::status:
-      break;
-    default:
-      return {};
+  case llm_failure_kind::connection:
+    return failure.sent ? "see whether the service is well" : "see whether " + provider.base_url + " is right and can be reached from here";
+  case llm_failure_kind::timeout:
+    return "see whether the service is well, or give the provider a longer timeout";
+  case llm_failure_kind::truncated:
+  case llm_failure_kind::malformed:
+    return "see whether base_url leads to an API of kind " + std::string(name_of(provider.kind));
+  case llm_failure_kind::status:
+    break;
+  default:
+    return {};
   }
   switch (failure.http_status) {
-    case 401:
-    case 403:
-      return provider.api_key_env.empty() ? "name the variable with the key: api_key_env" : "see whether the key in " + provider.api_key_env + " is valid and may use this model";
-    case 404:
-      return "see whether the model's name is right, and base_url, which is " + provider.base_url;
-    case 429:
-      return "wait, or see the account's limits and credit";
-    default:
-      return failure.http_status >= 500 ? "see whether the service is well; a run would retry and fail over" : "";
+  case 401:
+  case 403:
+    return provider.api_key_env.empty() ? "name the variable with the key: api_key_env"
+                                        : "see whether the key in " + provider.api_key_env + " is valid and may use this model";
+  case 404:
+    return "see whether the model's name is right, and base_url, which is " + provider.base_url;
+  case 429:
+    return "wait, or see the account's limits and credit";
+  default:
+    return failure.http_status >= 500 ? "see whether the service is well; a run would retry and fail over" : "";
   }
 }
 
@@ -65,7 +66,7 @@ bool answered(const llm_failure& failure) {
   return failure.kind == llm_failure_kind::empty;
 }
 
-finding row_of(const model_trial& trial, const provider_spec& provider, const llm_outcome& outcome, std::int64_t took_us, usd cost) {
+finding row_of(const model_trial& trial, const provider_spec& provider, const llm_outcome& outcome, std::int64_t took_us, bool in_use, usd cost) {
   finding out{"model", trial.provider + " " + trial.model, health::ok, {}, {}};
   const auto time = std::to_string(took_us / 1'000) + " ms";
   const auto* failure = std::get_if<llm_failure>(&outcome);
@@ -75,11 +76,11 @@ finding row_of(const model_trial& trial, const provider_spec& provider, const ll
   }
   const auto words = std::string(name_of(failure->kind)) + (failure->http_status > 0 ? " " + std::to_string(failure->http_status) : "")
                      + (failure->message.empty() ? "" : ": " + failure->message);
-  if (provider.kind == provider_kind::scripted) { // it does what its file says
-    out.seen = "its script is read; to this question it has: " + words;
+  if (provider.kind == provider_kind::scripted) { // it does what its file says, and the file was read
+    out.seen = "its script is read; this question has no answer in it (" + std::string(name_of(failure->kind)) + ")";
     return out;
   }
-  out.state = health::fail;
+  out.state = in_use ? health::fail : health::warn;
   out.seen = words;
   out.todo = advice_of(*failure, provider);
   return out;
@@ -113,8 +114,8 @@ std::vector<model_trial> plan_models(doctor_kit& kit, findings& unusable) {
       const auto provider = make(kit, link.provider);
       if (!provider) {
         const auto& variable = kit.config.providers.at(link.provider).api_key_env;
-        unusable.push_back({"model", link.provider + " " + link.model, health::fail, provider.error().message,
-                            provider.error().code == error_code::not_found ? "set it: export " + variable + "=…" : ""});
+        unusable.push_back({"model", link.provider + " " + link.model, kit.used.providers.count(link.provider) > 0 ? health::fail : health::warn,
+                            provider.error().code == error_code::not_found ? "not tried: " + variable + " is not set" : provider.error().message, {}});
         continue;
       }
       model_trial trial{link.provider, link.model, link.price, provider->spec->kind == provider_kind::scripted, {}};
@@ -151,9 +152,11 @@ findings try_models(doctor_kit& kit, const std::vector<model_trial>& trials, usd
     const auto [outcome, took] = each.outcome.get();
     usd cost;
     if (const auto* response = std::get_if<llm_response>(&outcome))
-      cost = policy::charge_for(*response, each.provider.use->input_token_estimate(each.request), bounds_of(*each.provider.use, each.request), each.trial->price).money;
+      cost = policy::charge_for(*response, each.provider.use->input_token_estimate(each.request),
+                                bounds_of(*each.provider.use, each.request), each.trial->price)
+                 .money;
     spent += cost;
-    out.push_back(row_of(*each.trial, *each.provider.spec, outcome, took, cost));
+    out.push_back(row_of(*each.trial, *each.provider.spec, outcome, took, kit.used.providers.count(each.trial->provider) > 0, cost));
   }
   return out;
 }

@@ -28,16 +28,12 @@ std::string bytes_text(std::int64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
 
-/// As the user would write it.
-std::string shown(const configuration& config, const std::string& path) {
-  const auto folder = config.folder + "/";
-  return path.rfind(folder, 0) == 0 ? path.substr(folder.size()) : path;
-}
-
 /// A folder below it that goes away with everything in it.
 class scratch_folder {
 public:
-  explicit scratch_folder(const fs::path& below) : path_((below / ".troupe-doctor-XXXXXX").string()) { made_ = ::mkdtemp(path_.data()) != nullptr; }
+  explicit scratch_folder(const fs::path& below) : path_((below / ".troupe-doctor-XXXXXX").string()) {
+    made_ = ::mkdtemp(path_.data()) != nullptr;
+  }
   scratch_folder(const scratch_folder&) = delete;
   scratch_folder& operator=(const scratch_folder&) = delete;
   ~scratch_folder() {
@@ -97,7 +93,7 @@ finding disk_row(const fs::path& folder) {
     out.todo = "see whether the disk has room and is well";
     return out;
   }
-  struct statvfs space{};
+  struct statvfs space {};
   if (::statvfs(folder.c_str(), &space) != 0) {
     out.state = health::warn;
     out.seen = "an event is durable after " + std::to_string(*took / 1'000) + " ms; its free space is not told";
@@ -130,7 +126,8 @@ findings check_journal(const configuration& config) {
     else if (::access(path.c_str(), W_OK) != 0)
       out.push_back({"journal", name, health::fail, "it can be read, not written", "allow this user to write it"});
     else
-      out.push_back({"journal", name, health::ok, runs->empty() ? "opens; no run yet" : "opens; the newest run is " + runs->front().run_id, {}});
+      out.push_back(
+          {"journal", name, health::ok, runs->empty() ? "opens; no run yet" : "opens; the newest run is " + runs->front().run_id, {}});
   } else if (opened.error().code == error_code::not_found) {
     out.push_back({"journal", name, health::ok, "not there yet: the first run makes it", {}});
   } else {
@@ -141,19 +138,28 @@ findings check_journal(const configuration& config) {
 }
 
 findings check_environment(const configuration& config) {
-  std::map<std::string, std::string> named; // variable -> who needs it
-  const auto name = [&named](const std::string& variable, const std::string& who) {
-    if (!variable.empty())
-      named.emplace(variable, who);
+  struct need {
+    std::string who;
+    bool in_use;
+  };
+  std::map<std::string, need> named;
+  const reachable used(config);
+  const auto name = [&named](const std::string& variable, const std::string& who, bool in_use = true) {
+    if (variable.empty())
+      return;
+    const auto [at, is_new] = named.try_emplace(variable, need{who, in_use});
+    if (!is_new && in_use && !at->second.in_use)
+      at->second = {who, in_use};
   };
   for (const auto& [id, each] : config.providers)
-    name(each.api_key_env, "provider " + id);
+    name(each.api_key_env, "provider " + id, used.providers.count(id) > 0);
   for (const auto& [id, each] : config.tools) {
+    const bool in_use = used.tools.count(id) > 0;
     for (const auto& variable : each.env_from)
-      name(variable, "tool " + id);
-    name(each.mcp.token_env, "tool " + id);
+      name(variable, "tool " + id, in_use);
+    name(each.mcp.token_env, "tool " + id, in_use);
     if (each.mcp.oauth)
-      name(each.mcp.oauth->client_secret_env, "tool " + id);
+      name(each.mcp.oauth->client_secret_env, "tool " + id, in_use);
   }
   name(config.journal.url_env, "journal");
   name(config.queue.url_env, "queue");
@@ -170,12 +176,13 @@ findings check_environment(const configuration& config) {
     notify(each.notify, "alerts");
   findings out;
   std::size_t set = 0;
-  for (const auto& [variable, who] : named) {
+  for (const auto& [variable, need] : named) {
     const char* value = std::getenv(variable.c_str());
     if (value != nullptr && *value != '\0')
       ++set;
     else
-      out.push_back({"environment", variable, health::fail, "not set, and " + who + " needs it", "export " + variable + "=…"});
+      out.push_back({"environment", variable, need.in_use ? health::fail : health::warn,
+                     "not set, and " + need.who + " needs it" + (need.in_use ? "" : ", which no agent uses"), "export " + variable + "=…"});
   }
   if (set > 0)
     out.push_back({"environment", std::to_string(set) + (set == 1 ? " variable" : " variables"), health::ok, "set", {}});

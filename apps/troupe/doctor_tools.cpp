@@ -27,13 +27,23 @@ constexpr std::chrono::milliseconds probe_within{10'000};
 tool_outcome run_now(tools::runner& runner, std::chrono::milliseconds timeout) {
   const auto promise = std::make_shared<std::promise<tool_outcome>>();
   auto outcome = promise->get_future();
-  runner.start({"doctor", "doctor", json::object(), "doctor", timeout}, [promise](tool_outcome out) { promise->set_value(std::move(out)); });
+  runner.start({"doctor", "doctor", json::object(), "doctor", timeout},
+               [promise](tool_outcome out) { promise->set_value(std::move(out)); });
   return outcome.get();
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+/// An outcome's words without the tool's name in front: the row has it.
+std::string words_of(const tool_outcome& outcome, const std::string& tool) {
+  const auto name = "tool \"" + tool + "\": ";
+  return outcome.error.rfind(name, 0) == 0 ? outcome.error.substr(name.size()) : outcome.error;
+}
 
-// --- programs -------------------------------------------------------------------------------------------------------------------------------
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+// --- programs
+// -------------------------------------------------------------------------------------------------------------------------------
 
 /// Looks for the program where the tool would: in its sandbox, with its paths, without its secrets.
 finding program_row(doctor_kit& kit, const tool_spec& tool) {
@@ -50,15 +60,17 @@ finding program_row(doctor_kit& kit, const tool_spec& tool) {
   probe.env_from.clear();
   probe.success = {0, 1, 127};
   const auto runner = tools::make_process_runner(probe, kit.environment);
-  const auto outcome = runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
+  const auto outcome =
+      runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
   if (outcome.status != tool_status::ok) {
     out.state = health::fail;
-    out.seen = outcome.error;
+    out.seen = words_of(outcome, tool.name);
   } else if (outcome.exit_status != 0) {
     out.state = health::fail;
     out.seen = "there is no program \"" + program + "\" " + (tool.sandbox.enabled ? "inside of its sandbox" : "on this machine");
-    out.todo = tool.sandbox.enabled && program.front() == '/' ? "install it, or show its folder to the tool: sandbox: { read: [" + fs::path(program).parent_path().string() + "] }"
-                                                               : "install it, or correct command";
+    out.todo = tool.sandbox.enabled && program.front() == '/'
+                   ? "install it, or show its folder to the tool: sandbox: { read: [" + fs::path(program).parent_path().string() + "] }"
+                   : "install it, or correct command";
   } else {
     out.seen = first_line(outcome.output) + (tool.sandbox.enabled ? ", in its sandbox" : ", without a sandbox");
     if (!tool.sandbox.enabled) {
@@ -69,7 +81,8 @@ finding program_row(doctor_kit& kit, const tool_spec& tool) {
   return out;
 }
 
-// --- hosts ----------------------------------------------------------------------------------------------------------------------------------
+// --- hosts
+// ----------------------------------------------------------------------------------------------------------------------------------
 
 /// Asks for the headers of "/", from an allowed address; what it answers does not matter.
 tool_outcome knock(doctor_kit& kit, const std::string& name, const std::string& origin, tools::allow_list allowed) {
@@ -90,28 +103,30 @@ tool_outcome knock(doctor_kit& kit, const std::string& name, const std::string& 
   return tools::outcome_of(rules, result.get(), probe_within, utc_now_us());
 }
 
-finding host_row(const std::string& name, const std::string& origin, const tool_outcome& outcome) {
+finding host_row(const std::string& tool, const std::string& name, const std::string& origin, const tool_outcome& outcome) {
   finding out{"tool", name, health::ok, {}, {}};
   if (outcome.status == tool_status::ok) {
     out.seen = origin + " answers (status " + std::to_string(outcome.exit_status) + ")";
     return out;
   }
   out.state = health::fail;
-  out.seen = origin + ": " + outcome.error;
-  out.todo = outcome.error.find("not allowed") != std::string::npos ? "it is an address of an own network; say allow_private: true where that is meant"
-                                                                     : "see whether the host's name is right and can be reached from here";
+  out.seen = origin + ": " + words_of(outcome, tool);
+  out.todo = outcome.error.find("not allowed") != std::string::npos
+                 ? "it is an address of an own network; say allow_private: true where that is meant"
+                 : "see whether the host's name is right and can be reached from here";
   return out;
 }
 
 finding http_row(doctor_kit& kit, const tool_spec& tool) {
   const auto request = policy::request_template::compile(tools::request_source_of(tool));
-  const auto hosts = request ? tools::allowed_hosts_of(tool, *request) : expected<std::vector<tools::allowed_host>>(tl::unexpected(request.error()));
+  const auto hosts =
+      request ? tools::allowed_hosts_of(tool, *request) : expected<std::vector<tools::allowed_host>>(tl::unexpected(request.error()));
   if (!hosts)
     return {"tool", tool.name, health::fail, hosts.error().message, {}};
   if (const auto secrets = tools::secrets_of(tool, kit.environment); !secrets)
     return {"tool", tool.name, health::fail, secrets.error().message, {}};
   const auto outcome = knock(kit, tool.name, request->origin(), std::make_shared<const std::vector<tools::allowed_host>>(*hosts));
-  return host_row(tool.name, request->origin(), outcome);
+  return host_row(tool.name, tool.name, request->origin(), outcome);
 }
 
 void fetch_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
@@ -137,14 +152,15 @@ void fetch_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
         origin = "http://" + at;
         outcome = std::move(plain);
       }
-    out.push_back(host_row(name, origin, outcome));
+    out.push_back(host_row(tool.name, name, origin, outcome));
   }
 }
 
-// --- builtins, MCP --------------------------------------------------------------------------------------------------------------------------
+// --- builtins, MCP
+// --------------------------------------------------------------------------------------------------------------------------
 
-finding folder_row(const tool_spec& tool) {
-  finding out{"tool", tool.name, health::ok, tool.root, {}};
+finding folder_row(const configuration& config, const tool_spec& tool) {
+  finding out{"tool", tool.name, health::ok, shown(config, tool.root), {}};
   const bool writes = tool.builtin == "write_file";
   std::error_code ignored;
   auto there = fs::path(tool.root);
@@ -152,11 +168,11 @@ finding folder_row(const tool_spec& tool) {
     there = there.parent_path(); // a run makes what is missing
   if (!fs::is_directory(there, ignored)) {
     out.state = health::fail;
-    out.seen = "there is no folder \"" + there.string() + "\"";
+    out.seen = "there is no folder \"" + shown(config, there.string()) + "\"";
     out.todo = "make it, or correct root";
   } else if (::access(there.c_str(), writes ? W_OK | X_OK : R_OK | X_OK) != 0) {
     out.state = health::fail;
-    out.seen = "the folder \"" + there.string() + "\" cannot be " + (writes ? "written" : "read") + " by this user";
+    out.seen = "the folder \"" + shown(config, there.string()) + "\" cannot be " + (writes ? "written" : "read") + " by this user";
     out.todo = writes ? "allow it, or choose another root" : "allow it";
   }
   return out;
@@ -166,7 +182,7 @@ void builtin_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
   if (tool.builtin == "http_fetch")
     fetch_rows(kit, tool, out);
   else if (!tool.root.empty())
-    out.push_back(folder_row(tool));
+    out.push_back(folder_row(kit.config, tool));
   else
     out.push_back({"tool", tool.name, health::ok, "built in", {}});
 }
@@ -176,7 +192,8 @@ finding mcp_row(const tool_spec& tool) {
   std::string words;
   for (const auto& each : tool.command)
     words += (words.empty() ? "" : " ") + each;
-  return {"tool", tool.name, health::warn, "not tried: an MCP server, " + (tool.url.empty() ? "started as: " + words : "at " + tool.url), {}};
+  return {
+      "tool", tool.name, health::warn, "not tried: an MCP server, " + (tool.url.empty() ? "started as: " + words : "at " + tool.url), {}};
 }
 
 } // namespace
@@ -185,25 +202,31 @@ findings check_tools(doctor_kit& kit) {
   findings out;
   for (const auto& [name, tool] : kit.config.tools) {
     switch (tool.kind) {
-      case tool_kind::process:
-        out.push_back(program_row(kit, tool));
-        break;
-      case tool_kind::http:
-        out.push_back(http_row(kit, tool));
-        break;
-      case tool_kind::builtin:
-        builtin_rows(kit, tool, out);
-        break;
-      case tool_kind::mcp:
-        out.push_back(mcp_row(tool));
+    case tool_kind::process:
+      out.push_back(program_row(kit, tool));
+      break;
+    case tool_kind::http:
+      out.push_back(http_row(kit, tool));
+      break;
+    case tool_kind::builtin:
+      builtin_rows(kit, tool, out);
+      break;
+    case tool_kind::mcp:
+      out.push_back(mcp_row(tool));
     }
   }
+  for (auto& each : out)
+    if (each.state == health::fail && kit.used.tools.count(each.name.substr(0, each.name.find(' '))) == 0) {
+      each.state = health::warn;
+      each.seen += " (no agent uses it)";
+    }
   return out;
 }
 
 findings check_sandbox(doctor_kit& kit) {
   const auto& all = kit.config.tools;
-  const auto sandboxed = std::find_if(all.begin(), all.end(), [](const auto& each) { return each.second.kind == tool_kind::process && each.second.sandbox.enabled; });
+  const auto sandboxed = std::find_if(
+      all.begin(), all.end(), [](const auto& each) { return each.second.kind == tool_kind::process && each.second.sandbox.enabled; });
   if (std::none_of(all.begin(), all.end(), [](const auto& each) { return each.second.kind == tool_kind::process; }))
     return {};
   findings out;
@@ -214,12 +237,14 @@ findings check_sandbox(doctor_kit& kit) {
     probe.command = {"sh", "-c", "exit 0"};
     const auto runner = tools::make_process_runner(probe, kit.environment);
     const auto began = monotonic_now();
-    const auto outcome = runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
+    const auto outcome =
+        runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - began).count();
     if (outcome.status == tool_status::ok)
       out.push_back({"sandbox", "bubblewrap", health::ok, "starts a program in " + std::to_string(took) + " ms", {}});
     else
-      out.push_back({"sandbox", "bubblewrap", health::fail, outcome.error, "install bubblewrap and allow user namespaces, or say sandbox: off for tools that you trust"});
+      out.push_back({"sandbox", "bubblewrap", health::fail, outcome.error,
+                     "install bubblewrap and allow user namespaces, or say sandbox: off for tools that you trust"});
   }
   if (const auto group = tools::cgroup::create(8, std::int64_t{64} << 20))
     out.push_back({"sandbox", "control groups", health::ok, "the kernel holds tools to their limits of processes", {}});

@@ -2,11 +2,13 @@
 import hashlib
 import json
 import os
+import pty
 import re
+import subprocess
 
 import pytest
 
-from conftest import http_answer, nobody, openai_answer, reply
+from conftest import BINARY, ROOT, clean_environment, http_answer, nobody, openai_answer, reply
 
 KEY = "sk-doctor-0123456789"
 
@@ -17,6 +19,35 @@ def rows(told):
 
 def doctor(project, *args, status=0, env=None):
     return project.troupe("doctor", "troupe.yaml", "--json", *args, env=env).expect(status)
+
+
+def ask(project, answer, env=None):
+    """`doctor` on a terminal, with what is typed there; its status and what the terminal showed."""
+    terminal, inside = pty.openpty()
+    child = subprocess.Popen([BINARY, "doctor", "troupe.yaml"], cwd=project.folder, env=clean_environment(NO_COLOR=1, **(env or {})), stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+        if b"[y/N]" in shown and answer is not None:
+            os.write(terminal, answer)
+            answer = None
+    os.close(terminal)
+    return child.wait(30), shown.decode()
+
+
+@pytest.mark.parametrize("answer, asked", [(b"y\n", 1), (b"n\n", 0), (b"\n", 0), (b"\x04", 0)], ids=["yes", "no", "nothing", "end"])
+def test_on_a_terminal_it_asks(answer, asked, project, odd_server):
+    server = odd_server([], then=openai_answer("ok"))
+    project.on(server.provider(stream=False))
+    status, shown = ask(project, answer)
+    assert status == 0 and len(server.requests) == asked and "at most $" in shown and ("not tried" in shown) == (asked == 0), shown
 
 
 def everything(project, server, **more):
@@ -98,7 +129,7 @@ def test_each_thing_that_does_not_work_is_told_with_what_to_do(project):
              "hidden": {"kind": "process", "description": "d", "effect": "none", "command": ["ls"], "sandbox": {"read": ["absent"]}},
              "web": {"kind": "http", "description": "d", "url": url + "/x", "headers": {"A": "{{ env.UNSET_ONE }}"}, "env_from": ["UNSET_ONE"]},
              "inner": {"kind": "http", "description": "d", "url": f"http://inner.localhost:{port}/"}}
-    project.scripted([reply("fine")], tools=tools)
+    project.scripted([reply("fine")], agent={"tools": list(tools)}, tools=tools)
     found = rows(doctor(project, status=1))
     assert found["environment", "UNSET_ONE"]["state"] == "fail" and "export UNSET_ONE" in found["environment", "UNSET_ONE"]["todo"]
     assert found["tool", "gone"]["state"] == "fail" and "no-such-program" in found["tool", "gone"]["seen"] and found["tool", "gone"]["todo"]
@@ -110,11 +141,23 @@ def test_each_thing_that_does_not_work_is_told_with_what_to_do(project):
     assert found["tool", "inner"]["state"] == "fail" and "allow_private" in found["tool", "inner"]["todo"]
 
 
+def test_what_no_agent_uses_is_a_warning(project):
+    tools = {"gone": {"kind": "process", "description": "d", "effect": "none", "command": ["no-such-program"], "env_from": ["UNSET_ONE"]}}
+    spare = {"spare": {"kind": "openai", "base_url": nobody(), "api_key_env": "UNSET_TWO"}, "free": {"kind": "openai", "base_url": nobody()}}
+    models = {"other": {"chain": [{"provider": name, "model": "m", "usd_per_mtok": "free"} for name in spare]}}
+    project.scripted([reply("fine")], tools=tools, providers=spare, models=models)
+    found = rows(doctor(project))
+    for row in [("tool", "gone"), ("environment", "UNSET_ONE"), ("environment", "UNSET_TWO"), ("model", "spare m"), ("model", "free m")]:
+        assert found[row]["state"] == "warn", found[row]
+    project.scripted([reply("fine")], agent={"tools": ["gone"]}, tools=tools)
+    assert rows(doctor(project, status=1))["tool", "gone"]["state"] == "fail"
+
+
 def test_a_program_outside_of_the_sandbox_is_not_there(project, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "program"
     elsewhere.write_text("#!/bin/sh\nexit 0\n")
     elsewhere.chmod(0o755)
-    project.scripted([reply("fine")], tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [str(elsewhere)]}})
+    project.scripted([reply("fine")], agent={"tools": ["x"]}, tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [str(elsewhere)]}})
     row = rows(doctor(project, status=1))["tool", "x"]
     assert row["state"] == "fail" and "sandbox" in row["seen"] and str(elsewhere.parent) in row["todo"], row
     project.scripted([reply("fine")], tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [str(elsewhere)], "sandbox": {"read": [str(elsewhere.parent)]}}})
@@ -168,12 +211,26 @@ def test_a_wrong_configuration_is_2(project):
 
 
 def test_the_table_says_what_state_and_what_to_do(project):
-    project.scripted([reply("fine")], tools={"gone": {"kind": "process", "description": "d", "effect": "none", "command": ["no-such-program"]}})
+    project.scripted([reply("fine")], agent={"tools": ["gone"]}, tools={"gone": {"kind": "process", "description": "d", "effect": "none", "command": ["no-such-program"]}})
     told = project.troupe("doctor", "troupe.yaml").expect(1)
     lines = told.stdout.splitlines()
     assert re.match(r"WHAT +STATE +WHAT WAS SEEN", lines[0])
     assert any(re.match(r"tool gone +fail +there is no program", line) for line in lines), told
     assert any("→ install it" in line for line in lines) and re.match(r"troupe.yaml: \d+ work, \d+ with a warning, 1 do not", lines[-1])
+
+
+def test_the_page_shows_what_is_printed(project):
+    page = (ROOT / "docs/doctor.md").read_text()
+    written, printed = (re.search(rf"^```{language}\n(.*?)^```", page, re.M | re.S).group(1) for language in ("yaml", "text"))
+    project.write("report.yaml", written)
+    project.write("report.script.yaml", "version: 1\nrules:\n  - when: { any: true }\n    reply: { text: A report. }\n")
+    project.write("data/a.txt", "")
+    told = project.troupe("doctor", "report.yaml", env={"TICKETS_TOKEN": "0123456789"}).expect(1)
+
+    def fixed(text):
+        return [re.sub(r"\d+ (ms|GiB|MiB)", r"N \1", line) for line in text.splitlines() if "control groups" not in line]
+
+    assert fixed(told.stdout) == fixed(printed)
 
 
 def test_text_from_outside_does_not_drive_the_terminal(project, odd_server):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from conftest import calls, http_answer, openai_answer, reply
-from evil import measured
+from evil import measured, note
 
 STRING = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}, "additionalProperties": False}
 SAY = {"say": {"kind": "process", "description": "Says it", "effect": "none", "command": ["printf", "%s", "{{ text }}"], "parameters": STRING, "retries": 0}}
@@ -28,8 +28,8 @@ def raw(message, finish="stop", **more):
     return http_answer(200, body)
 
 
-def on(project, server, stream=False, agent=None, **more):
-    project.on(server.provider(stream=stream), agent={"tools": ["say"], "max_tokens": 2000, **(agent or {})}, tools=SAY, workflow={"budget": {"steps": STEPS, "usd": 5, "time": "40s"}},
+def on(project, server, stream=False, agent=None, usd=5, **more):
+    project.on(server.provider(stream=stream), agent={"tools": ["say"], "max_tokens": 2000, **(agent or {})}, tools=SAY, workflow={"budget": {"steps": STEPS, "usd": usd, "time": "40s"}},
                model={"retry": {"attempts": 2, "base": "5ms", "cap": "20ms"}}, **more)
 
 
@@ -37,17 +37,16 @@ def texts(project):
     return [event["text"] for event in project.events("R1", "tool_finished")]
 
 
-def ends(ended, project, server, status, record_property):
+def ends(ended, project, server, status, request, usd=5):
     """What holds for every one of them."""
     assert ended.doc["workflow_status"] == status, ended
     assert ended.status == {"completed": 0, "failed": 1, "aborted": 3}[status]
     assert ended.seconds < 30 and ended.peak_mib < PEAK_MIB, ended
-    assert len(server.requests) <= STEPS and ended.doc["llm_calls"] <= STEPS and ended.doc["total_cost_usd"] <= 5
+    assert len(server.requests) <= STEPS and ended.doc["llm_calls"] <= STEPS and ended.doc["total_cost_usd"] <= usd
     for _, body in server.requests:
         well_formed(body["messages"])
     json.dumps(ended.doc).encode()
-    record_property("seconds", round(ended.seconds, 2))
-    record_property("peak_mib", round(ended.peak_mib))
+    note(request, ended)
 
 
 def well_formed(messages):
@@ -85,13 +84,22 @@ def well_formed(messages):
     ('{"text": 1e999}', ""),
     ("{'text': 'a'}", "not JSON"),
 ], ids=["10-mb", "10-mb-cut", "deep-list", "deep-object", "truncated", "two", "null", "list", "wrong-type", "unknown-key", "control", "nul", "lone-surrogate", "infinite", "python"])
-def test_arguments_that_are_none_go_back_to_the_model(arguments, words, project, odd_server, record_property):
+def test_arguments_that_are_none_go_back_to_the_model(arguments, words, project, odd_server, request):
     server = odd_server([asks(call(arguments))], then=openai_answer("fine"))
-    on(project, server)
+    usd = 100 if len(arguments) > 1_000_000 else 5  # what goes back to the model with its next request could cost $20
+    on(project, server, usd=usd)
     ended = measured(project)
-    ends(ended, project, server, "completed", record_property)
+    ends(ended, project, server, "completed", request, usd)
     told = server.requests[1][1]["messages"][-1]
     assert told["role"] == "tool" and words in told["content"] and len(told["content"]) < 20_000, told["content"][:500]
+
+
+def test_arguments_that_the_budget_cannot_carry_end_the_run_with_it(project, odd_server, request):
+    server = odd_server([], then=asks(call(json.dumps({"text": "x" * 10_000_000}))))
+    on(project, server)
+    ended = measured(project)
+    ends(ended, project, server, "aborted", request)
+    assert ended.doc["reason"] == "budget_exceeded" and len(server.requests) == 1 and ended.doc["total_cost_usd"] < 0.1
 
 
 @pytest.mark.parametrize("wanted", [
@@ -102,37 +110,35 @@ def test_arguments_that_are_none_go_back_to_the_model(arguments, words, project,
     [call('{"text": "a"}', id=None)],
     [call('{"text": "a"}', id=17)],
 ], ids=["twice", "empty", "1-mb", "control", "null", "number"])
-def test_ids_that_lie_are_mended(wanted, project, odd_server, record_property):
+def test_ids_that_lie_are_mended(wanted, project, odd_server, request):
     server = odd_server([asks(*wanted), asks(*wanted)], then=openai_answer("fine"))
     on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "completed", record_property)
+    ends(ended, project, server, "completed", request)
 
 
 @pytest.mark.parametrize("name", ["rm_rf", "", "say\u0000", "s" * 100_000, "../say", "SAY", "say; rm -rf /", "\u202eyas"], ids=range(8))
-def test_a_tool_that_nobody_has_is_told(name, project, odd_server, record_property):
+def test_a_tool_that_nobody_has_is_told(name, project, odd_server, request):
     server = odd_server([asks(call('{"text": "a"}', name=name))], then=openai_answer("fine"))
     on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "completed", record_property)
+    ends(ended, project, server, "completed", request)
     assert ended.doc["tool_calls"] <= 1 and all("a" != text for text in texts(project))
 
 
-def test_a_thousand_calls_in_one_answer_are_bounded(project, odd_server, record_property):
+def test_a_thousand_calls_in_one_answer_are_bounded(project, odd_server, request):
     server = odd_server([asks(*[call(json.dumps({"text": str(number)}), id=f"c{number}") for number in range(1000)])], then=openai_answer("fine"))
     on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "completed", record_property)
-    record_property("tool_calls", ended.doc["tool_calls"])
+    ends(ended, project, server, "completed", request)
 
 
-def test_the_same_call_for_ever_ends_as_a_loop(project, odd_server, record_property):
+def test_the_same_call_for_ever_ends_as_a_loop(project, odd_server, request):
     server = odd_server([], then=asks(call('{"text": "again"}')))
     on(project, server)
     ended = measured(project)
     assert ended.doc["reason"] in ("loop", "budget_exceeded") and ended.doc["results"][0]["status"] in ("loop", "budget_exceeded"), ended
     assert len(texts(project)) <= STEPS and len(server.requests) <= STEPS and ended.seconds < 30 and ended.peak_mib < PEAK_MIB
-    record_property("requests", len(server.requests))
 
 
 def test_another_call_each_time_ends_with_the_budget(project, odd_server):
@@ -143,12 +149,12 @@ def test_another_call_each_time_ends_with_the_budget(project, odd_server):
     assert ended.status == 3 and ended.doc["reason"] == "budget_exceeded" and len(server.requests) == STEPS, ended
 
 
-def test_a_contract_that_is_never_met_is_quality_failed(project, odd_server, record_property):
+def test_a_contract_that_is_never_met_is_quality_failed(project, odd_server, request):
     server = odd_server([], then=lambda connection, server: connection.sendall(openai_answer(json.dumps({"answer": "no " * len(server.requests)}))))
     on(project, server, agent={"output": {"schema": {"type": "object", "required": ["facts"]}, "retries": 2}})
     ended = measured(project)
-    ends(ended, project, server, "failed", record_property)
-    assert ended.doc["reason"] == "quality_failed" and len(server.requests) == 3 and ended.doc["results"][0]["output"], ended
+    ends(ended, project, server, "failed", request)
+    assert ended.doc["results"][0]["status"] == "quality_failed" and len(server.requests) == 3 and ended.doc["results"][0]["output"], ended
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------------------------------
@@ -156,14 +162,14 @@ def test_a_contract_that_is_never_met_is_quality_failed(project, odd_server, rec
 
 @pytest.mark.parametrize("text", [b'"caf\xe9"', b'"\xf0\x9f"', b'"\xff\xfe\x00"', b'"\xed\xa0\x80"', b'"\xc0\xaf"'], ids=["latin-1", "half", "utf-16", "surrogate", "overlong"])
 @pytest.mark.parametrize("where", ["text", "arguments", "name", "id"])
-def test_bytes_that_are_no_utf_8_do_no_harm(text, where, project, odd_server, record_property):
+def test_bytes_that_are_no_utf_8_do_no_harm(text, where, project, odd_server, request):
     part = {key: (text if key == where else value) for key, value in {"arguments": b'"{}"', "name": b'"say"', "id": b'"c1"'}.items()}
     first = raw(b'{"role":"assistant","content":' + text + b"}") if where == "text" else \
         raw(b'{"role":"assistant","content":null,"tool_calls":[{"id":' + part["id"] + b',"type":"function","function":{"name":' + part["name"] + b',"arguments":' + part["arguments"] + b"}}]}", "tool_calls")
     server = odd_server([first], then=openai_answer("fine"))
     on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "completed", record_property)
+    ends(ended, project, server, "completed", request)
     assert project.troupe("show", "troupe.yaml", "R1").expect(0).stdout
 
 
@@ -180,12 +186,15 @@ def test_bytes_that_are_no_utf_8_do_no_harm(text, where, project, odd_server, re
     b"<html>" + b"<p>" * 100_000,
     b"",
 ], ids=["deep-list", "deep-object", "many-choices", "deep-content", "choices-text", "calls-object", "calls-rubbish", "empty", "null", "html", "nothing"])
-def test_a_body_that_is_no_answer_fails_the_run_with_words(body, project, odd_server, record_property):
+def test_a_body_that_is_no_answer_fails_the_run_with_words(body, project, odd_server, request):
     server = odd_server([], then=http_answer(200, body))
     on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "failed", record_property)
-    assert len(server.requests) == 2, "it was asked again once, as configured"
+    ends(ended, project, server, "failed", request)
+    if b"tool_calls" in body and b"null, 1" in body:  # calls of nobody's: they are told, until that is a loop
+        assert ended.doc["results"][0]["status"] == "loop"
+    else:
+        assert len(server.requests) == 2, "it was asked again once, as configured"
     assert len(ended.stdout) < 50_000
 
 
@@ -206,24 +215,23 @@ def endless(piece, head=b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n
     b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"say","arguments":"' + b"x" * 65_000 + b'"}}]}}]}\n\n',
     b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n' * 1000,
 ], ids=["comments", "one-line", "newlines", "text", "arguments", "small"])
-def test_a_stream_that_never_ends_is_ended(piece, project, odd_server, record_property):
+def test_a_stream_that_never_ends_is_ended(piece, project, odd_server, request):
     server = odd_server([], then=endless(piece))
     on(project, server, stream=True)
     ended = measured(project)
     assert ended.status in (1, 3) and ended.doc["results"][0]["status"] in ("error", "timeout"), ended
     assert ended.seconds < 55 and ended.peak_mib < PEAK_MIB, ended
-    record_property("seconds", round(ended.seconds, 2))
-    record_property("peak_mib", round(ended.peak_mib))
+    note(request, ended)
 
 
-def test_headers_that_never_end_are_ended(project, odd_server, record_property):
+def test_headers_that_never_end_are_ended(project, odd_server, request):
     server = odd_server([], then=endless(b"X-More: " + b"x" * 1000 + b"\r\n", b"HTTP/1.1 200 OK\r\n"))
     on(project, server)
     ended = measured(project)
     assert ended.status == 1 and ended.seconds < 30 and ended.peak_mib < PEAK_MIB, ended
 
 
-def test_numbers_that_lie_cost_no_more_than_the_worst_case(project, odd_server, record_property):
+def test_numbers_that_lie_cost_no_more_than_the_worst_case(project, odd_server, request):
     answers = [re.sub(rb'"usage":.*?}}', b'"usage":' + usage + b"}", raw(b'{"role":"assistant","content":"fine"}')) for usage in (
         b'{"prompt_tokens":-5,"completion_tokens":-5}', b'{"prompt_tokens":1e308,"completion_tokens":1}', b'{"prompt_tokens":99999999999999999999,"completion_tokens":1}',
         b'{"prompt_tokens":"many","completion_tokens":[]}', b'{"prompt_tokens":1.5,"completion_tokens":true}')]
@@ -238,7 +246,7 @@ def test_numbers_that_lie_cost_no_more_than_the_worst_case(project, odd_server, 
 
 
 def test_a_rehearsed_villain_ends_as_a_real_one(project):
-    project.scripted([calls(("say", {"text": "x" * 2_000_000}), ("nobody", {}), ("say", {"wrong": 1}), when={"turn": 1}), calls(("say", {"text": "again"}), when={"any": True})],
+    project.scripted([calls(("say", {"text": "x" * 60_000}), ("nobody", {}), ("say", {"wrong": 1}), when={"turn": 1}), calls(("say", {"text": "again"}), when={"any": True})],
                      agent={"tools": ["say"]}, tools=SAY, workflow={"budget": {"steps": 12}})
     ended = measured(project)
     assert ended.status in (1, 3) and ended.doc["reason"] in ("loop", "budget_exceeded"), ended

@@ -244,3 +244,23 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(more, pointer, words, p
     project.scripted([reply("done")], tools={"get": tool})
     problems = troupe("validate", "troupe.yaml", "--json").expect(2).doc["problems"]
     assert [each for each in problems if each["pointer"] == pointer and words in each["message"]], problems
+
+
+# --- after kill -9 -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effect, again", [("none", True), ("idempotent", True), ("once", False)])
+def test_a_request_that_was_under_way_when_the_process_died(effect, again, project, odd_server):
+    """By its effect it is sent again, with the same key, or in doubt."""
+    server = odd_server([lambda connection, server: server.closing.wait(30)], then=http_answer(200, "fine", kind="text/plain"))
+    project.scripted([calls(("pay", {"text": "5"})), reply("{{ last }}")], agent={"tools": ["pay"]}, tools={"pay": web(server, "/pay", "POST", parameters=TEXT, effect=effect)})
+    running = project.start()
+    wait_for(lambda: server.requests, "the request")
+    running.kill()
+    result = project.resume("R1").expect(0).doc["result"]
+    assert len(server.requests) == (2 if again else 1)
+    if again:
+        assert result == "fine" and header(server, "idempotency-key", 0) == header(server, "idempotency-key", 1)
+        assert server.requests[0][1] == server.requests[1][1]
+    else:
+        assert "nobody knows" in result and project.count("R1", "outcome_unknown") == 1

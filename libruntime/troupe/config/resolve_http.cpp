@@ -10,7 +10,8 @@ namespace troupe::config {
 namespace {
 
 std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return text;
 }
 
@@ -80,7 +81,8 @@ void resolver::http_tool(const view& from, tool_spec& into) {
     if (const auto* name = each.text(); name != nullptr && !has(secrets, *name))
       each.warn("no header reads it; write {{ env." + *name + " }} where it is meant to stand");
   });
-  if (into.http.body.is_string() && into.http.content_type.find("json") != std::string::npos && from["body"].text()->find("{{") != std::string::npos)
+  if (into.http.body.is_string() && into.http.content_type.find("json") != std::string::npos
+      && from["body"].text()->find("{{") != std::string::npos)
     from["body"].warn("values are put into a text as they are, so that a quote in one ends the JSON; write the body as a mapping");
   http_hosts(from, request->origin());
 }
@@ -101,7 +103,8 @@ void resolver::http_hosts(const view& from, const std::string& origin) {
     }
   });
   if (!found)
-    hosts.wrong("it does not have " + in_quotes(host) + ", the url's own host; add it, or leave allow_hosts out where no redirect leads elsewhere");
+    hosts.wrong("it does not have " + in_quotes(host)
+                + ", the url's own host; add it, or leave allow_hosts out where no redirect leads elsewhere");
 }
 
 } // namespace troupe::config

@@ -13,7 +13,9 @@ using nlohmann::json;
 constexpr std::size_t url_bytes_max = 8'192;
 constexpr std::size_t header_bytes_max = 16'384;
 
-tl::unexpected<error> wrong(std::string words) { return fail(error_code::invalid_argument, std::move(words)); }
+tl::unexpected<error> wrong(std::string words) {
+  return fail(error_code::invalid_argument, std::move(words));
+}
 
 bool is_unreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
@@ -99,9 +101,9 @@ expected<text_template> part_of_url(const std::string& text) {
 } // namespace
 
 bool is_reserved_header(std::string_view name) {
-  static constexpr std::array<std::string_view, 13> names{"connection",         "content-length", "expect",  "host",    "http2-settings",
-                                                          "idempotency-key",    "keep-alive",     "proxy-authorization",
-                                                          "proxy-connection",   "te",             "trailer", "transfer-encoding", "upgrade"};
+  static constexpr std::array<std::string_view, 13> names{
+      "connection",          "content-length",   "expect", "host",    "http2-settings",    "idempotency-key", "keep-alive",
+      "proxy-authorization", "proxy-connection", "te",     "trailer", "transfer-encoding", "upgrade"};
   const auto lowered = lower(name);
   return std::find(names.begin(), names.end(), lowered) != names.end();
 }
@@ -125,9 +127,9 @@ expected<request_template> request_template::compile(const request_source& sourc
   }
   out.sends_rest_ = !out.has_body_ && (source.method == "POST" || source.method == "PUT" || source.method == "PATCH");
   if (out.has_body_ || out.sends_rest_)
-    out.content_type_ = !source.content_type.empty()  ? source.content_type
-                        : source.body.is_string() ? "text/plain; charset=utf-8"
-                                                  : "application/json";
+    out.content_type_ = !source.content_type.empty() ? source.content_type
+                        : source.body.is_string()    ? "text/plain; charset=utf-8"
+                                                     : "application/json";
   return out;
 }
 
@@ -139,8 +141,9 @@ expected<void> request_template::compile_url(const std::string& url) {
   const auto end = std::min(url.find_first_of("/?#", scheme + 3), url.size());
   origin_ = url.substr(0, end);
   if (origin_.find("{{") != std::string::npos)
-    return wrong("url: scheme, host and port are fixed text, since a template there would let the model choose whom this tool talks to; make "
-                 "one tool for each host");
+    return wrong(
+        "url: scheme, host and port are fixed text, since a template there would let the model choose whom this tool talks to; make "
+        "one tool for each host");
   if (origin_.size() == scheme + 3 || origin_.find('@') != std::string::npos || origin_.find('\\') != std::string::npos)
     return wrong("url: after :// stands a host, without a user or password");
   auto rest = url.substr(end);
@@ -253,7 +256,9 @@ expected<std::string> request_template::render_url(const json& arguments) const 
       out += '/';
     for (const auto& path : segment.paths()) {
       const auto* value = value_at(arguments, path);
-      const auto text = value == nullptr || value->is_null() ? std::string() : value->is_string() ? value->get<std::string>() : value->dump();
+      const auto text = value == nullptr || value->is_null() ? std::string()
+                        : value->is_string()                 ? value->get<std::string>()
+                                                             : value->dump();
       if (text.empty())
         return wrong("\"" + dotted(path) + "\" is empty or absent, and the address needs it");
       if (climbs(text))
@@ -279,23 +284,23 @@ expected<std::string> request_template::render_url(const json& arguments) const 
 
 json request_template::filled(const body_part& part, const json& arguments) {
   switch (part.kind) {
-    case body_part::shape::text:
-      return part.text.evaluate(arguments);
-    case body_part::shape::object: {
-      json out = json::object();
-      for (const auto& [name, each] : part.members)
-        if (each.kind != body_part::shape::text || !each.text.is_path() || !is_absent(arguments, each.text.paths().front()))
-          out[name] = filled(each, arguments);
-      return out;
-    }
-    case body_part::shape::array: {
-      json out = json::array();
-      for (const auto& each : part.elements)
-        out.push_back(filled(each, arguments));
-      return out;
-    }
-    case body_part::shape::fixed:
-      break;
+  case body_part::shape::text:
+    return part.text.evaluate(arguments);
+  case body_part::shape::object: {
+    json out = json::object();
+    for (const auto& [name, each] : part.members)
+      if (each.kind != body_part::shape::text || !each.text.is_path() || !is_absent(arguments, each.text.paths().front()))
+        out[name] = filled(each, arguments);
+    return out;
+  }
+  case body_part::shape::array: {
+    json out = json::array();
+    for (const auto& each : part.elements)
+      out.push_back(filled(each, arguments));
+    return out;
+  }
+  case body_part::shape::fixed:
+    break;
   }
   return part.fixed;
 }

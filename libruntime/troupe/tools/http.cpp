@@ -22,7 +22,8 @@ std::string accept_of(const std::vector<std::string>& types) {
 }
 
 struct http_tool {
-  http_tool(const tool_spec& from, llm::http_client& client, policy::request_template made) : spec(from), http(client), request(std::move(made)) {}
+  http_tool(const tool_spec& from, llm::http_client& client, policy::request_template made)
+      : spec(from), http(client), request(std::move(made)) {}
   const tool_spec spec;
   llm::http_client& http;
   const policy::request_template request;
@@ -53,7 +54,8 @@ public:
     request.method = tool_->spec.method;
     request.url = std::move(parts->url);
     request.headers = std::move(parts->headers);
-    if (std::none_of(request.headers.begin(), request.headers.end(), [](const auto& each) { return llm::lower_case(each.first) == "accept"; }))
+    if (std::none_of(request.headers.begin(), request.headers.end(),
+                     [](const auto& each) { return llm::lower_case(each.first) == "accept"; }))
       request.headers.emplace_back("Accept", accept_of(tool_->spec.http.accept));
     if (request.method != "GET" && request.method != "HEAD")
       request.headers.emplace_back("Idempotency-Key", call.idempotency_key);
@@ -134,7 +136,8 @@ expected<std::unique_ptr<runner>> make_http_runner(const tool_spec& spec, enviro
   auto tool = std::make_shared<http_tool>(spec, *shared.http, std::move(*request));
   tool->secrets = std::move(*secrets);
   tool->allowed = std::make_shared<const std::vector<allowed_host>>(std::move(*allowed));
-  tool->rules = {spec.name, spec.effect, spec.success, spec.http.accept, static_cast<std::size_t>(spec.limits.output_bytes), spec.method == "HEAD"};
+  tool->rules = {
+      spec.name, spec.effect, spec.success, spec.http.accept, static_cast<std::size_t>(spec.limits.output_bytes), spec.method == "HEAD"};
   if (spec.success == tool_spec{}.success) // an exit status, which no answer has
     tool->rules.success.clear();
   return std::make_unique<http_runner>(std::move(tool));

@@ -24,8 +24,8 @@ expected<std::vector<allowed_host>> allowed_hosts_of(const tool_spec& spec, cons
 /// The values of `env_from`; `not_found` names one that is not set.
 expected<std::map<std::string, std::string>> secrets_of(const tool_spec& spec, const environment& shared);
 
-/// A runner for a tool of kind `http`. `invalid_argument` or `not_found` when the tool can never run: a template that is none, a secret that
-/// is not set, no client. `done` is called on the client's thread, or within `start` where the arguments make no request.
+/// A runner for a tool of kind `http`. `invalid_argument` or `not_found` when the tool can never run: a template that is none, a secret
+/// that is not set, no client. `done` is called on the client's thread, or within `start` where the arguments make no request.
 expected<std::unique_ptr<runner>> make_http_runner(const tool_spec& spec, environment& shared);
 
 } // namespace troupe::tools

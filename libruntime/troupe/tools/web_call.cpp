@@ -64,26 +64,26 @@ tool_outcome outcome_of_error(const web_answer_rules& rules, const llm::http_res
   out.status = sent ? tool_status::failed : tool_status::not_started;
   const auto name = "tool \"" + rules.tool + "\": ";
   switch (result.error) {
-    case http_error::timed_out:
-      out.status = sent || rules.what != effect::once ? tool_status::timed_out : tool_status::not_started;
-      out.error = name + "no whole answer within its timeout of " + std::to_string(timeout.count()) + " ms";
-      break;
-    case http_error::cancelled:
-      out.status = tool_status::cancelled;
-      out.error = name + "it was cancelled";
-      break;
-    case http_error::invalid_request:
-    case http_error::refused:
-      out.status = tool_status::failed; // our own no, not a tool that does not answer
-      out.permanent = true;
-      out.error = name + mended_utf8(result.message);
-      break;
-    case http_error::broken:
-      if (sent && rules.what == effect::once)
-        out.status = tool_status::in_doubt;
-      [[fallthrough]];
-    default:
-      out.error = name + mended_utf8(result.message);
+  case http_error::timed_out:
+    out.status = sent || rules.what != effect::once ? tool_status::timed_out : tool_status::not_started;
+    out.error = name + "no whole answer within its timeout of " + std::to_string(timeout.count()) + " ms";
+    break;
+  case http_error::cancelled:
+    out.status = tool_status::cancelled;
+    out.error = name + "it was cancelled";
+    break;
+  case http_error::invalid_request:
+  case http_error::refused:
+    out.status = tool_status::failed; // our own no, not a tool that does not answer
+    out.permanent = true;
+    out.error = name + mended_utf8(result.message);
+    break;
+  case http_error::broken:
+    if (sent && rules.what == effect::once)
+      out.status = tool_status::in_doubt;
+    [[fallthrough]];
+  default:
+    out.error = name + mended_utf8(result.message);
   }
   return out;
 }
@@ -123,7 +123,9 @@ bool is_accepted(const std::vector<std::string>& accept, std::string_view type) 
     type.remove_suffix(1);
   if (accept.empty() || type.empty())
     return true;
-  const auto lowered = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); };
+  const auto lowered = [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
+  };
   return std::any_of(accept.begin(), accept.end(), [&](std::string_view each) {
     if (each == "*/*")
       return true;
@@ -133,7 +135,8 @@ bool is_accepted(const std::vector<std::string>& accept, std::string_view type) 
   });
 }
 
-tool_outcome outcome_of(const web_answer_rules& rules, llm::http_result result, std::chrono::milliseconds timeout, std::int64_t utc_now_us) {
+tool_outcome outcome_of(const web_answer_rules& rules, llm::http_result result, std::chrono::milliseconds timeout,
+                        std::int64_t utc_now_us) {
   using llm::http_error;
   if (result.error != http_error::none && result.error != http_error::too_large)
     return outcome_of_error(rules, result, timeout);

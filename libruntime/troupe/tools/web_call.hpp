@@ -23,12 +23,12 @@ expected<void> confine(llm::http_request& request, allow_list allowed);
 
 /// What a tool takes for an answer.
 struct web_answer_rules {
-  std::string tool;                  ///< its name, for words
+  std::string tool; ///< its name, for words
   effect what = effect::none;
   std::vector<std::int64_t> success; ///< statuses; empty: 200 to 299
   std::vector<std::string> accept;   ///< media types, "text/*" among them; empty: whatever is text
   std::size_t bytes_max = std::size_t{1} << 20;
-  bool head = false;                 ///< there is no body: the headers are the answer
+  bool head = false; ///< there is no body: the headers are the answer
 };
 
 /// | what came | outcome |

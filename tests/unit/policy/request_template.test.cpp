@@ -123,7 +123,8 @@ TROUPE_TEST("an argument cannot make a header line, and secrets stand in headers
   CHECK_EQ(template_.credentials(), std::vector<std::string>{"Authorization"});
   const auto sent = template_.render({{"note", "{{ env.API_TOKEN }}"}}, keys);
   REQUIRE(sent.has_value());
-  const std::vector<std::pair<std::string, std::string>> headers{{"Authorization", "Bearer s3cret-value"}, {"X-Note", "n {{ env.API_TOKEN }}"}};
+  const std::vector<std::pair<std::string, std::string>> headers{{"Authorization", "Bearer s3cret-value"},
+                                                                 {"X-Note", "n {{ env.API_TOKEN }}"}};
   CHECK(sent->headers == headers); // X-Who is left out, and what an argument says is no template
   for (const char* evil : {"a\r\nX-Evil: 1", "a\nb", "a\x7F", "a\x1B[2J"}) {
     IN_ROW(json(evil).dump());

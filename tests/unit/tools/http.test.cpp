@@ -56,7 +56,9 @@ std::string field(const test_server::request& of, const std::string& name) {
   return value ? *value : "";
 }
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 } // namespace
 
@@ -79,7 +81,9 @@ TROUPE_TEST_WITH(http_fixture, "a call becomes a request, with its secret, its b
 }
 
 TROUPE_TEST_WITH(http_fixture, "each method is sent as it is called") {
-  test_server server([](const test_server::request& r) { return r.method == "HEAD" ? test_server::reply{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Seen: yes\r\n\r\n"} : ok("{}"); });
+  test_server server([](const test_server::request& r) {
+    return r.method == "HEAD" ? test_server::reply{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Seen: yes\r\n\r\n"} : ok("{}");
+  });
   for (const char* method : {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}) {
     IN_ROW(method);
     const auto got = call(web(method, server.url("/x")));
@@ -98,7 +102,8 @@ TROUPE_TEST_WITH(http_fixture, "what a status means") {
     bool permanent;
   };
   int status = 0;
-  test_server server([&](const auto&) { return test_server::reply{test_server::ok("no\n", "Retry-After: 3\r\n", std::to_string(status) + " Status")}; });
+  test_server server(
+      [&](const auto&) { return test_server::reply{test_server::ok("no\n", "Retry-After: 3\r\n", std::to_string(status) + " Status")}; });
   for (const auto& row : {row{200, tool_status::ok, false}, row{201, tool_status::ok, false}, row{304, tool_status::failed, true},
                           row{400, tool_status::failed, true}, row{401, tool_status::failed, true}, row{404, tool_status::failed, true},
                           row{408, tool_status::failed, false}, row{429, tool_status::failed, false}, row{500, tool_status::failed, false},
@@ -121,7 +126,9 @@ TROUPE_TEST_WITH(http_fixture, "what a status means") {
 
 TROUPE_TEST_WITH(http_fixture, "a secret stays behind when a redirect leads elsewhere, and the body's method too") {
   test_server other([](const auto&) { return ok("other"); });
-  test_server server([&](const test_server::request& r) { return r.target == "/home" ? ok("home") : redirect(r.target == "/out" ? other.url("/x") : "/home"); });
+  test_server server([&](const test_server::request& r) {
+    return r.target == "/home" ? ok("home") : redirect(r.target == "/out" ? other.url("/x") : "/home");
+  });
   auto spec = web("GET", server.url("/{{ to }}"));
   spec.headers = {{"X-Token", "{{ env.API_TOKEN }}"}, {"X-Plain", "p"}};
   spec.env_from = {"API_TOKEN"};
@@ -140,8 +147,8 @@ TROUPE_TEST_WITH(http_fixture, "a secret stays behind when a redirect leads else
 }
 
 TROUPE_TEST_WITH(http_fixture, "a redirect into the cloud's metadata or to a file is refused") {
-  for (const char* evil : {"http://169.254.169.254/latest/meta-data/", "http://[::ffff:169.254.169.254]/", "http://2852039166/", "http://[fd00:ec2::254]/",
-                           "file:///etc/passwd", "gopher://127.0.0.1/", "http://metadata.google.internal/"}) {
+  for (const char* evil : {"http://169.254.169.254/latest/meta-data/", "http://[::ffff:169.254.169.254]/", "http://2852039166/",
+                           "http://[fd00:ec2::254]/", "file:///etc/passwd", "gopher://127.0.0.1/", "http://metadata.google.internal/"}) {
     IN_ROW(evil);
     test_server server([&](const auto&) { return redirect(evil); });
     auto spec = web("GET", server.url());
@@ -154,7 +161,8 @@ TROUPE_TEST_WITH(http_fixture, "a redirect into the cloud's metadata or to a fil
 
 TROUPE_TEST_WITH(http_fixture, "a name that leads to this machine is refused at the connection, unless private addresses are allowed") {
   test_server server([](const auto&) { return ok("inside"); });
-  auto spec = web("GET", "http://rebound.localhost:" + std::to_string(server.port()) + "/"); // libcurl takes it to loopback, as a rebinding name server would
+  auto spec = web("GET", "http://rebound.localhost:" + std::to_string(server.port())
+                             + "/"); // libcurl takes it to loopback, as a rebinding name server would
   const auto refused = call(spec);
   CHECK(refused.status == tool_status::failed);
   CHECK(refused.permanent);
@@ -168,7 +176,8 @@ TROUPE_TEST_WITH(http_fixture, "arguments that make no request are told to the m
   test_server server([](const auto&) { return ok("x"); });
   auto spec = web("GET", server.url("/users/{{ id }}"));
   spec.headers = {{"X-Who", "{{ who }}"}};
-  for (const json& arguments : {json{{"id", ".."}}, json{{"id", ""}}, json::object(), json{{"id", "1"}, {"who", "a\r\nX-Evil: 1"}}, json{{"id", std::string(9'000, 'x')}}}) {
+  for (const json& arguments : {json{{"id", ".."}}, json{{"id", ""}}, json::object(), json{{"id", "1"}, {"who", "a\r\nX-Evil: 1"}},
+                                json{{"id", std::string(9'000, 'x')}}}) {
     IN_ROW(arguments.dump().substr(0, 80));
     const auto got = call(spec, arguments);
     CHECK(got.status == tool_status::failed);
@@ -204,7 +213,7 @@ TROUPE_TEST_WITH(http_fixture, "what is known after a failure decides: nothing s
   std::uint16_t closed = 0;
   {
     test_server gone([](const auto&) { return ok(""); });
-    closed = gone.port();
+    closed = static_cast<std::uint16_t>(gone.port());
   }
   test_server resets([](const auto&) { return test_server::reply{"", test_server::then::reset}; });
   test_server holds([](const auto&) { return test_server::reply{"", test_server::then::hold}; });
