@@ -65,7 +65,7 @@ def test_a_server_that_dies_is_started_again(project, server):
 
 
 def test_a_server_that_dies_and_dies_is_left_alone(project, server):
-    rounds = [[("die", {})] for _ in range(4)] + [[("echo", {"text": "back"})]]
+    rounds = [[("die", {"time": time})] for time in range(3)] + [[("echo", {"text": "back"})]]
     told = use(project, server(max_restarts=2), *rounds)
     assert "left alone" in told[-1]["text"]
     assert len(project.read("state/starts").split()) == 3
@@ -156,7 +156,7 @@ def test_server_filesystem_reads_a_file(project, packages):
     (project.folder / "data").mkdir()
     project.write("data/note.txt", "the disk was full at 03:12")
     told = use(project, package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"]),
-               [("read_text_file", {"path": "data/note.txt"}), ("write_file", {"path": "data/new.txt", "content": "x"})])
+               [("read_text_file", {"path": "note.txt"}), ("write_file", {"path": "new.txt", "content": "x"})])
     assert told[0]["text"] == "the disk was full at 03:12"
     assert told[1]["status"] == "failed"  # nothing lets it write there
     assert not (project.folder / "data/new.txt").exists()
