@@ -3,11 +3,13 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 
 import pytest
 
-from conftest import ROOT, calls, reply
+from conftest import ROOT, calls, reply, wait_for
+from mcp_http_server import McpHttpServer
 from test_tools import results
 
 SERVER = pathlib.Path(__file__).resolve().parent / "mcp_server.py"
@@ -129,6 +131,85 @@ def test_one_call_from_the_command_line(project, server):
     assert 'did you mean "echo"' in project.troupe("mcp", "call", "troupe.yaml", "s", "ecko").expect(2).stderr
 
 
+# --- over HTTP --------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote():
+    started = []
+
+    def start(**more):
+        started.append(McpHttpServer(**more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_remote_server_is_called_in_its_session(project, remote, stream):
+    there = remote(stream=stream)
+    told = use(project, {"kind": "mcp", "url": there.url, "retries": 0}, [("count", {})], [("count", {"again": 1})])
+    assert [each["text"] for each in told] == ["call 1 of session-1", "call 2 of session-1"]
+    headers = [headers for method, headers in there.requests if method == "tools/call"]
+    assert headers[0]["MCP-Protocol-Version"] == "2025-11-25" and headers[0]["Mcp-Session-Id"] == "session-1"
+
+
+def test_an_expired_session_is_opened_again_and_the_call_is_made_once(project, remote):
+    there = remote(calls_in_a_session=1)
+    told = use(project, {"kind": "mcp", "url": there.url, "retries": 0}, [("count", {})], [("count", {"again": 1})])
+    assert [each["text"] for each in told] == ["call 1 of session-1", "call 2 of session-2"]
+
+
+def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote):
+    there = remote(token="t0ken-of-the-server")
+    project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url, "token_env": "SERVER_TOKEN"}})
+    assert project.run("--id", "R1", env={"SERVER_TOKEN": "t0ken-of-the-server"}).expect(0).doc["result"] == "call 1 of session-1"
+    refused = project.run("--id", "R2", env={"SERVER_TOKEN": "another-t0ken"})
+    assert refused.status != 0 and "does not take our token" in refused.stderr and "another-t0ken" not in refused.stderr
+    assert "t0ken-of-the-server" not in project.troupe("show", "troupe.yaml", "R1", "--events").stdout
+
+
+def test_a_server_that_wants_a_login_says_how(project, remote):
+    there = remote(token="x")
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    refused = project.run("--id", "R1")
+    assert refused.status != 0 and "troupe mcp login CONFIG s" in refused.stderr
+
+
+def test_a_server_that_is_not_there_is_a_service_that_cannot_be_reached(project):
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": "http://127.0.0.1:9/mcp"}})
+    assert 'MCP server "s"' in project.run("--id", "R1").expect(4).stderr
+
+
+def test_validate_says_what_cannot_be(project):
+    wrong = {
+        "both": {"kind": "mcp", "url": "https://example.com", "command": ["x"]},
+        "plain": {"kind": "mcp", "url": "http://example.com/mcp", "token_env": "T"},
+        "local": {"kind": "mcp", "command": ["x"], "token_env": "T"},
+        "said": {"kind": "mcp", "command": ["x"], "tools": ["a"], "overrides": {"b": {"risk": "low"}}},
+        "other": {"kind": "process", "description": "x", "command": ["x"], "effect": "none", "alternative": "said"},
+    }
+    project.scripted([reply("done")], tools=wrong)
+    told = project.troupe("validate", "troupe.yaml").expect(2).stderr
+    for words in ("exactly one of command", "use https://", "only a remote server", 'tools does not offer "b"', "and no tool"):
+        assert words in told, told
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
 # --- servers that nobody here wrote ---------------------------------------------------------------------------------------------------------------
 
 
@@ -171,3 +252,17 @@ def test_server_everything_over_standard_streams(project, packages):
     words = [each["text"] for each in told]
     assert [each["status"] for each in told] == ["ok"] * 5
     assert words[0] == "Echo: hello" and "5" in words[1] and "image/png" in words[2] and "temperature" in words[3] and "completed" in words[4]
+
+
+def test_server_everything_over_http(project, packages):
+    port = free_port()
+    process = subprocess.Popen(["node", str(packages / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"), "streamableHttp"],
+                               env={**os.environ, "PORT": str(port)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: accepts(port), "the server")
+        told = use(project, {"kind": "mcp", "url": f"http://127.0.0.1:{port}/mcp"}, [("echo", {"message": "hello"}), ("get-sum", {"a": 2, "b": 3})],
+                   [("trigger-long-running-operation", {"duration": 1, "steps": 2})])
+        assert [each["status"] for each in told] == ["ok"] * 3 and told[0]["text"] == "Echo: hello"
+    finally:
+        process.kill()
+        process.wait()
