@@ -1,13 +1,16 @@
 """A small MCP server over HTTP, in the test's process: sessions as 2025-11-25 has them, answers by JSON or by a stream of events, a token."""
+import base64
+import hashlib
 import http.server
 import json
 import threading
+import urllib.parse
 
 
 class McpHttpServer:
     def __init__(self, stream=True, token=None, calls_in_a_session=1000):
         self.stream, self.token, self.calls_in_a_session = stream, token, calls_in_a_session
-        self.sessions, self.requests, self.calls = {}, [], 0
+        self.sessions, self.requests, self.forms, self.calls = {}, [], [], 0
         self.lock = threading.Lock()
         owner = self
 
@@ -15,10 +18,16 @@ class McpHttpServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                owner.post(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/mcp":
+                    owner.post(self, json.loads(body))
+                elif self.path == "/register":
+                    owner.document(self, {"client_id": "client-1", "client_secret": "s3cret-of-the-client", "token_endpoint_auth_method": "client_secret_basic"}, 201)
+                else:
+                    owner.give_token(self, dict(urllib.parse.parse_qsl(body.decode())))
 
             def do_GET(self):
-                owner.reply(self, 405)
+                owner.get(self)
 
             def do_DELETE(self):
                 with owner.lock:
@@ -31,6 +40,38 @@ class McpHttpServer:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = "http://127.0.0.1:%d/mcp" % self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    # --- its own authorization server: RFC 9728, 8414, 7591, 7636 ---
+
+    def document(self, to, content, status=200):
+        self.reply(to, status, json.dumps(content).encode(), Content_Type="application/json")
+
+    def get(self, to):
+        base = self.url.removesuffix("/mcp")
+        where = urllib.parse.urlsplit(to.path)
+        if where.path == "/.well-known/oauth-protected-resource/mcp":
+            self.document(to, {"resource": self.url, "authorization_servers": [base], "scopes_supported": ["files:read"]})
+        elif where.path == "/.well-known/oauth-authorization-server":
+            self.document(to, {"issuer": base, "authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "registration_endpoint": base + "/register",
+                               "code_challenge_methods_supported": ["S256"], "token_endpoint_auth_methods_supported": ["client_secret_basic"]})
+        elif where.path == "/authorize":
+            self.asked = dict(urllib.parse.parse_qsl(where.query))
+            self.reply(to, 302, Location=self.asked["redirect_uri"] + "?" + urllib.parse.urlencode({"code": "the-c0de", "state": self.asked["state"]}))
+        else:
+            self.reply(to, 405)
+
+    def give_token(self, to, form):
+        with self.lock:
+            self.forms.append(form)
+            challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
+            good = form["grant_type"] == "refresh_token" and form["refresh_token"] == "refresh-t0ken-1" or form.get("code") == "the-c0de" and challenge == self.asked["code_challenge"]
+            good = good and form["resource"] == self.url and to.headers["Authorization"] == "Basic " + base64.b64encode(b"client-1:s3cret-of-the-client").decode()
+            if good:
+                self.token = "access-t0ken-%d" % len(self.forms)
+        if good:
+            self.document(to, {"access_token": self.token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "refresh-t0ken-1"})
+        else:
+            self.document(to, {"error": "invalid_grant"}, 400)
 
     def close(self):
         self.server.shutdown()

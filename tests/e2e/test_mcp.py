@@ -178,6 +178,23 @@ def test_a_server_that_wants_a_login_says_how(project, remote):
     assert refused.status != 0 and "troupe mcp login CONFIG s" in refused.stderr
 
 
+def test_a_human_logs_in_once_and_tokens_are_renewed_and_seen_nowhere(project, remote):
+    there = remote(token="nobody has it")
+    project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    login = project.troupe("mcp", "login", "troupe.yaml", "s", "--browser", ROOT / "tests/conformance/mcp/browser.py").expect(0)
+    assert there.asked["code_challenge_method"] == "S256" and there.asked["resource"] == there.url and there.asked["scope"] == "files:read"
+    tokens = project.folder / ".troupe/mcp-tokens.json"
+    assert oct(tokens.stat().st_mode & 0o777) == "0o600" and there.token in tokens.read_text()
+    first = project.run("--id", "R1").expect(0)
+    there.token = "it has another one now"  # the old one is refused: the refresh token gets the next
+    second = project.run("--id", "R2").expect(0)
+    assert [form["grant_type"] for form in there.forms] == ["authorization_code", "refresh_token"] and second.doc["result"].startswith("call 2")
+    for done in (login, first, second, project.troupe("show", "troupe.yaml", "R2", "--events"), project.troupe("mcp", "tools", "troupe.yaml", "s")):
+        assert not any(secret in done.stdout + done.stderr for secret in ("access-t0ken", "refresh-t0ken", "s3cret", "the-c0de"))
+    project.troupe("mcp", "logout", "troupe.yaml", "s").expect(0)
+    assert project.run("--id", "R3").status != 0 and "t0ken" not in tokens.read_text()
+
+
 def test_a_server_that_is_not_there_is_a_service_that_cannot_be_reached(project):
     project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": "http://127.0.0.1:9/mcp"}})
     assert 'MCP server "s"' in project.run("--id", "R1").expect(4).stderr
