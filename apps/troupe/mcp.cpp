@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <future>
 #include <map>
+
+#include <spawn.h>
+#include <unistd.h>
 
 #include "command.hpp"
 #include "session.hpp"
@@ -12,6 +16,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/tools/io_loop.hpp"
 #include "troupe/tools/mcp_host.hpp"
+#include "troupe/tools/mcp_login.hpp"
 #include "troupe/tools/mcp_pins.hpp"
 #include "troupe/tools/worker_pool.hpp"
 #include "troupe/util/redact.hpp"
@@ -24,8 +29,11 @@ namespace {
 struct mcp_arguments {
   std::string config, server, tool, arguments = "{}";
   std::vector<std::string> tools;
-  bool as_json = false;
+  std::string scope, browser;
+  bool as_json = false, login = false;
 };
+
+constexpr int logins_max = 3; ///< for one call: a server that is never content is given up
 
 /// The configuration, its entry, and what it takes to talk to that server.
 class desk {
@@ -48,6 +56,17 @@ public:
     return std::unique_ptr<desk>(new desk(std::move(config), found->second));
   }
 
+  /// Opens the address where a human says yes.
+  static void show(const std::string& address, const std::string& command) {
+    std::fprintf(stderr, "Open this address in a browser, and come back here:\n%s\n", address.c_str());
+    if (command.empty())
+      return;
+    const char* const words[] = {command.c_str(), address.c_str(), nullptr};
+    pid_t pid = 0;
+    if (const int failed = ::posix_spawnp(&pid, command.c_str(), nullptr, nullptr, const_cast<char* const*>(words), environ); failed != 0)
+      tell_error(command + ": " + std::strerror(failed) + "; open the address yourself");
+  }
+
   /// Its tools as it tells them now; nothing is pinned.
   expected<tools::mcp_listing> connect() {
     std::promise<expected<tools::mcp_listing>> told;
@@ -65,6 +84,24 @@ public:
     std::promise<tool_outcome> done;
     server_->call(tool, std::move(wanted), [&](tool_outcome outcome) { done.set_value(std::move(outcome)); });
     return done.get_future().get();
+  }
+
+  /// Whether the last refusal was for want of a token that a human can get.
+  bool wants_login() const {
+    const auto authorizer = servers_.authorizer(spec.name);
+    return authorizer && !authorizer->last_challenge().empty();
+  }
+
+  expected<void> log_in(const mcp_arguments& arguments) {
+    const auto authorizer = servers_.authorizer(spec.name);
+    tools::login_order order;
+    order.server = spec;
+    order.tokens_path = tools::mcp_tokens_path(state);
+    order.challenge = authorizer ? authorizer->last_challenge() : std::string();
+    order.scope = arguments.scope;
+    order.secret = environment_.secret;
+    order.open_browser = [command = arguments.browser](const std::string& address) { show(address, command); };
+    return tools::log_in(order, http_);
   }
 
   std::shared_ptr<const configuration> config;
@@ -159,24 +196,22 @@ int no_such_tool(const desk& with, const tools::mcp_listing& listing, const std:
   return tell({error_code::not_found, "MCP server " + in_quotes(with.spec.name) + " offers no tool named " + in_quotes(name) + did_you_mean(name, known), {}});
 }
 
-int call_tool(const mcp_arguments& arguments) {
-  const auto given = json::parse(arguments.arguments, nullptr, false);
-  if (!given.is_object())
-    return tell({error_code::invalid_argument, "--arguments takes one JSON object", {}});
-  int status = 0;
-  auto with = desk::open(arguments, status);
-  if (!with)
-    return status;
-  const auto listing = with->connect();
+/// One attempt; `wants_login` says whether a token is what it lacks.
+int call_once(const mcp_arguments& arguments, desk& with, const json& given, bool& wants_login) {
+  const auto listing = with.connect();
+  wants_login = with.wants_login();
   if (!listing)
-    return tell(listing.error());
+    return arguments.login && wants_login ? status_failed : tell(listing.error());
   const auto* tool = find_tool(*listing, arguments.tool);
   if (tool == nullptr)
-    return no_such_tool(*with, *listing, arguments.tool);
-  auto admitted = tools::mcp_pins::admit(tools::mcp_pins_path(with->state), with->spec, listing->tools);
+    return no_such_tool(with, *listing, arguments.tool);
+  auto admitted = tools::mcp_pins::admit(tools::mcp_pins_path(with.state), with.spec, listing->tools);
   if (!admitted)
     return tell(admitted.error());
-  const auto outcome = with->call(arguments.tool, given, std::move(*admitted));
+  const auto outcome = with.call(arguments.tool, given, std::move(*admitted));
+  wants_login = with.wants_login();
+  if (outcome.status != tool_status::ok && arguments.login && wants_login)
+    return status_failed;
   if (arguments.as_json)
     std::printf("%s\n", redacted(to_document(outcome).dump(2, ' ', false, json::error_handler_t::replace)).c_str());
   else if (!outcome.output.empty())
@@ -185,6 +220,53 @@ int call_tool(const mcp_arguments& arguments) {
     return status_completed;
   tell_error(outcome.error);
   return status_failed;
+}
+
+int call_tool(const mcp_arguments& arguments) {
+  const auto given = json::parse(arguments.arguments, nullptr, false);
+  if (!given.is_object())
+    return tell({error_code::invalid_argument, "--arguments takes one JSON object", {}});
+  for (int logins = 0;; ++logins) {
+    int status = 0;
+    auto with = desk::open(arguments, status);
+    if (!with)
+      return status;
+    bool wants_login = false;
+    status = call_once(arguments, *with, given, wants_login);
+    if (status == status_completed || !arguments.login || !wants_login)
+      return status;
+    if (logins == logins_max)
+      return tell({error_code::permission_denied, "MCP server " + in_quotes(arguments.server) + " is not content with what " + std::to_string(logins_max) + " logins brought", {}});
+    if (auto done = with->log_in(arguments); !done)
+      return tell(done.error());
+  }
+}
+
+int log_in(const mcp_arguments& arguments) {
+  int status = 0;
+  auto with = desk::open(arguments, status);
+  if (!with)
+    return status;
+  if (with->spec.url.empty() || !with->spec.mcp.token_env.empty())
+    return tell({error_code::invalid_argument, with->spec.url.empty() ? "a server that is started (command) is not logged in to; give it secrets by env_from" : "its token is given by token_env", with->spec.name});
+  if (!tools::is_safe_address(with->spec.url))
+    return tell({error_code::invalid_argument, "a token would go over the network for all to read; its url must begin with https://", with->spec.name});
+  if (auto done = with->log_in(arguments); !done)
+    return tell(done.error());
+  std::printf("logged in to %s; the tokens are in %s\n", with->spec.name.c_str(), tools::mcp_tokens_path(with->state).c_str());
+  return status_completed;
+}
+
+int log_out(const mcp_arguments& arguments) {
+  int status = 0;
+  auto with = desk::open(arguments, status);
+  if (!with)
+    return status;
+  const auto gone = tools::forget_credentials(tools::mcp_tokens_path(with->state), with->spec.name);
+  if (!gone)
+    return tell(gone.error());
+  std::printf(*gone ? "the tokens of %s are forgotten\n" : "there are no tokens of %s\n", with->spec.name.c_str());
+  return status_completed;
 }
 
 int approve(const mcp_arguments& arguments) {
@@ -231,6 +313,12 @@ void add_mcp(CLI::App& app, const global_options&, action& chosen) {
   call->add_option("TOOL", arguments->tool, "The server's name of the tool")->required();
   call->add_option("--arguments", arguments->arguments, "The arguments, as one JSON object")->capture_default_str();
   call->add_flag("--json", arguments->as_json, "Print the outcome as one JSON document");
+  call->add_flag("--login", arguments->login, "Log in when the server asks for it, and call again");
+  auto* login = add("login", "Gets tokens for a remote server: a human says yes in a browser", log_in);
+  login->add_option("--scope", arguments->scope, "More than the server asks for, separated by spaces");
+  for (auto* each : {call, login})
+    each->add_option("--browser", arguments->browser, "Program that is started with the address; default: the address is only printed");
+  add("logout", "Forgets the tokens of a remote server", log_out);
   add("approve", "Lets tools that changed in as they are now", approve)->add_option("TOOL", arguments->tools, "Only these; default: all that it offers");
 }
 

@@ -5,6 +5,7 @@
 #include <future>
 #include <utility>
 
+#include "troupe/tools/mcp_login.hpp"
 #include "troupe/tools/mcp_pins.hpp"
 #include "troupe/util/suggest.hpp"
 
@@ -51,7 +52,12 @@ mcp_servers::~mcp_servers() {
 }
 
 std::shared_ptr<mcp_server> mcp_servers::add(const tool_spec& entry) {
-  auto server = std::make_shared<mcp_server>(entry, shared_, nullptr);
+  std::shared_ptr<stored_authorizer> authorizer;
+  if (!entry.url.empty() && entry.mcp.token_env.empty() && shared_.http != nullptr && is_safe_address(entry.url)) {
+    authorizer = std::make_shared<stored_authorizer>(mcp_tokens_path(state_), entry, *shared_.http);
+    authorizers_[entry.name] = authorizer;
+  }
+  auto server = std::make_shared<mcp_server>(entry, shared_, authorizer);
   servers_[entry.name] = server;
   return server;
 }
@@ -93,6 +99,11 @@ expected<std::map<std::string, mcp_offered>> mcp_servers::open(const std::vector
 std::shared_ptr<mcp_server> mcp_servers::find(const std::string& name) const {
   const auto found = servers_.find(name);
   return found == servers_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<stored_authorizer> mcp_servers::authorizer(const std::string& name) const {
+  const auto found = authorizers_.find(name);
+  return found == authorizers_.end() ? nullptr : found->second;
 }
 
 expected<std::unique_ptr<runner>> mcp_servers::runner_of(const tool_spec& spec) const {

@@ -16,6 +16,8 @@
 
 namespace troupe::tools {
 
+class stored_authorizer;
+
 class mcp_servers {
 public:
   /// `state` is the folder of what is kept about them (approved tools, tokens). The environment outlives this.
@@ -36,11 +38,14 @@ public:
   expected<std::unique_ptr<runner>> runner_of(const tool_spec& spec) const;
 
   std::shared_ptr<mcp_server> find(const std::string& name) const;
+  /// Of a remote server that gets its tokens by OAuth; else null.
+  std::shared_ptr<stored_authorizer> authorizer(const std::string& name) const;
 
 private:
   environment& shared_;
   std::string state_;
   std::map<std::string, std::shared_ptr<mcp_server>> servers_;
+  std::map<std::string, std::shared_ptr<stored_authorizer>> authorizers_;
 };
 
 /// Beside the journal, or in .troupe of the configuration's folder.

@@ -50,6 +50,7 @@ struct exchange {
   std::string body;
   llm::sse_parser events{{mcp_message_bytes_max, mcp_message_bytes_max}};
   std::string wrong; ///< what came is no message
+  bool session_told = false;
 };
 
 /// A request that is under way, as the loop sees it.
@@ -138,6 +139,7 @@ private:
     seen->id = id;
     seen->stays_open = request.what.stays_open;
     out.on_data = [seen, weak = weak_from_this()](const http_result& head, std::string_view piece) {
+      tell_session(weak, *seen, head); // before the message that makes us send the next request
       if (!is_stream(head)) {
         seen->body.append(piece.substr(0, mcp_message_bytes_max + 1 - std::min(seen->body.size(), mcp_message_bytes_max + 1)));
         return true;
@@ -155,6 +157,18 @@ private:
       });
     };
     return out;
+  }
+
+  /// From the client's thread: the session that the server opened with this answer.
+  static void tell_session(const std::weak_ptr<http_transport>& weak, exchange& seen, const http_result& head) {
+    const auto* session = head.headers.find("mcp-session-id");
+    if (std::exchange(seen.session_told, true) || session == nullptr || seen.id <= 0 || head.status >= 300)
+      return;
+    if (const auto self = weak.lock())
+      self->loop_.post([weak, id = *session] {
+        if (const auto still = weak.lock(); still && still->session_.empty())
+          still->session_ = id;
+      });
   }
 
   /// From the client's thread: the messages of one text, to the loop in their order.
@@ -217,8 +231,6 @@ private:
   }
 
   void done(std::int64_t id, exchange& seen, http_result& result) {
-    if (const auto* session = result.headers.find("mcp-session-id"); session != nullptr && id > 0 && session_.empty() && result.status < 300)
-      session_ = *session;
     if (id == 0) {
       if (result.status >= 300 || result.error != http_error::none)
         spdlog::debug("MCP server {}: a notification was answered with status {}", in_quotes(spec_.name), result.status);

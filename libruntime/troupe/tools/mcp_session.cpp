@@ -204,7 +204,7 @@ void mcp_session::initialized(mcp_actions& out, const json& result, time_point n
   tells_changes_ = member(member(offered, "tools"), "listChanged") == true;
   instructions_ = string_member(result, "instructions");
   out.push_back(mcp_send{0, mcp_notification("notifications/initialized", json()), headers_of("notifications/initialized", {}), false});
-  if (tells_changes_ && options_.http)
+  if (options_.http && (tells_changes_ || options_.answer_with_defaults)) // what it asks may come there, too
     out.push_back(mcp_greeted{});
   phase_ = phase::listing;
   if (offers_tools_)

@@ -71,7 +71,7 @@ struct mcp_drop {
 };
 /// The server has told its tools: `tools()`. Also when it told them anew.
 struct mcp_listed {};
-/// HTTP, handshake era: the session stands, and the server says by itself when its tools change: a stream for that may be opened.
+/// HTTP, handshake era: the session stands, and the server may say something by itself (changes, questions): a stream for that may be opened.
 struct mcp_greeted {};
 /// This call surely did not run, since its session was forgotten: it is to be given to a new one.
 struct mcp_again {

@@ -267,7 +267,7 @@ tool_outcome mcp_outcome(const std::string& who, const mcp_tool& tool, const jso
         continue;
       auto text = content_text(item);
       if (structured != result.end() && !said_in_text)
-        said_in_text = json::parse(text, nullptr, false) == *structured;
+        said_in_text = json::parse(text, nullptr, false) == *structured || (structured->is_object() && structured->size() == 1 && structured->front() == text);
       out.output += (out.output.empty() ? "" : "\n") + text;
       if (out.output.size() > bytes_max)
         break;

@@ -41,7 +41,7 @@ public:
   virtual ~mcp_authorizer() = default;
   /// The token as it is now; empty: none.
   virtual std::string token() = 0;
-  /// The server refused `refused` (401): `then` gets another one, or "" where a human has to log in. Never called within this call.
+  /// The server refused `refused` (401): `then` gets another one, or "" where a human has to log in. May be called within this call.
   virtual void renew(std::string refused, std::function<void(std::string)> then) = 0;
   /// What a human does about it.
   virtual std::string advice(const std::string& challenge) = 0;

@@ -48,6 +48,7 @@ TROUPE_TEST("texts are joined, and what is no text is told by kind and size") {
 
 TROUPE_TEST("structured content is shown where no text says the same") {
   CHECK_EQ(outcome_of({{"content", {text("{\"a\": 1}")}}, {"structuredContent", {{"a", 1}}}}).output, "{\"a\": 1}");
+  CHECK_EQ(outcome_of({{"content", {text("whole")}}, {"structuredContent", {{"content", "whole"}}}}).output, "whole");
   CHECK_EQ(outcome_of({{"content", {text("see below")}}, {"structuredContent", {{"a", 1}}}}).output, "see below\n{\"a\":1}");
 }
 
