@@ -70,7 +70,8 @@ void watcher::on_decision(take_function take) {
   {
     const std::lock_guard guard(mutex_);
     take_ = take ? std::make_shared<const take_function>(std::move(take)) : nullptr;
-    told_decisions_.clear();
+    for (auto& [run_id, told] : told_decisions_)
+      told.clear();
     from_the_start_ = true;
   }
   look();
@@ -134,6 +135,9 @@ void watcher::tell_decisions() {
     const std::lock_guard guard(mutex_);
     take = take_;
     taken.swap(taken_);
+    for (const auto& run_id : taken)
+      if (locks_.mine(run_id))
+        told_decisions_.try_emplace(run_id);
     if (take && std::exchange(from_the_start_, false))
       last_decision_ = 0;
   }
@@ -143,7 +147,9 @@ void watcher::tell_decisions() {
     for (auto& row : rows) {
       {
         const std::lock_guard guard(mutex_);
-        if (!locks_.mine(row.run_id) || !told_decisions_[row.run_id].insert(row.id).second)
+        // Of a run that was only just taken all are told at once, in their order, when it is looked at whole.
+        const auto told = told_decisions_.find(row.run_id);
+        if (told == told_decisions_.end() || !locks_.mine(row.run_id) || !told->second.insert(row.id).second)
           continue;
       }
       (*take)(std::move(row));

@@ -272,7 +272,11 @@ TROUPE_TEST("at every event of a review") {
 }
 TROUPE_TEST("at every event of what waits for a human") {
   crash_everywhere(approval(), process_crashes());
+}
+TROUPE_TEST("at every event of an agent that waits for a human") {
   crash_everywhere(approval(), agents(3));
+}
+TROUPE_TEST("at every event of services while something waits for a human") {
   crash_everywhere(approval(), {{"checkpoint", victim{"checkpoint", 0}}, {"pool-0", victim{"agent_pool", 0}}, {"host-1", victim{"tool_host", 1}}});
 }
 TROUPE_TEST("at every event of a conflict of two budgets") {

@@ -36,6 +36,12 @@ void held_journal::approve(const event& asked) {
   tell(world_.decisions.back());
 }
 
+void held_journal::on_decision(std::function<void(store::decision_row)> take) {
+  take_ = std::move(take);
+  for (const auto& row : world_.decisions) // whoever takes them now is told of all
+    tell(row);
+}
+
 void held_journal::tell(const store::decision_row& row) {
   if (!cut_)
     queue_.push_back({{}, [this, row] {

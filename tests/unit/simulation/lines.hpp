@@ -35,7 +35,7 @@ public:
   expected<void> request_cancel(const std::string& run_id) override;
   void on_cancel_request(std::function<void(std::string)>) override {}
   /// Nobody but the world's humans decides here.
-  void on_decision(std::function<void(store::decision_row)> take) override { take_ = std::move(take); }
+  void on_decision(std::function<void(store::decision_row)> take) override;
   expected<std::int64_t> delete_ended(std::int64_t) override { return 0; }
   store::journal_stats stats() const override { return {}; }
 
