@@ -385,7 +385,7 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
   send_approval(self, path);
 }
 
-/// People decide between answers. `--yes` approves what is risky; it does not choose, so they are asked all the same.
+/// People decide between answers; `--yes` takes the proposed choice, as nobody's decision.
 void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
   auto& state = state_of(self);
   approval_ask wanted{.run = state.setup.run, .task = what.path, .agent = {}, .kind = approval_kind::conflict, .subject = std::string(policy::parent_path(what.path)),

@@ -63,7 +63,10 @@ void add_answers(json& row, const std::vector<answer_result>& answers, const std
     return;
   auto& list = row["answers"] = json::array();
   for (const auto& each : answers) {
-    json one{{"member", each.member}, {"agent", each.agent.empty() ? json() : json(each.agent)}, {"status", name_of(each.status)}, {"output", each.output},
+    json one{{"member", each.member},
+             {"agent", each.agent.empty() ? json() : json(each.agent)},
+             {"status", name_of(each.status)},
+             {"output", each.output},
              {"cost_usd", each.cost.dollars()}};
     if (!each.error.empty())
       one["error"] = each.error;
@@ -74,7 +77,10 @@ void add_answers(json& row, const std::vector<answer_result>& answers, const std
   json groups = json::array();
   for (const auto& group : resolution->groups)
     groups.push_back({{"value", group.value}, {"members", group.members}});
-  row["resolution"] = {{"by", resolution->by}, {"chosen", resolution->chosen.empty() ? json() : json(resolution->chosen)}, {"why", resolution->why}, {"groups", std::move(groups)}};
+  row["resolution"] = {{"by", resolution->by},
+                       {"chosen", resolution->chosen.empty() ? json() : json(resolution->chosen)},
+                       {"why", resolution->why},
+                       {"groups", std::move(groups)}};
 }
 
 } // namespace troupe::metrics

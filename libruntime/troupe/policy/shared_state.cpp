@@ -13,7 +13,8 @@ std::string text_of(const json& value) {
 
 bool is_key(std::string_view key) {
   return !key.empty() && key.size() <= state_key_bytes_max && std::all_of(key.begin(), key.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("_.:/-").find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+           || std::string_view("_.:/-").find(c) != std::string_view::npos;
   });
 }
 
@@ -58,13 +59,14 @@ json shared_state::values() const {
   return out;
 }
 
-tool_outcome shared_state::write(const std::string& key, const json& value, std::int64_t version, const std::string& agent, const std::string& call,
-                                 const std::function<void(const state_written&)>& record) {
+tool_outcome shared_state::write(const std::string& key, const json& value, std::int64_t version, const std::string& agent,
+                                 const std::string& call, const std::function<void(const state_written&)>& record) {
   if (!is_key(key))
     return refused("a key is 1 to " + std::to_string(state_key_bytes_max) + " letters, digits, '_', '.', ':', '/' or '-'; this one is not");
   const auto bytes = text_of(value).size();
   if (bytes > state_value_bytes_max)
-    return refused("the value has " + std::to_string(bytes) + " bytes, and at most " + std::to_string(state_value_bytes_max) + " are kept under one key");
+    return refused("the value has " + std::to_string(bytes) + " bytes, and at most " + std::to_string(state_value_bytes_max)
+                   + " are kept under one key");
   const std::lock_guard guard(mutex_);
   if (const auto before = versions_by_call_.find(call); before != versions_by_call_.end())
     return written(key, before->second);
@@ -72,15 +74,17 @@ tool_outcome shared_state::write(const std::string& key, const json& value, std:
   const auto now = found == entries_.end() ? stored{} : found->second;
   if (version != now.version) {
     if (now.version == 0)
-      return refused("\"" + key + "\" was not written: nobody has written it yet, so give version 0 (you gave " + std::to_string(version) + ")");
-    return refused("\"" + key + "\" was not written: you gave version " + std::to_string(version) + ", and it is at version " + std::to_string(now.version)
-                   + " now, written by agent \"" + now.agent + "\". Its value: " + text_of(now.value) + ". Take that into account, and write again with version "
-                   + std::to_string(now.version));
+      return refused("\"" + key + "\" was not written: nobody has written it yet, so give version 0 (you gave " + std::to_string(version)
+                     + ")");
+    return refused("\"" + key + "\" was not written: you gave version " + std::to_string(version) + ", and it is at version "
+                   + std::to_string(now.version) + " now, written by agent \"" + now.agent + "\". Its value: " + text_of(now.value)
+                   + ". Take that into account, and write again with version " + std::to_string(now.version));
   }
   if (now.version == 0 && entries_.size() >= state_keys_max)
     return refused("the run has " + std::to_string(state_keys_max) + " keys already, which is the most; write one of those");
   if (bytes_ - now.bytes + bytes > state_bytes_max)
-    return refused("the run's state would have " + std::to_string(bytes_ - now.bytes + bytes) + " bytes, and at most " + std::to_string(state_bytes_max) + " are kept");
+    return refused("the run's state would have " + std::to_string(bytes_ - now.bytes + bytes) + " bytes, and at most "
+                   + std::to_string(state_bytes_max) + " are kept");
   record({key, version + 1, value, call});
   bytes_ += bytes - now.bytes;
   entries_[key] = {value, version + 1, agent, bytes};

@@ -32,7 +32,8 @@ class shared_state {
 public:
   /// What stands in the run's record, in order.
   void restore(const state_written& written, const std::string& agent);
-  /// { key, value, version, by }; of a key that nobody has written value null and version 0. An empty key: { keys: [ { key, version, by } ] }.
+  /// { key, value, version, by }; of a key that nobody has written value null and version 0. An empty key: { keys: [ { key, version, by } ]
+  /// }.
   json read(const std::string& key) const;
   /// All values, by key: what templates read.
   json values() const;

@@ -18,7 +18,8 @@ tool_declaration declare_get() {
 
 tool_declaration declare_set() {
   return {"state_set",
-          "Writes a value for all agents of this run. `version` is the one that state_get told (0: nobody has written the key yet). If another agent "
+          "Writes a value for all agents of this run. `version` is the one that state_get told (0: nobody has written the key yet). If "
+          "another agent "
           "has written it meanwhile nothing is written, and you are told what it is now.",
           {{"type", "object"},
            {"required", {"key", "value", "version"}},

@@ -109,8 +109,8 @@ TROUPE_TEST("the record is the state") {
   for (const auto* key : {"", "n", "m"})
     CHECK_EQ(again.state.read(key).dump(), t.state.read(key).dump());
   CHECK_EQ(again.write("a", "n", 1, 0, "first").output, R"({"key":"n","version":1})");
-  CHECK(!holds(again.write("a", "n", 3, 1)));
-  CHECK(holds(again.write("a", "n", 3, 2)));
+  CHECK(!holds(again.write("a", "n", 3, 1, "third")));
+  CHECK(holds(again.write("a", "n", 3, 2, "fourth")));
 }
 
 TROUPE_TEST("it is recorded before anybody can read it") {
