@@ -254,6 +254,19 @@ def test_when_the_time_of_who_asked_is_up_the_asked_one_ends_first(project):
     assert finished[0]["status"] in ("timeout", "cancelled")
 
 
+def test_who_asked_and_works_on_ends_after_the_asked_one(project):
+    """The lead's own tool dies at once, the writer's only by force."""
+    mark = f"0.7{os.getpid()}"
+    tool = {"kind": "process", "description": "x", "effect": "none", "timeout": "600s"}
+    tools = {"own": {**tool, "command": ["sh", "-c", f"sleep 6{os.getpid()}"]},
+             "stubborn": {**tool, "command": ["sh", "-c", f"trap '' TERM; while :; do sleep {mark}; done"]}}
+    rules = [*as_lead(calls(ASK, ("own", {}), when={"turn": 1})), calls(("stubborn", {}), when={"agent": "writer"})]
+    company(project, rules, lead={"tools": ["agent:writer", "own"], "delegate": {"rights": "own"}, "timeout": "1s"}, writer={"tools": ["stubborn"]}, tools=tools)
+    assert project.run("--id", "R1").expect(1).doc["results"][0]["status"] == "timeout"
+    assert [event["task_id"] for event in project.events("R1", "task_finished")] == ["t>writer#1", "t"]
+    assert processes_with(f"sleep {mark}") == []
+
+
 def test_killed_while_the_asked_one_works_it_goes_on_and_is_not_asked_again(project):
     mark = busy_writer(project)
     running = project.start("--json")
