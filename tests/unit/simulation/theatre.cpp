@@ -29,6 +29,7 @@ agent_actor::behavior_type puppet(agent_actor::stateful_pointer<puppet_state> se
       [](task_assignment&) { return task_result{}; },
       [](const cancel_task&) {},
       [](const deadline_hit&) {},
+      [](const check_ended&) {},
       [self](const ask_again& order) {
         switch (static_cast<ending>(order.generation)) {
         case ending::normal:
