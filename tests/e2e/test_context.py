@@ -1,9 +1,10 @@
 """Conversations that outgrow their model's context: what is cut, in which order, and that it ends (SEMANTICS 1, Context)."""
 import json
+import shutil
 
 import pytest
 
-from conftest import calls, openai_answer, http_answer, reply, wait_for
+from conftest import ROOT, http_answer, openai_answer, reply, wait_for
 
 READ = {"read_file": {"kind": "builtin", "root": "data"}}
 NEXT = {"next": {"from": "last", "pattern": r"next: (\S+)"}}
@@ -238,3 +239,11 @@ def test_validate_says_what_is_wrong(project, context, words):
     reader(project, [reply("x")], 16_384, context=context)
     done = project.troupe("validate", "troupe.yaml")
     assert words in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workflow, kinds", [("reads", {"results_noted", "summarised"}), ("grows", {"results_noted", "failed_over"})])
+def test_the_example_does_what_its_page_shows(project, workflow, kinds):
+    shutil.copytree(ROOT / "config/examples/context", project.folder, dirs_exist_ok=True)
+    document = project.run("--id", "R1", workflow=workflow).expect(0).doc
+    assert document["result"] == "03:17 billing  DISK FULL on db-2"
+    assert {kind for kind, _ in cuts(project)} == kinds

@@ -132,6 +132,21 @@ TROUPE_TEST("a conversation is cut in the order of the rule") {
            exchange(s.messages, 100);
        },
        "over:2 fits"},
+      {"a summary comes before a larger model",
+       [](scene& s) {
+         s.model.chain.push_back({.provider = "p", .model = "large", .context = 20'000});
+         for (int i = 0; i < 60; ++i)
+           exchange(s.messages, 100);
+       },
+       "summary fits"},
+      {"a smaller model is no help",
+       [](scene& s) {
+         s.spec.summaries = 0;
+         s.model.chain.push_back({.provider = "p", .model = "smaller", .context = 1'000});
+         for (int i = 0; i < 60; ++i)
+           exchange(s.messages, 100);
+       },
+       "ends"},
       {"a model whose context is unknown takes everything",
        [](scene& s) {
          s.model.chain.push_back({.provider = "p", .model = "unknown", .context = 0});
