@@ -11,7 +11,7 @@ from evil import measured, note
 STRING = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}, "additionalProperties": False}
 SAY = {"say": {"kind": "process", "description": "Says it", "effect": "none", "command": ["printf", "%s", "{{ text }}"], "parameters": STRING, "retries": 0}}
 STEPS = 8
-PEAK_MIB = 400
+PEAK_MIB = 250  # an answer has at most 64 MiB
 
 
 def call(arguments, id="c1", name="say"):

@@ -127,7 +127,7 @@ TABLE = [  # what it does, the outcome of its call, seconds at most
     ("fills its disk", ("timed_out", "failed"), 8),
     ("reads nothing", "ok", 6),
 ]
-PEAK_MIB = 220  # the program, or what one tool may have
+PEAK_MIB = 80  # of troupe itself, whatever its tools print
 TOOL = {"kind": "process", "description": "A program", "effect": "none", "retries": 0, "timeout": "1500ms", "env_from": [MARK],
         "command": ["/usr/bin/python3", "evil.py", "{{ what }}"], "stdin": "{{ text }}" * 8, "limits": {"memory": "128MiB", "processes": 16, "cpu": "3s", "output": "256KiB"},
         "parameters": {"type": "object", "required": ["what"], "properties": {"what": {"type": "string"}, "text": {"type": "string"}}}}
