@@ -256,10 +256,12 @@ def test_server_filesystem_reads_a_file(project, packages):
     told = use(project, package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"]),
                [("read_text_file", {"path": "note.txt"}), ("write_file", {"path": "new.txt", "content": "x"})])
     assert told[0]["text"] == "the disk was full at 03:12"
-    assert told[1]["status"] == "failed"  # nothing lets it write there
-    assert not (project.folder / "data/new.txt").exists()
-    told = project.events("R1", "tool_started")
-    assert [each["effect"] for each in told] == ["none", "idempotent"]
+    assert "has risk high and needs a human" in told[1]["text"]  # its destructiveHint
+    low = package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"], overrides={"write_file": {"risk": "low"}}, retries=0)
+    project.scripted([calls(("write_file", {"path": "new.txt", "content": "x"})), reply("done")], agent={"tools": ["s"]}, tools={"s": low})
+    project.run("--id", "R2").expect(0)
+    assert "read-only file system" in project.events("R2", "tool_finished")[0]["text"]  # nothing lets it write there
+    assert [each["effect"] for each in project.events("R1", "tool_started") + project.events("R2", "tool_started")] == ["none", "idempotent"]
 
 
 def test_server_everything_over_standard_streams(project, packages):
