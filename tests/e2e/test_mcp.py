@@ -162,6 +162,11 @@ def test_an_expired_session_is_opened_again_and_the_call_is_made_once(project, r
     assert [each["text"] for each in told] == ["call 1 of session-1", "call 2 of session-2"]
 
 
+def test_a_server_that_forgets_every_session_is_given_up(project, remote):
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": remote(forgetful=True).url}})
+    assert "forgets its sessions" in project.run("--id", "R1").expect(4).stderr
+
+
 def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote):
     there = remote(token="t0ken-of-the-server")
     project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url, "token_env": "SERVER_TOKEN"}})
