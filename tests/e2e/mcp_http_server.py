@@ -8,7 +8,8 @@ import urllib.parse
 
 
 class McpHttpServer:
-    def __init__(self, stream=True, token=None, calls_in_a_session=1000):
+    def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False):
+        self.forgetful = forgetful
         self.stream, self.token, self.calls_in_a_session = stream, token, calls_in_a_session
         self.sessions, self.requests, self.forms, self.calls = {}, [], [], 0
         self.lock = threading.Lock()
@@ -101,7 +102,7 @@ class McpHttpServer:
             result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "t", "version": "1"}}
             return self.answer(to, {"jsonrpc": "2.0", "id": id, "result": result}, Mcp_Session_Id=session)
         with self.lock:
-            known = session in self.sessions
+            known = session in self.sessions and not self.forgetful
             if known and method == "tools/call":
                 self.sessions[session] += 1
                 known = self.sessions[session] <= self.calls_in_a_session

@@ -162,6 +162,11 @@ def test_an_expired_session_is_opened_again_and_the_call_is_made_once(project, r
     assert [each["text"] for each in told] == ["call 1 of session-1", "call 2 of session-2"]
 
 
+def test_a_server_that_forgets_every_session_is_given_up(project, remote):
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": remote(forgetful=True).url}})
+    assert "forgets its sessions" in project.run("--id", "R1").expect(4).stderr
+
+
 def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote):
     there = remote(token="t0ken-of-the-server")
     project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url, "token_env": "SERVER_TOKEN"}})
@@ -256,10 +261,12 @@ def test_server_filesystem_reads_a_file(project, packages):
     told = use(project, package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"]),
                [("read_text_file", {"path": "note.txt"}), ("write_file", {"path": "new.txt", "content": "x"})])
     assert told[0]["text"] == "the disk was full at 03:12"
-    assert told[1]["status"] == "failed"  # nothing lets it write there
-    assert not (project.folder / "data/new.txt").exists()
-    told = project.events("R1", "tool_started")
-    assert [each["effect"] for each in told] == ["none", "idempotent"]
+    assert "has risk high and needs a human" in told[1]["text"]  # its destructiveHint
+    low = package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"], overrides={"write_file": {"risk": "low"}}, retries=0)
+    project.scripted([calls(("write_file", {"path": "new.txt", "content": "x"})), reply("done")], agent={"tools": ["s"]}, tools={"s": low})
+    project.run("--id", "R2").expect(0)
+    assert "read-only file system" in project.events("R2", "tool_finished")[0]["text"]  # nothing lets it write there
+    assert [each["effect"] for each in project.events("R1", "tool_started") + project.events("R2", "tool_started")] == ["none", "idempotent"]
 
 
 def test_server_everything_over_standard_streams(project, packages):

@@ -28,7 +28,6 @@ struct environment {
   io_loop& loop;
   worker_pool& workers;
   llm::http_client* http = nullptr; ///< of http_fetch; without one that builtin is refused
-  mcp_servers* mcp = nullptr;       ///< of MCP tools; without them these are refused
   std::string folder;               ///< the configuration's: absolute; process tools run there
   std::vector<std::string> hidden;  ///< absolute paths no tool sees: the journal's folder, or its file and `-wal`, `-shm`
   /// A secret that `env_from` names. Asked once a tool, when its runner is made. Empty function: the process environment.
@@ -36,6 +35,7 @@ struct environment {
   std::string bwrap;                      ///< absolute path; empty: looked for in /usr/local/bin, /usr/bin, /bin
   std::chrono::milliseconds grace{2'000}; ///< between SIGTERM and SIGKILL
   process_counting counting = process_counting::automatic;
+  mcp_servers* mcp = nullptr; ///< of MCP tools; without them these are refused
 };
 
 } // namespace troupe::tools

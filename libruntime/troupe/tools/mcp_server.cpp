@@ -204,6 +204,12 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
   }
 
   void give_up(const error& why) {
+    if (const auto told = std::exchange(on_opened, nullptr)) {
+      closing = true; // the first opening decides whether there is such a server
+      told(tl::unexpected(why));
+      leave();
+      return;
+    }
     spdlog::error("{}; it broke more than {} times within {} s and is left alone for as long", redacted(why.message), spec.mcp.max_restarts, restart_span.count());
     given_up = why;
     given_up_until = clock::now() + restart_span;

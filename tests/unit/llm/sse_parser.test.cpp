@@ -136,3 +136,16 @@ TROUPE_TEST("a sink that stops is not called again") {
   CHECK_EQ(calls, 2);
   CHECK(!parser.overflowed());
 }
+
+TROUPE_TEST("the id to resume after and the wait before it are kept from event to event") {
+  sse_parser parser;
+  const auto sink = [](const sse_event&) { return true; };
+  CHECK(parser.feed("id: 1\nretry: 500\n", sink));
+  CHECK_EQ(parser.last_id(), ""); // its event has not ended
+  CHECK(parser.feed("data: a\n\ndata: b\n\n", sink));
+  CHECK_EQ(parser.last_id(), "1");
+  CHECK(parser.retry() == std::chrono::milliseconds(500));
+  CHECK(parser.feed("id: 2\n\nretry: soon\nretry: -1\n\n", sink)); // an id without data counts, too
+  CHECK_EQ(parser.last_id(), "2");
+  CHECK(parser.retry() == std::chrono::milliseconds(500));
+}

@@ -66,7 +66,7 @@ TROUPE_TEST("metadata of something else is not believed") {
 }
 
 TROUPE_TEST("an issuer's metadata is its own, has PKCE, and only safe endpoints") {
-  CHECK(believed({}));
+  CHECK(believed(json::object()));
   CHECK(!believed({{"issuer", "https://auth.example.com/"}}));
   CHECK(!believed({{"issuer", "https://honest.example"}}));
   CHECK(!believed({{"code_challenge_methods_supported", {"plain"}}}));

@@ -18,13 +18,13 @@ namespace {
 
 const time_point start{};
 
-mcp_message message(const json& of) {
+mcp_message incoming(const json& of) {
   auto parsed = parse_mcp_messages(of.dump());
   REQUIRE(parsed.has_value());
   return parsed->front();
 }
 
-mcp_message result(std::int64_t id, json of) { return message(mcp_result(id, std::move(of))); }
+mcp_message result_of(std::int64_t id, json of) { return incoming(mcp_result(id, std::move(of))); }
 
 template <class T>
 std::vector<T> all(const mcp_actions& actions) {
@@ -50,7 +50,7 @@ std::string header(const mcp_send& of, const std::string& name) {
 }
 
 json tool(const std::string& name) { return {{"name", name}, {"description", "does " + name}, {"inputSchema", {{"type", "object"}}}}; }
-json tools(const std::vector<std::string>& names, const std::string& next = {}) {
+json listing_of(const std::vector<std::string>& names, const std::string& next = {}) {
   json out{{"resultType", "complete"}, {"tools", json::array()}};
   for (const auto& name : names)
     out["tools"].push_back(tool(name));
@@ -70,8 +70,8 @@ json greeting(const std::string& version = "2025-11-25", bool changes = false) {
 mcp_session opened(mcp_session_options options = {}) {
   mcp_session session(std::move(options));
   (void)session.open(start);
-  (void)session.receive(result(1, discovery()), start);
-  (void)session.receive(result(2, tools({"read", "write"})), start);
+  (void)session.receive(result_of(1, discovery()), start);
+  (void)session.receive(result_of(2, listing_of({"read", "write"})), start);
   REQUIRE(session.is_open());
   return session;
 }
@@ -84,9 +84,9 @@ TROUPE_TEST("a stateless server is discovered, listed and called, each request w
   mcp_session session({.server = "files"});
   auto sent = session.open(start);
   CHECK_EQ(methods(sent), "server/discover");
-  sent = session.receive(result(1, discovery()), start);
+  sent = session.receive(result_of(1, discovery()), start);
   CHECK_EQ(methods(sent), "tools/list");
-  sent = session.receive(result(2, tools({"read"})), start);
+  sent = session.receive(result_of(2, listing_of({"read"})), start);
   CHECK_EQ(all<mcp_listed>(sent).size(), 1u);
   sent = session.call(call_of(7, "read"), start);
   const auto request = all<mcp_send>(sent).at(0).message;
@@ -97,7 +97,7 @@ TROUPE_TEST("a stateless server is discovered, listed and called, each request w
   CHECK(meta["io.modelcontextprotocol/clientCapabilities"].is_object());
   CHECK_EQ(meta["troupe/idempotencyKey"], "run/step/7");
   CHECK_EQ(meta["progressToken"], request["id"]);
-  sent = session.receive(result(3, {{"resultType", "complete"}, {"content", {{{"type", "text"}, {"text", "hello"}}}}}), start);
+  sent = session.receive(result_of(3, {{"resultType", "complete"}, {"content", {{{"type", "text"}, {"text", "hello"}}}}}), start);
   const auto answers = all<mcp_answer>(sent);
   CHECK_EQ(answers.at(0).call, 7u);
   CHECK_EQ(answers.at(0).outcome.output, "hello");
@@ -106,11 +106,11 @@ TROUPE_TEST("a stateless server is discovered, listed and called, each request w
 TROUPE_TEST("a server that does not know how to be discovered is greeted as those before it were") {
   mcp_session session({.server = "old"});
   (void)session.open(start);
-  auto sent = session.receive(message(mcp_error(1, -32601, "Method not found")), start);
+  auto sent = session.receive(incoming(mcp_error(1, -32601, "Method not found")), start);
   CHECK_EQ(methods(sent), "initialize");
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["protocolVersion"], "2025-11-25");
   CHECK(!all<mcp_send>(sent).at(0).message["params"].contains("_meta"));
-  sent = session.receive(result(2, greeting("2025-06-18")), start);
+  sent = session.receive(result_of(2, greeting("2025-06-18")), start);
   CHECK_EQ(methods(sent), "notifications/initialized tools/list");
   CHECK_EQ(session.version(), "2025-06-18");
   CHECK(!session.modern());
@@ -122,7 +122,7 @@ TROUPE_TEST("silence after discovering means an older server, and a late answer 
   CHECK(session.next_tick() == start + 10s);
   CHECK_EQ(methods(session.tick(start + 9s)), "");
   CHECK_EQ(methods(session.tick(start + 10s)), "initialize");
-  CHECK(session.receive(message(mcp_error(1, -32601, "?")), start + 11s).empty());
+  CHECK(session.receive(incoming(mcp_error(1, -32601, "?")), start + 11s).empty());
 }
 
 TROUPE_TEST("a version that is not supported is answered by one that is") {
@@ -130,29 +130,29 @@ TROUPE_TEST("a version that is not supported is answered by one that is") {
   (void)session.open(start);
   json refusal = mcp_error(1, -32022, "Unsupported protocol version");
   refusal["error"]["data"] = {{"supported", {"2025-06-18", "2025-11-25"}}};
-  auto sent = session.receive(message(refusal), start);
+  auto sent = session.receive(incoming(refusal), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["protocolVersion"], "2025-11-25");
 
   mcp_session strict({.server = "s", .protocol = mcp_modern_version});
   (void)strict.open(start);
-  sent = strict.receive(message(refusal), start);
+  sent = strict.receive(incoming(refusal), start);
   CHECK_EQ(all<mcp_broken>(sent).size(), 1u);
 }
 
 TROUPE_TEST("pages are followed to the last, and pages without end are not") {
   mcp_session session({.server = "s"});
   (void)session.open(start);
-  (void)session.receive(result(1, discovery()), start);
-  auto sent = session.receive(result(2, tools({"a"}, "next")), start);
+  (void)session.receive(result_of(1, discovery()), start);
+  auto sent = session.receive(result_of(2, listing_of({"a"}, "next")), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["cursor"], "next");
-  sent = session.receive(result(3, tools({"b"})), start);
+  sent = session.receive(result_of(3, listing_of({"b"})), start);
   CHECK_EQ(session.tools().size(), 2u);
 
   mcp_session endless({.server = "s"});
   (void)endless.open(start);
-  (void)endless.receive(result(1, discovery()), start);
-  (void)endless.receive(result(2, tools({"a"}, "same")), start);
-  sent = endless.receive(result(3, tools({"b"}, "same")), start);
+  (void)endless.receive(result_of(1, discovery()), start);
+  (void)endless.receive(result_of(2, listing_of({"a"}, "same")), start);
+  sent = endless.receive(result_of(3, listing_of({"b"}, "same")), start);
   CHECK_EQ(all<mcp_broken>(sent).size(), 1u);
 }
 
@@ -160,7 +160,7 @@ TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
   auto session = opened({.server = "s"});
   (void)session.call(call_of(1, "read", 5s), start);
   (void)session.call(call_of(2, "write", 60s), start);
-  (void)session.receive(message({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 2}, {"total", 9}}}}), start);
+  (void)session.receive(incoming({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 2}, {"total", 9}}}}), start);
   auto sent = session.tick(start + 5s);
   CHECK_EQ(methods(sent), "notifications/cancelled");
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["requestId"], 3);
@@ -170,8 +170,8 @@ TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
   CHECK(answers.at(0).outcome.status == tool_status::timed_out);
   CHECK(answers.at(0).outcome.error.find("2 of 9") != std::string::npos);
   CHECK(session.is_open());
-  CHECK(session.receive(result(3, {{"content", json::array()}}), start + 6s).empty()); // late
-  CHECK_EQ(all<mcp_answer>(session.receive(result(4, {{"content", json::array()}}), start + 7s)).size(), 1u);
+  CHECK(session.receive(result_of(3, {{"content", json::array()}}), start + 6s).empty()); // late
+  CHECK_EQ(all<mcp_answer>(session.receive(result_of(4, {{"content", json::array()}}), start + 7s)).size(), 1u);
 }
 
 TROUPE_TEST("a cancelled call is answered once; over HTTP its response is closed and nothing more is sent") {
@@ -201,7 +201,7 @@ TROUPE_TEST("a ping that is not answered breaks it, and any word from it is an a
   auto session = opened({.server = "s", .ping = 30s});
   (void)session.call(call_of(1, "read", 10min), start);
   CHECK_EQ(methods(session.tick(start + 30s)), "server/discover"); // the stateless era's
-  (void)session.receive(message({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 1}}}}), start + 40s);
+  (void)session.receive(incoming({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 1}}}}), start + 40s);
   CHECK_EQ(all<mcp_broken>(session.tick(start + 60s)).size(), 0u);
   CHECK_EQ(all<mcp_broken>(session.tick(start + 120s)).size(), 1u);
 }
@@ -211,7 +211,7 @@ TROUPE_TEST("without calls there are no pings") {
   CHECK(!session.next_tick());
   (void)session.call(call_of(1, "read"), start);
   CHECK(session.next_tick() == start + 30s);
-  (void)session.receive(result(3, {{"content", json::array()}}), start + 1s);
+  (void)session.receive(result_of(3, {{"content", json::array()}}), start + 1s);
   CHECK(!session.next_tick());
 }
 
@@ -220,10 +220,10 @@ TROUPE_TEST("HTTP repeats version, method, name and marked arguments in headers"
   auto sent = session.open(start);
   CHECK_EQ(header(all<mcp_send>(sent).at(0), "MCP-Protocol-Version"), mcp_modern_version);
   CHECK_EQ(header(all<mcp_send>(sent).at(0), "Mcp-Method"), "server/discover");
-  (void)session.receive(result(1, discovery()), start);
-  auto list = tools({"sql"});
+  (void)session.receive(result_of(1, discovery()), start);
+  auto list = listing_of({"sql"});
   list["tools"][0]["inputSchema"] = {{"type", "object"}, {"properties", {{"region", {{"type", "string"}, {"x-mcp-header", "Region"}}}, {"n", {{"type", "integer"}, {"x-mcp-header", "N"}}}}}};
-  (void)session.receive(result(2, list), start);
+  (void)session.receive(result_of(2, list), start);
   sent = session.call({1, "sql", {{"region", "Zürich"}, {"n", nullptr}}, "", 1s}, start);
   const auto request = all<mcp_send>(sent).at(0);
   CHECK_EQ(header(request, "Mcp-Name"), "sql");
@@ -251,8 +251,8 @@ TROUPE_TEST("a 400 that says something modern keeps the era, and any other falls
 TROUPE_TEST("a forgotten session gives its call to the next one, and others in flight still get their answers") {
   mcp_session session({.server = "s", .http = true, .protocol = "2025-11-25"});
   (void)session.open(start);
-  (void)session.receive(result(1, greeting()), start);
-  (void)session.receive(result(2, tools({"read"})), start);
+  (void)session.receive(result_of(1, greeting()), start);
+  (void)session.receive(result_of(2, listing_of({"read"})), start);
   (void)session.call(call_of(1, "read", 30s), start);
   (void)session.call(call_of(2, "read"), start);
   mcp_http_failure gone;
@@ -263,7 +263,7 @@ TROUPE_TEST("a forgotten session gives its call to the next one, and others in f
   CHECK_EQ(all<mcp_again>(sent).at(0).call.id, 1u);
   CHECK(all<mcp_again>(sent).at(0).call.timeout == 20s);
   CHECK_EQ(all<mcp_expired>(sent).size(), 1u);
-  CHECK_EQ(all<mcp_answer>(session.receive(result(4, {{"content", json::array()}}), start)).size(), 1u);
+  CHECK_EQ(all<mcp_answer>(session.receive(result_of(4, {{"content", json::array()}}), start)).size(), 1u);
 }
 
 TROUPE_TEST("a server that asks for input is told what the configuration says, with its state unread and under a new id") {
@@ -272,39 +272,39 @@ TROUPE_TEST("a server that asks for input is told what the configuration says, w
                  {"inputRequests", {{"who", {{"method", "elicitation/create"}, {"params", {{"message", "?"}, {"requestedSchema", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}, {"default", "Ada"}}}}}}}}}}}}}};
   auto declining = opened({.server = "s"});
   (void)declining.call(call_of(1, "read"), start);
-  auto sent = declining.receive(result(3, ask), start);
+  auto sent = declining.receive(result_of(3, ask), start);
   auto again = all<mcp_send>(sent).at(0).message;
   CHECK_EQ(again["id"], 4);
   CHECK_EQ(again["params"]["requestState"], "opaque");
   CHECK_EQ(again["params"]["inputResponses"]["who"]["action"], "decline");
   auto willing = opened({.server = "s", .answer_with_defaults = true});
   (void)willing.call(call_of(1, "read"), start);
-  sent = willing.receive(result(3, ask), start);
+  sent = willing.receive(result_of(3, ask), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["inputResponses"]["who"]["content"]["name"], "Ada");
   // It asks and asks: not for ever.
   for (int id = 4; id < 4 + 7; ++id)
-    sent = willing.receive(result(id, ask), start);
+    sent = willing.receive(result_of(id, ask), start);
   CHECK_EQ(all<mcp_answer>(sent).size(), 0u);
-  sent = willing.receive(result(11, ask), start);
+  sent = willing.receive(result_of(11, ask), start);
   CHECK(all<mcp_answer>(sent).at(0).outcome.status == tool_status::failed);
 }
 
 TROUPE_TEST("a result of an unknown type is no result") {
   auto session = opened({.server = "s"});
   (void)session.call(call_of(1, "read"), start);
-  const auto sent = session.receive(result(3, {{"resultType", "task"}, {"content", json::array()}}), start);
+  const auto sent = session.receive(result_of(3, {{"resultType", "task"}, {"content", json::array()}}), start);
   CHECK(all<mcp_answer>(sent).at(0).outcome.status == tool_status::failed);
 }
 
 TROUPE_TEST("a change of the list is listed anew, and one told meanwhile once more") {
   mcp_session session({.server = "s", .protocol = "2025-11-25"});
   (void)session.open(start);
-  (void)session.receive(result(1, greeting("2025-11-25", true)), start);
-  (void)session.receive(result(2, tools({"read"})), start);
+  (void)session.receive(result_of(1, greeting("2025-11-25", true)), start);
+  (void)session.receive(result_of(2, listing_of({"read"})), start);
   const json changed{{"jsonrpc", "2.0"}, {"method", "notifications/tools/list_changed"}};
-  CHECK_EQ(methods(session.receive(message(changed), start)), "tools/list");
-  CHECK_EQ(methods(session.receive(message(changed), start)), "");
-  auto sent = session.receive(result(3, tools({"other"})), start);
+  CHECK_EQ(methods(session.receive(incoming(changed), start)), "tools/list");
+  CHECK_EQ(methods(session.receive(incoming(changed), start)), "");
+  auto sent = session.receive(result_of(3, listing_of({"other"})), start);
   CHECK_EQ(all<mcp_listed>(sent).size(), 1u);
   CHECK_EQ(methods(sent), "tools/list");
   sent = session.call(call_of(1, "read"), start);
@@ -314,8 +314,8 @@ TROUPE_TEST("a change of the list is listed anew, and one told meanwhile once mo
 TROUPE_TEST("a stateless server that tells changes is listened to") {
   mcp_session session({.server = "s"});
   (void)session.open(start);
-  (void)session.receive(result(1, discovery(true)), start);
-  const auto sent = session.receive(result(2, tools({"read"})), start);
+  (void)session.receive(result_of(1, discovery(true)), start);
+  const auto sent = session.receive(result_of(2, listing_of({"read"})), start);
   CHECK_EQ(methods(sent), "subscriptions/listen");
   CHECK(all<mcp_send>(sent).at(0).stays_open);
 }
@@ -323,7 +323,7 @@ TROUPE_TEST("a stateless server that tells changes is listened to") {
 TROUPE_TEST("servers of the handshake may ask: a ping is answered, what was never offered is refused") {
   mcp_session session({.server = "s", .protocol = "2025-11-25"});
   (void)session.open(start);
-  (void)session.receive(result(1, greeting()), start);
-  CHECK_EQ(methods(session.receive(message(mcp_request(9, "ping", json())), start)), "result");
-  CHECK_EQ(methods(session.receive(message(mcp_request(10, "sampling/createMessage", json::object())), start)), "error");
+  (void)session.receive(result_of(1, greeting()), start);
+  CHECK_EQ(methods(session.receive(incoming(mcp_request(9, "ping", json())), start)), "result");
+  CHECK_EQ(methods(session.receive(incoming(mcp_request(10, "sampling/createMessage", json::object())), start)), "error");
 }

@@ -4,8 +4,11 @@
 #include <string>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include "test.hpp"
 #include "tools/fixture.hpp"
+#include "troupe/schema/schema.hpp"
 #include "troupe/tools/mcp_digest.hpp"
 #include "troupe/tools/mcp_expand.hpp"
 #include "troupe/tools/mcp_pins.hpp"
@@ -139,7 +142,7 @@ TROUPE_TEST("tools keep their names where these are unique, and providers take a
 }
 
 TROUPE_TEST("what was seen first is pinned, and what changed is held until it is approved") {
-  test::temporary_folder folder;
+  tools::test::temporary_folder folder;
   const auto path = folder.path + "/state/mcp-tools.json";
   tool_spec server;
   server.name = "files";
