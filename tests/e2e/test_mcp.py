@@ -259,9 +259,9 @@ def test_server_filesystem_reads_a_file(project, packages):
     (project.folder / "data").mkdir()
     project.write("data/note.txt", "the disk was full at 03:12")
     told = use(project, package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"]),
-               [("read_text_file", {"path": "note.txt"}), ("write_file", {"path": "new.txt", "content": "x"})])
+               [("read_text_file", {"path": "note.txt"}), ("write_file", {"path": "new.txt", "content": "x"})], checkpoint={"timeout": "200ms"})
     assert told[0]["text"] == "the disk was full at 03:12"
-    assert "has risk high and needs a human" in told[1]["text"]  # its destructiveHint
+    assert told[1]["status"] == "not_started" and "Auto-rejected: approval timeout" in told[1]["text"]  # its destructiveHint: a human is asked
     low = package_server(packages, "server-filesystem", "./data", tools=["read_text_file", "write_file"], overrides={"write_file": {"risk": "low"}}, retries=0)
     project.scripted([calls(("write_file", {"path": "new.txt", "content": "x"})), reply("done")], agent={"tools": ["s"]}, tools={"s": low})
     project.run("--id", "R2").expect(0)

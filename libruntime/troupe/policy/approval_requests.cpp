@@ -1,8 +1,11 @@
 #include "troupe/policy/approval_requests.hpp"
 
+#include <array>
+
+#include <openssl/sha.h>
+
 #include "troupe/model/described.hpp"
 #include "troupe/schema/canonical_json.hpp"
-#include "troupe/store/row.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
 
@@ -32,9 +35,11 @@ expected<approval_decision> decision_of(std::string_view text) {
 std::string approval_hash(const approval_subject& of) {
   const json whole{{"run_id", of.run_id}, {"task", of.task}, {"kind", name_of(of.kind)}, {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
   std::string digits;
-  for (const char byte : store::sha256(schema::canonical_json(whole))) {
+  const std::string exact = schema::canonical_json(whole);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> hash;
+  SHA256(reinterpret_cast<const unsigned char*>(exact.data()), exact.size(), hash.data());
+  for (const unsigned char value : hash) {
     constexpr const char* digit = "0123456789abcdef";
-    const auto value = static_cast<unsigned char>(byte);
     digits += {digit[value >> 4], digit[value & 15]};
   }
   return digits;
@@ -89,7 +94,7 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
   return approval_effect{*end_};
 }
 
-approval_request folded(approval_requested what, const std::vector<store::decision_row>& rows) {
+approval_request folded(approval_requested what, const std::vector<decision_row>& rows) {
   approval_request request(std::move(what));
   for (const auto& row : rows) {
     if (row.approval_id != request.what().id)
@@ -100,8 +105,8 @@ approval_request folded(approval_requested what, const std::vector<store::decisi
   return request;
 }
 
-store::admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us) {
-  return [what = std::move(what), decision = std::move(decision), time_us](const std::vector<store::decision_row>& earlier) -> expected<void> {
+admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us) {
+  return [what = std::move(what), decision = std::move(decision), time_us](const std::vector<decision_row>& earlier) -> expected<void> {
     const auto effect = folded(what, earlier).apply(decision, time_us);
     if (!effect)
       return tl::unexpected<error>(effect.error());

@@ -20,9 +20,9 @@
 #include <variant>
 #include <vector>
 
+#include "troupe/model/decision.hpp"
 #include "troupe/model/error.hpp"
 #include "troupe/model/event.hpp"
-#include "troupe/store/journal.hpp"
 
 namespace troupe::policy {
 
@@ -87,10 +87,10 @@ private:
 };
 
 /// For `store::journal::add_decision`: may this decision come after those? Any thread.
-store::admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us);
+admit_decision admission_of(approval_requested what, approval_decision decision, std::int64_t time_us);
 
 /// The request with the decisions that were admitted about it, in order.
-approval_request folded(approval_requested what, const std::vector<store::decision_row>& rows);
+approval_request folded(approval_requested what, const std::vector<decision_row>& rows);
 
 /// "ana rejected it: too risky", "it was rejected automatically: its time was up".
 std::string decided_words(const approval_decided& end);

@@ -5,7 +5,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/loop_sign.hpp"
 #include "troupe/schema/schema.hpp"
-#include "troupe/tools/toolset.hpp"
+#include "troupe/policy/tool_arguments.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -134,7 +134,7 @@ std::optional<expected<colleague_call>> read_colleague_call(const agent_spec& ag
       return std::nullopt;
     call.handoff = true;
   }
-  auto given = tools::check_arguments(compiled(call.handoff), name, arguments);
+  auto given = check_arguments(compiled(call.handoff), name, arguments);
   if (!given)
     return tl::unexpected(given.error());
   call.task = given->at(call.handoff ? "reason" : "task").get<std::string>();

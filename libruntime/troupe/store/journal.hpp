@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "troupe/model/decision.hpp"
 #include "troupe/model/error.hpp"
 #include "troupe/model/event.hpp"
 
@@ -45,16 +46,8 @@ struct journal_stats {
 using on_durable = std::function<void(expected<void>)>;
 using on_events = std::function<void(expected<std::vector<event_ptr>>)>;
 
-/// A human's (or the deadline's) decision about an approval, as it came in. `body` is the JSON of a policy::approval_decision.
-struct decision_row {
-  std::int64_t id = 0; ///< their order
-  std::string run_id;
-  std::string approval_id;
-  std::string body;
-  std::int64_t time_us = 0;
-};
-/// Sees the decisions about the same approval that were admitted before, in order; nothing comes between.
-using admit_decision = std::function<expected<void>(const std::vector<decision_row>& earlier)>;
+using troupe::admit_decision;
+using troupe::decision_row;
 
 class journal {
 public:

@@ -7,6 +7,7 @@
 
 #include "troupe/model/config.hpp"
 #include "troupe/model/error.hpp"
+#include "troupe/policy/tool_arguments.hpp"
 #include "troupe/schema/schema.hpp"
 #include "troupe/tools/builtin.hpp"
 #include "troupe/tools/environment.hpp"
@@ -34,13 +35,12 @@ expected<prepared_tool> prepare(const tool_spec& spec, environment& shared);
 /// The same with a runner of the caller's own.
 expected<prepared_tool> prepare(const tool_spec& spec, std::unique_ptr<runner> run);
 
-/// The most that one call's arguments may be.
-constexpr std::size_t argument_bytes_max = 1u << 20;
-constexpr std::size_t argument_depth_max = 64;
+using policy::argument_bytes_max;
+using policy::argument_depth_max;
+using policy::check_arguments;
 
 /// What a model wrote, as arguments of the tool; or an error whose message the model can correct itself by: not JSON (and where), cut
 /// off, no object, too large or deep, or each broken rule with its pointer. An empty text is no arguments. Never throws. Any thread.
 expected<json> check_arguments(const prepared_tool& tool, std::string_view text);
-expected<json> check_arguments(const schema::compiled_schema& arguments, std::string_view tool_name, std::string_view text);
 
 } // namespace troupe::tools

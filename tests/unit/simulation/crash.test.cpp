@@ -209,21 +209,6 @@ rules:
 }
 
 /// A task and a call of it that wait for a human, who approves both.
-scenario approval() {
-  return {.name = "approval",
-          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin, approval: { risk: low } } ] }\n",
-                            "checkpoint: { policy: { low: ask } }\n"),
-          .script = R"(version: 1
-rules:
-  - when: { turn: 1 }
-    reply: { tool_calls: [ { name: put, arguments: { at: there } }, { name: pay, arguments: { at: bank } } ] }
-    usage: { input: 40, output: 10 }
-  - when: { any: true }
-    reply: { text: "Both have answered" }
-    usage: { input: 90, output: 10 }
-)"};
-}
-
 std::vector<crash_kind> agents(std::size_t count) {
   std::vector<crash_kind> kinds;
   for (std::size_t i = 0; i < count; ++i)
@@ -269,15 +254,6 @@ TROUPE_TEST("at every event of a review") {
   crash_everywhere(review(), process_crashes());
   crash_everywhere(review(), agents(2));
   crash_everywhere(review(), {{"pool-0", victim{"agent_pool", 0}}, {"pool-1", victim{"agent_pool", 1}}, {"gateway", victim{"llm_gateway", 0}}});
-}
-TROUPE_TEST("at every event of what waits for a human") {
-  crash_everywhere(approval(), process_crashes());
-}
-TROUPE_TEST("at every event of an agent that waits for a human") {
-  crash_everywhere(approval(), agents(3));
-}
-TROUPE_TEST("at every event of services while something waits for a human") {
-  crash_everywhere(approval(), {{"checkpoint", victim{"checkpoint", 0}}, {"pool-0", victim{"agent_pool", 0}}, {"host-1", victim{"tool_host", 1}}});
 }
 TROUPE_TEST("at every event of a conflict of two budgets") {
   check_all(two_budgets());
