@@ -43,7 +43,7 @@ std::string first_line(const std::string& text) {
 }
 
 // --- programs
-// -------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// Looks for the program where the tool would: in its sandbox, with its paths, without its secrets.
 finding program_row(doctor_kit& kit, const tool_spec& tool) {
@@ -82,7 +82,7 @@ finding program_row(doctor_kit& kit, const tool_spec& tool) {
 }
 
 // --- hosts
-// ----------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// Asks for the headers of "/", from an allowed address; what it answers does not matter.
 tool_outcome knock(doctor_kit& kit, const std::string& name, const std::string& origin, tools::allow_list allowed) {
@@ -157,7 +157,7 @@ void fetch_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
 }
 
 // --- builtins, MCP
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 finding folder_row(const configuration& config, const tool_spec& tool) {
   finding out{"tool", tool.name, health::ok, shown(config, tool.root), {}};

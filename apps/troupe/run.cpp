@@ -50,7 +50,7 @@ struct run_arguments {
   std::string add_time;
 };
 
-// --- what is seen meanwhile -------------------------------------------------------------------------------------------------------------
+// --- what is seen meanwhile ----------------------------------------------------------------------------------------
 
 struct shown_as {
   bool lines = true;                   ///< false: only what somebody must do
@@ -112,7 +112,7 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
   }};
 }
 
-// --- signals ------------------------------------------------------------------------------------------------------------------------------
+// --- signals -------------------------------------------------------------------------------------------------------
 
 /// Turns SIGINT and SIGTERM into calls on a thread of its own: `first` asks for a graceful end, the second one ends at once; the
 /// journal has all that was acknowledged.
@@ -170,7 +170,7 @@ private:
   std::thread thread_;
 };
 
-// --- one run --------------------------------------------------------------------------------------------------------------------------------
+// --- one run -------------------------------------------------------------------------------------------------------
 
 int status_of_run(const run_summary& summary) {
   switch (summary.status) {

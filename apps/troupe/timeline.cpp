@@ -51,7 +51,7 @@ std::string next_step(const std::string& next, std::int64_t wait_ms) {
   return with("; ", next);
 }
 
-// --- one for each event that is shown -----------------------------------------------------------------------------
+// --- one for each event that is shown ------------------------------------------------------------------------------
 
 line words(const run_started& b) {
   return {"run started: workflow " + b.workflow + ", " + count(b.total_tasks, "task", "tasks")};
@@ -328,7 +328,7 @@ line words(const llm_requested&) {
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 std::string coloured(std::string text, tone as, const timeline_style& style) {
   if (!style.colour || as == tone::plain)

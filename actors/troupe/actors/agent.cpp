@@ -171,7 +171,7 @@ void begin_ending(agent_self self, task_status status) {
   stop_if_ending(self);
 }
 
-// --- humans ---------------------------------------------------------------------------------------------------------------------------------
+// --- humans --------------------------------------------------------------------------------------------------------
 
 void send_human(agent_self self, std::uint64_t number);
 
@@ -227,7 +227,7 @@ void send_human(agent_self self, std::uint64_t number) {
       [](const caf::error&) {}); // it died: the down message comes too
 }
 
-// --- tools ---------------------------------------------------------------------------------------------------------------------------------
+// --- tools ---------------------------------------------------------------------------------------------------------
 
 void complete_step(agent_self self, bool observed);
 void settle_slots(agent_self self);
@@ -265,7 +265,7 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   return std::move(*arguments);
 }
 
-// --- other agents ----------------------------------------------------------------------------------------------------------------------------
+// --- other agents --------------------------------------------------------------------------------------------------
 
 /// The task goes on when those that it waits for have answered, or with another agent; its member is free meanwhile, so that agents which
 /// ask each other never wait for each other's members.
@@ -418,7 +418,7 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
   });
 }
 
-// --- loops ---------------------------------------------------------------------------------------------------------------------------------
+// --- loops ---------------------------------------------------------------------------------------------------------
 
 loop_detected detected(agent_self self, const policy::loop_verdict& verdict, std::string text) {
   const auto& task = task_of(self);
@@ -574,7 +574,7 @@ void complete_step(agent_self self, bool observed) {
   });
 }
 
-// --- the model -------------------------------------------------------------------------------------------------------------------------------
+// --- the model -----------------------------------------------------------------------------------------------------
 
 void take_answer(agent_self self, const llm_answer& answer) {
   auto& task = task_of(self);
@@ -741,7 +741,7 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
     }
 }
 
-// --- the answer --------------------------------------------------------------------------------------------------------------------------------
+// --- the answer ----------------------------------------------------------------------------------------------------
 
 /// Does the answer hold, and what is done about it if not (SEMANTICS 5)? `policy::answer_quality` decides.
 void judge(agent_self self, const std::string& text, finish_reason finish_with) {
@@ -830,7 +830,7 @@ void perform(agent_self self, policy::quality_commands&& commands) {
     std::visit([&](auto& what) { carry_out(self, what); }, command);
 }
 
-// --- the reviewer --------------------------------------------------------------------------------------------------------------------------
+// --- the reviewer --------------------------------------------------------------------------------------------------
 
 void end_review(agent_self self, policy::review_outcome&& outcome) {
   auto& task = task_of(self);
@@ -907,7 +907,7 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
       });
 }
 
-// --- the beginning ---------------------------------------------------------------------------------------------------------------------------
+// --- the beginning -------------------------------------------------------------------------------------------------
 
 /// What its answers must be: the task's own contract, or the agent's.
 const output_spec* rules_of(const agent_spec& spec, const std::shared_ptr<const output_spec>& other) {

@@ -38,7 +38,7 @@ struct checkpoint_state {
 
 using checkpoint_self = checkpoint_actor::stateful_pointer<checkpoint_state>;
 
-// --- the run's clock ----------------------------------------------------------------------------------------------------------------------
+// --- the run's clock -----------------------------------------------------------------------------------------------
 
 /// Requests of this run that wait.
 std::int64_t waiting_of(checkpoint_self self, const std::string& run_id) {
@@ -63,7 +63,7 @@ void keep_clock(checkpoint_self self, const run_ptr& run) {
   }
 }
 
-// --- ends ---------------------------------------------------------------------------------------------------------------------------------
+// --- ends ----------------------------------------------------------------------------------------------------------
 
 void answer_all(checkpoint_self self, const std::string& id, const approval_answer& answer) {
   auto node = state_of(self).requests.extract(id);
@@ -95,7 +95,7 @@ void record_end(checkpoint_self self, const std::string& id, approval_decided en
           [self, id](const caf::error& reason) { answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"})); });
 }
 
-// --- decisions ------------------------------------------------------------------------------------------------------------------------------
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 /// Folds one. What is refused here was refused to whoever made it, too.
 void take(checkpoint_self self, const std::string& id, const decision_arrived& row) {
@@ -142,7 +142,7 @@ void expire(checkpoint_self self, const std::string& id) {
   tell_later(self, checkpoint_actor(self), retry_pause, approval_timer{id}); // should the journal not have taken it
 }
 
-// --- requests -------------------------------------------------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------------------------
 
 void opened(checkpoint_self self, const std::string& id, const approval_requested& what) {
   auto& state = state_of(self);

@@ -30,7 +30,7 @@ namespace troupe::actors {
 struct run_context;
 using run_ptr = std::shared_ptr<const run_context>;
 
-// --- journal ------------------------------------------------------------------------------------------------------------------------------
+// --- journal -------------------------------------------------------------------------------------------------------
 
 /// Events of one run, in order. As a request: answered when they are durable. As `note`: nobody waits, yet whatever is appended later
 /// is never durable without them.
@@ -95,7 +95,7 @@ using journal_actor = caf::typed_actor<
   // Internal: from the writer's thread.
   takes<groups_written>, takes<events_read>>;
 
-// --- budget guard ---------------------------------------------------------------------------------------------------------------------------
+// --- budget guard --------------------------------------------------------------------------------------------------
 
 struct reserve {
   std::string id;        ///< unique while it lives
@@ -144,7 +144,7 @@ using budget_guard_actor = caf::typed_actor<
   // Which warnings its time is due for.
   answers<time_checked, time_check>>;
 
-// --- llm gateway ----------------------------------------------------------------------------------------------------------------------------
+// --- llm gateway ---------------------------------------------------------------------------------------------------
 
 struct llm_ask {
   run_ptr run;
@@ -201,7 +201,7 @@ using llm_gateway_actor = caf::typed_actor<
   // Internal: from a provider's thread; timers.
   takes<transfers_ended>, takes<wake_up>>;
 
-// --- tool host ------------------------------------------------------------------------------------------------------------------------------
+// --- tool host -----------------------------------------------------------------------------------------------------
 
 struct invoke {
   run_ptr run;
@@ -253,7 +253,7 @@ using tool_gate_actor = caf::typed_actor<
   answers<admitted, admit>,
   takes<leave>>;
 
-// --- checkpoint -----------------------------------------------------------------------------------------------------------------------------
+// --- checkpoint ----------------------------------------------------------------------------------------------------
 
 /// May this happen? `moment` makes it unlike the same action at another time: step and call, or attempt.
 struct approval_ask {
@@ -291,7 +291,7 @@ using checkpoint_actor = caf::typed_actor<
   // Internal.
   takes<decision_arrived>, takes<approval_timer>>;
 
-// --- agent, pool ----------------------------------------------------------------------------------------------------------------------------
+// --- agent, pool ---------------------------------------------------------------------------------------------------
 
 /// An agent's call of another agent. Its task then waits for the end of that one.
 struct delegate {
@@ -397,7 +397,7 @@ using agent_pool_actor = caf::typed_actor<
   takes<member_joined>, takes<member_gone>,
   answers<pool_stats, pool_query>>;
 
-// --- supervisor -----------------------------------------------------------------------------------------------------------------------------
+// --- supervisor ----------------------------------------------------------------------------------------------------
 
 struct start_tree {};
 struct tree_started {
@@ -462,7 +462,7 @@ using supervisor_actor = caf::typed_actor<
   answers<judgement, observation>,
   takes<supervision_timer>>;
 
-// --- orchestrator, metrics -----------------------------------------------------------------------------------------------------------------
+// --- orchestrator, metrics -----------------------------------------------------------------------------------------
 
 struct start_run {};
 struct run_ended {

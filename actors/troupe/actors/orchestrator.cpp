@@ -147,7 +147,8 @@ task_result cut_off(orchestrator_self self, const given_task& given) {
                      .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"};
 }
 
-void take_result(orchestrator_self self, const std::string& prefix, const task_result& result) {
+/// The prefix by value: callers have it from what ends here.
+void take_result(orchestrator_self self, const std::string prefix, const task_result& result) {
   auto& state = state_of(self);
   const auto found = state.with_pool.find(result.task);
   if (found == state.with_pool.end())
@@ -318,7 +319,7 @@ bool harmless(const configuration& config, const std::string& agent) {
   return true;
 }
 
-// --- approvals ---------------------------------------------------------------------------------------------------------------------------
+// --- approvals -----------------------------------------------------------------------------------------------------
 
 void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
 
@@ -465,7 +466,7 @@ void share_state(orchestrator_self self, policy::task_graph& graph) {
     graph.read_state([shared] { return shared->values(); });
 }
 
-// --- agents that ask each other -----------------------------------------------------------------------------------------------------------------
+// --- agents that ask each other ------------------------------------------------------------------------------------
 //
 //   at work --pause--> resting --all that it asked have ended--> at work, from the journal
 //      |                  '--stopped--> those are stopped, then it has ended

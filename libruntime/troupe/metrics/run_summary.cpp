@@ -116,7 +116,7 @@ struct run_fold::state {
         planned.push_back(task["id"].get<std::string>());
   }
 
-  // --- one for each event that counts -------------------------------------------------------------------------------
+  // --- one for each event that counts ------------------------------------------------------------------------------
 
   void on(const event& e, const run_started& b) {
     if (!e.task.empty())

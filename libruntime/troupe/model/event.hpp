@@ -29,7 +29,7 @@ BOOST_DESCRIBE_ENUM(run_status, queued, running, waiting_approval, completed, fa
 enum class task_status { success, error, timeout, max_retries, budget_exceeded, rejected, quality_failed, loop, conflict, skipped, cancelled };
 BOOST_DESCRIBE_ENUM(task_status, success, error, timeout, max_retries, budget_exceeded, rejected, quality_failed, loop, conflict, skipped, cancelled)
 
-// --- runs ---------------------------------------------------------------------------------------------------------------------------------
+// --- runs ----------------------------------------------------------------------------------------------------------
 
 struct run_started {
   std::string workflow;
@@ -62,7 +62,7 @@ struct run_finished {
 };
 BOOST_DESCRIBE_STRUCT(run_finished, (), (status, reason, result))
 
-// --- tasks --------------------------------------------------------------------------------------------------------------------------------
+// --- tasks ---------------------------------------------------------------------------------------------------------
 
 /// `attempt` counts from 1. `items`: of a for_each task, the number of its elements (one task_started each follows, with its index).
 struct task_started {
@@ -87,7 +87,7 @@ struct task_retried {
 };
 BOOST_DESCRIBE_STRUCT(task_retried, (), (next_attempt, why))
 
-// --- LLM calls ----------------------------------------------------------------------------------------------------------------------------
+// --- LLM calls -----------------------------------------------------------------------------------------------------
 
 /// A request is about to leave: durable before it does. `step_id` names the step of the task, `request` counts requests of this step from 1.
 struct llm_requested {
@@ -152,7 +152,7 @@ struct usage_rejected {
 };
 BOOST_DESCRIBE_STRUCT(usage_rejected, (), (step_id, why))
 
-// --- tools --------------------------------------------------------------------------------------------------------------------------------
+// --- tools ---------------------------------------------------------------------------------------------------------
 
 /// A tool is about to run: durable before it does unless its effect is `none`.
 struct tool_started {
@@ -185,7 +185,7 @@ struct tool_finished {
 };
 BOOST_DESCRIBE_STRUCT(tool_finished, (), (call_id, tool, status, text, duration_us))
 
-// --- agents, supervision, budgets, quality ------------------------------------------------------------------------------------------------
+// --- agents, supervision, budgets, quality -------------------------------------------------------------------------
 
 struct agent_crashed {
   std::string member;          ///< pool member, e.g. researcher/2
@@ -346,7 +346,7 @@ struct output_reviewed {
 };
 BOOST_DESCRIBE_STRUCT(output_reviewed, (), (round, reviewer, verdict, feedback, revised_output, error))
 
-// --- conflicts and shared state -----------------------------------------------------------------------------------------------------------
+// --- conflicts and shared state ------------------------------------------------------------------------------------
 
 /// Answers that count as one, and who gave them, in the order of the task's `agents`. A member is an agent's name; the second of the same
 /// agent is "sceptic#2".
@@ -390,7 +390,7 @@ struct state_written {
 };
 BOOST_DESCRIBE_STRUCT(state_written, (), (key, version, value, call))
 
-// --- delegation ---------------------------------------------------------------------------------------------------------------------------
+// --- delegation ----------------------------------------------------------------------------------------------------
 
 /// An agent gave a part of its work to another one; that part is the task `path`. On the task of who asked.
 struct delegated {

@@ -47,7 +47,7 @@ std::int64_t us_of(milliseconds ms) {
 } // namespace
 
 // --- scopes
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 std::optional<budget_ledger::scope_index> budget_ledger::find(const std::string& scope) const {
   auto it = names_.find(scope);
@@ -128,7 +128,7 @@ ledger_changes budget_ledger::limits_changed(scope_state& s) {
 }
 
 // --- reserving
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst,
                                       std::optional<spend> least, time_point now) {
@@ -215,7 +215,7 @@ void budget_ledger::unhold(entry& e, spend less) {
 }
 
 // --- the line
-// ---------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 void budget_ledger::count_claims(const entry& e, bool add) {
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
@@ -319,7 +319,7 @@ void budget_ledger::advance(ledger_changes& changes) {
 }
 
 // --- settling
-// ---------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 ledger_changes budget_ledger::settle(const std::string& id, spend actual) {
   return finish(id, actual);
@@ -426,7 +426,7 @@ ledger_changes budget_ledger::charge(const std::vector<std::string>& scopes, spe
 }
 
 // --- time
-// -------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 microseconds budget_ledger::used(const scope_state& s, time_point now) {
   auto running = microseconds{0};
@@ -493,7 +493,7 @@ std::optional<milliseconds> budget_ledger::next_time_warning(time_point now) con
 }
 
 // --- looking
-// ----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 spend budget_ledger::left_now(const std::vector<std::string>& scopes) const {
   spend left{{huge}, huge};

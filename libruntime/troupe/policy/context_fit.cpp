@@ -204,7 +204,7 @@ private:
 
 } // namespace
 
-// --- the estimate ---
+// --- the estimate --------------------------------------------------------------------------------------------------
 
 token_meter::token_meter(const tool_declarations& tools) {
   if (tools)
@@ -242,7 +242,7 @@ void token_meter::learn(const conversation& messages, std::int64_t stated) {
   estimated_ = estimated;
 }
 
-// --- decisions ---
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 std::int64_t window_of(const model_spec& model, std::size_t link, std::int64_t max_tokens, std::int64_t learned) {
   const auto context = link < model.chain.size() ? model.chain[link].context : 0;
@@ -302,7 +302,7 @@ void take_cut(context_state& state, const context_cut& cut) {
   }
 }
 
-// --- the summarising call ---
+// --- the summarising call ------------------------------------------------------------------------------------------
 
 std::string summary_step(const std::string& step_id) {
   return step_id + std::string(summary_suffix);

@@ -89,7 +89,7 @@ void take_cut(context_state& state, const context_cut& cut);
 /// The window that a refusal of a request of `tokens` shows.
 std::int64_t learned_window(std::int64_t tokens, bool again);
 
-// --- the summarising call ---
+// --- the summarising call ------------------------------------------------------------------------------------------
 
 /// The id of the call for a step, and back: it is a request of its own, and no part of the conversation.
 std::string summary_step(const std::string& step_id);

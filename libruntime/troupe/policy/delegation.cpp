@@ -63,7 +63,7 @@ std::string handoff_tool(std::string_view agent) {
   return std::string(handoff_prefix) + std::string(agent);
 }
 
-// --- rights -----------------------------------------------------------------------------------------------------------------------------------
+// --- rights --------------------------------------------------------------------------------------------------------
 
 agent_rights rights_of(const agent_spec& agent, const std::optional<std::vector<std::string>>& granted) {
   agent_rights has{agent.tools, agent.delegates};
@@ -85,7 +85,7 @@ std::vector<std::string> granted_by(const agent_spec& caller, const agent_rights
   return granted;
 }
 
-// --- paths ------------------------------------------------------------------------------------------------------------------------------------
+// --- paths ---------------------------------------------------------------------------------------------------------
 
 std::string delegated_path(std::string_view task, std::string_view to, std::int64_t attempt, std::int64_t step, std::size_t call) {
   std::string path = std::string(task) + ">" + std::string(to) + "#";
@@ -101,7 +101,7 @@ std::int64_t depth_of(std::string_view path) {
   return std::count(path.begin(), path.end(), '>');
 }
 
-// --- calls ------------------------------------------------------------------------------------------------------------------------------------
+// --- calls ---------------------------------------------------------------------------------------------------------
 
 std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent, const agent_rights& has) {
   std::vector<tool_declaration> out;
@@ -147,7 +147,7 @@ std::string too_deep_text(const std::string& agent, std::int64_t depth_max) {
          + " levels deep (delegate/depth). Nothing was started. Do the work yourself, or say what you could not do.";
 }
 
-// --- outcomes -----------------------------------------------------------------------------------------------------------------------------------
+// --- outcomes ------------------------------------------------------------------------------------------------------
 
 delegated_outcome outcome_of(task_status status, const std::string& reason, const std::string& error, const json& output) {
   const bool silent = is_silent(output);
@@ -179,7 +179,7 @@ delegated_outcome outcome_of(task_status status, const std::string& reason, cons
   return made;
 }
 
-// --- hand-offs ----------------------------------------------------------------------------------------------------------------------------------
+// --- hand-offs -----------------------------------------------------------------------------------------------------
 
 std::string handoff_text(const std::string& from, const colleague_call& call, const conversation& turn) {
   constexpr std::size_t one_max = 4'000, all_max = 16'000;

@@ -93,7 +93,7 @@ std::optional<milliseconds> llm_call::time_left(time_point now) const {
   return left;
 }
 
-// --- what comes in ---
+// --- what comes in -------------------------------------------------------------------------------------------------
 
 llm_step llm_call::start(time_point now) {
   llm_step step;
@@ -227,7 +227,7 @@ llm_step llm_call::cancel(time_point) {
   return step;
 }
 
-// --- decisions ---
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 void llm_call::proceed(llm_step& step, time_point now) {
   while (!expired(step, now)) {

@@ -40,7 +40,7 @@
 
 namespace troupe::policy {
 
-// --- state that calls share ---
+// --- state that calls share ----------------------------------------------------------------------------------------
 
 /// Of one (provider, model). Limits are the model's at most providers, so pacing is kept for each model.
 struct link_state {
@@ -62,7 +62,7 @@ private:
   std::map<std::string, std::shared_ptr<retry_budget>> providers_;
 };
 
-// --- what one step is ---
+// --- what one step is ----------------------------------------------------------------------------------------------
 
 /// What the request means to one link: from its `llm::provider` and `provider_spec`.
 struct link_facts {
@@ -101,7 +101,7 @@ struct llm_call_facts {
   std::int64_t requests_before = 0; ///< of this step, by calls before this one
 };
 
-// --- decisions ---
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 /// Reserve this in the whole chain of budget guards; answer with `granted` or `refused`, and with `tick` at `until`.
 struct reserve_for {
@@ -180,7 +180,7 @@ struct refusal {
   std::string message;
 };
 
-// --- the machine ---
+// --- the machine ---------------------------------------------------------------------------------------------------
 
 /// One thread only (the gateway actor's). Times never go back. `random` is uniform in [0, 1).
 class llm_call {

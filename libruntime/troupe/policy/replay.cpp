@@ -38,7 +38,7 @@ void begin_anew(task_history& h, const std::string& text) {
 
 } // namespace
 
-// --- paths --------------------------------------------------------------------------------------------------------
+// --- paths ---------------------------------------------------------------------------------------------------------
 
 bool is_within(std::string_view path, std::string_view above) {
   if (!path.starts_with(above))
@@ -64,7 +64,7 @@ std::optional<std::int64_t> element_index(std::string_view path) {
   return index;
 }
 
-// --- one task -----------------------------------------------------------------------------------------------------
+// --- one task ------------------------------------------------------------------------------------------------------
 
 conversation task_history::assembled() const {
   auto all = messages;
@@ -256,7 +256,7 @@ std::unordered_map<std::string, std::vector<event_ptr>> by_task(const std::vecto
   return parts;
 }
 
-// --- a run --------------------------------------------------------------------------------------------------------
+// --- a run ---------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -104,7 +104,7 @@ void routing::lose_tasks(members::value_type& member, bool crashed, time_point n
 }
 
 // --- members
-// ------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 void routing::expect(const std::string& member) {
   if (auto [it, added] = members_.try_emplace(member); added)
@@ -176,7 +176,7 @@ routing_changes routing::not_coming(const std::string& member, time_point now) {
 }
 
 // --- tasks
-// --------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 submit_answer routing::submit(const std::string& task, time_point now, std::int64_t crashes) {
   submit_answer answer;

@@ -78,7 +78,7 @@ supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_
 }
 
 // --- children
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// False: one of the names is taken.
 bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec) {
@@ -155,7 +155,7 @@ microseconds supervision::back_off(child& c, bool ran, const moment& m) const {
 }
 
 // --- inputs
-// -------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::start(const moment&) {
   supervision_commands out;
@@ -267,7 +267,7 @@ supervision_commands supervision::timer_fired(std::uint64_t timer, const moment&
 }
 
 // --- decisions
-// ----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// Whether several children are being started or stopped, which exits of others must not disturb.
 bool supervision::disturbs() const {
@@ -477,7 +477,7 @@ void supervision::go_on(supervision_commands& out) {
 }
 
 // --- requests
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::request(request_input r, const moment&) {
   supervision_commands out;

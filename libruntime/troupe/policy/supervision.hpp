@@ -73,7 +73,7 @@ constexpr exit_kind exit_of(end_reason reason) {
 }
 
 // --- commands
-// ---------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// Start this child; answer with `child_started` or `child_start_failed`, and later with `child_exited`, all with this incarnation.
 struct start_child {
@@ -139,7 +139,7 @@ using supervision_command = std::variant<start_child, stop_child, kill_child, st
 using supervision_commands = std::vector<supervision_command>;
 
 // --- what it looks like
-// -----------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 enum class child_state { stopped, starting, running, stopping, restarting };
 BOOST_DESCRIBE_ENUM(child_state, stopped, starting, running, stopping, restarting)
@@ -175,7 +175,7 @@ struct gone_child {
 /// The ids under which a child specification runs: NAME/1 … NAME/n of a pool, else its own.
 std::vector<std::string> member_ids(const child_spec& spec);
 
-// --- the machine ------------------------------------------------------------------------------------------------------------------------
+// --- the machine ---------------------------------------------------------------------------------------------------
 
 class supervision {
 public:

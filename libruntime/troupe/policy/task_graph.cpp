@@ -305,7 +305,7 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
 }
 
 // --- several agents at one task
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 std::optional<std::size_t> task_graph::impl::find_seat(const task_spec& task, std::string_view name) const {
   const auto members = panel_members(task.agents);
@@ -464,7 +464,7 @@ bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands&
 }
 
 // --- the end of what was started
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// It starts anew, where it may; else it is done.
 void task_graph::impl::end_unit(place p, task_outcome outcome, graph_commands& out) {
@@ -594,7 +594,7 @@ void task_graph::impl::go_on(graph_commands& out) {
 }
 
 // --- the machine's surface
-// -------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 task_graph::task_graph(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 task_graph::task_graph(task_graph&&) noexcept = default;

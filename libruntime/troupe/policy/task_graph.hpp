@@ -62,7 +62,7 @@ enum class abort_reason { budget_exceeded, timeout, cancelled };
 BOOST_DESCRIBE_ENUM(abort_reason, budget_exceeded, timeout, cancelled)
 
 // --- commands
-// ---------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// Append this event to the journal, before executing what follows.
 struct record_event {
@@ -118,7 +118,7 @@ using graph_command = std::variant<record_event, start_task, start_subworkflow, 
 using graph_commands = std::vector<graph_command>;
 
 // --- what was before
-// ----------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 /// What the journal knows of one path.
 struct restored_task {
@@ -136,7 +136,7 @@ using restored_state = std::map<std::string, restored_task>;
 restored_state fold_tasks(const std::vector<event_ptr>& events);
 
 // --- the machine
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 class task_graph {
 public:

@@ -44,7 +44,7 @@ std::optional<milliseconds> tool_attempts::time_left(time_point now) const {
   return facts_.deadline ? std::optional(std::chrono::floor<milliseconds>(*facts_.deadline - now)) : std::nullopt;
 }
 
-// --- what comes in ---
+// --- what comes in -------------------------------------------------------------------------------------------------
 
 tool_step tool_attempts::start(time_point now) {
   tool_step step;
@@ -147,7 +147,7 @@ tool_step tool_attempts::cancel(time_point) {
   return step;
 }
 
-// --- decisions ---
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 bool tool_attempts::turn_to(tool_step& step, const tool_spec& tool, time_point now) {
   tool_ = &tool;

@@ -153,7 +153,7 @@ private:
   breaker_permit permit_;                    ///< dies before `breaker_`
 };
 
-// --- refusals: nothing ran, the model is told what is wrong ---
+// --- refusals: nothing ran, the model is told what is wrong --------------------------------------------------------
 
 /// The model's name of a tool may be anything: it is quoted and cut. `suggestion` is the nearest name of `agent_tools`, or empty.
 std::string unknown_tool_text(const std::string& name, const std::string& suggestion, const std::vector<std::string>& agent_tools);
@@ -164,14 +164,14 @@ std::string arguments_cut_off_text(const std::string& tool);
 std::string arguments_invalid_text(const std::string& tool, const std::vector<std::string>& violations);
 std::string max_calls_text(const tool_spec& tool);
 
-// --- failures ---
+// --- failures ------------------------------------------------------------------------------------------------------
 
 /// What the model replans from: which tool, what failed, what was tried, what else it has. `output` is what the last tool wrote before it
 /// failed. Bounded, whatever the tools said.
 std::string tool_failure_text(const std::string& tool, tool_status status, const std::vector<tried_tool>& tried, const std::string& output,
                               const std::vector<std::string>& agent_tools);
 
-// --- recovery ---
+// --- recovery ------------------------------------------------------------------------------------------------------
 
 /// What a crash between "about to run" and "done" means.
 enum class recovery {

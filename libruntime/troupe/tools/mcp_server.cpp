@@ -222,7 +222,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
       which->transport->close(false, [keep = which] {});
   }
 
-  // --- calls ---
+  // --- calls -------------------------------------------------------------------------------------------------------
 
   std::string held_advice() const {
     return "its description or schema is not the one that was approved; a human looks at it with `troupe mcp tools CONFIG " + spec.name
@@ -300,7 +300,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
       finish(id, outcome(tool_status::cancelled, "it was cancelled"));
   }
 
-  // --- time ---
+  // --- time --------------------------------------------------------------------------------------------------------
 
   void set_timer() {
     std::optional<time_point> next = open_at;
@@ -344,7 +344,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
     set_timer();
   }
 
-  // --- end ---
+  // --- end ---------------------------------------------------------------------------------------------------------
 
   void leave() {
     if (const auto mine = std::exchange(entry, 0); mine != 0)

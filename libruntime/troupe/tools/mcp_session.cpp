@@ -55,7 +55,7 @@ mcp_session::mcp_session(mcp_session_options options) : options_(std::move(optio
 
 std::string mcp_session::who() const { return "MCP server " + in_quotes(options_.server); }
 
-// --- sending ---
+// --- sending -------------------------------------------------------------------------------------------------------
 
 json mcp_session::capabilities() const {
   return options_.answer_with_defaults ? json{{"elicitation", {{"form", {{"applyDefaults", true}}}}}} : json::object();
@@ -135,7 +135,7 @@ void mcp_session::list(mcp_actions& out, const std::string& cursor, time_point n
   request(out, purpose::list, "tools/list", cursor.empty() ? json::object() : json{{"cursor", cursor}}, now + options_.open_timeout);
 }
 
-// --- opening ---
+// --- opening -------------------------------------------------------------------------------------------------------
 
 void mcp_session::choose_version(mcp_actions& out, const json& supported, time_point now) {
   std::vector<std::string> names;
@@ -258,7 +258,7 @@ void mcp_session::listen(mcp_actions& out) {
   request(out, purpose::listen, "subscriptions/listen", {{"notifications", {{"toolsListChanged", true}}}}, std::nullopt);
 }
 
-// --- calls ---
+// --- calls ---------------------------------------------------------------------------------------------------------
 
 const mcp_tool* mcp_session::tool_named(const std::string& name) const {
   const auto found = std::find_if(tools_.begin(), tools_.end(), [&](const mcp_tool& each) { return each.name == name; });
@@ -379,7 +379,7 @@ json mcp_session::elicited(const json& params) const {
   return {{"action", "accept"}, {"content", std::move(content)}};
 }
 
-// --- receiving ---
+// --- receiving -----------------------------------------------------------------------------------------------------
 
 mcp_actions mcp_session::receive(mcp_message message, time_point now) {
   mcp_actions out;
@@ -485,7 +485,7 @@ void mcp_session::noticed(mcp_actions& out, const mcp_message& message, time_poi
   }
 }
 
-// --- ends ---
+// --- ends ----------------------------------------------------------------------------------------------------------
 
 mcp_actions mcp_session::garbage(const std::string& what) {
   mcp_actions out;

@@ -56,7 +56,7 @@ struct mcp_call {
   milliseconds timeout{30'000};
 };
 
-// --- what comes out ---
+// --- what comes out ------------------------------------------------------------------------------------------------
 
 /// To be sent. `id` 0: nothing answers it (a notification, an answer).
 struct mcp_send {

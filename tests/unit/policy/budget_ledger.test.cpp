@@ -414,7 +414,7 @@ TROUPE_TEST("time warns at 50, 80 and 95 percent once each, and says when to loo
 }
 
 // --- properties
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("random work in random scopes never overshoots, leaves no reservation and drains the line") {
   for (unsigned seed = 0; seed < 60; ++seed) {
@@ -607,7 +607,7 @@ TROUPE_TEST("a chain of guards holds in the whole chain or nowhere, and no inter
 }
 
 // --- the value
-// ------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a reservation gives itself back exactly once, whatever becomes of it") {
   std::vector<std::int64_t> given;

@@ -225,7 +225,7 @@ TROUPE_TEST("three same messages with the same reply; a call that ran between be
   CHECK(!other.said(a, 1));
 }
 
-// --- the ladder --------------------------------------------------------------------------------------------------------------------------
+// --- the ladder ----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("each further call of a streak is one rung, until the task fails") {
   loop_watch watch;

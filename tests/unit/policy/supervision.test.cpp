@@ -30,7 +30,7 @@ child_spec significant(std::string id, restart_type restart = transient) {
 } // namespace
 
 // --- validation
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of trees that are refused before anything starts") {
   struct row {
@@ -114,7 +114,7 @@ TROUPE_TEST("all errors of a tree come at once, and endless nesting is bounded")
 }
 
 // --- boot and stop
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("children start left to right, each after the one before it is up, and stop right to left") {
   tree t(abc(alone));
@@ -216,7 +216,7 @@ TROUPE_TEST("a child that crashes while it is asked to stop is reported, not res
 }
 
 // --- restart types
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of exits: which are restarted, which are reported, which are forgotten") {
   struct row {
@@ -247,7 +247,7 @@ TROUPE_TEST("a table of exits: which are restarted, which are reported, which ar
 }
 
 // --- strategies
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("one_for_one restarts the one that crashed and touches no other") {
   tree t(abc(alone));
@@ -389,7 +389,7 @@ TROUPE_TEST("a crash that was noted is forgotten when its child was started anew
 }
 
 // --- failing while being restarted
-// ----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that fails while being restarted is tried again, each attempt counted, until it escalates") {
   tree t(supervisor(alone, {child("a"), child("b")}));
@@ -433,7 +433,7 @@ TROUPE_TEST("a child that fails while rest_for_one restarts is tried again witho
 }
 
 // --- intensity
-// ------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   struct row {
@@ -514,7 +514,7 @@ TROUPE_TEST("children that were waiting for their restart when it escalates are 
 }
 
 // --- back-off
-// -------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("the wait before a restart is drawn from a range that doubles from 100 ms up to within / (2 · max_restarts)") {
   auto s = supervisor(alone, {child("a")});

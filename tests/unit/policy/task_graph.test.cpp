@@ -123,7 +123,7 @@ TROUPE_TEST("a long chain of skipped tasks ends at once and needs no stack") {
 }
 
 // --- for_each
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a for_each starts at most `parallel` items, in order, and its output is theirs in order") {
   run r(workflow({task("a"), each("b", "{{ tasks.a.output }}", 2)}));
@@ -190,7 +190,7 @@ TROUPE_TEST("items have their own attempts") {
 }
 
 // --- attempts and failures
-// ------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of failures: which are tried again") {
   struct row {
@@ -269,7 +269,7 @@ TROUPE_TEST("late, repeated and unknown outcomes are ignored") {
 }
 
 // --- sub-workflows
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a sub-workflow gets its input from `with`, whose strings are templates at any depth") {
   auto t = task("archive", {"a"});
@@ -290,7 +290,7 @@ TROUPE_TEST("a sub-workflow's paths have its prefix, and outcomes without it are
 }
 
 // --- aborts
-// ---------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of aborts: running tasks are cancelled, and the run and they have the abort's reason") {
   struct row {
@@ -358,7 +358,7 @@ TROUPE_TEST("giving up takes what still runs for cancelled, also when the run fa
 }
 
 // --- resume
-// ---------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("finished tasks are not started again, unfinished ones go on with the same attempt") {
   const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.attempts = 3; }), task("c", {}, "{{ tasks.a.output }}")});

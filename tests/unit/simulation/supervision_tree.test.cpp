@@ -80,7 +80,7 @@ struct booted : theatre {
 } // namespace
 
 // --- boot and stop
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a tree starts left to right, through its levels, and stops right to left") {
   theatre tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")})), child("d")}));
@@ -175,7 +175,7 @@ TROUPE_TEST("a supervisor that is killed takes its children with it, and its own
 }
 
 // --- restart types
-// --------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ends: which children are started again") {
   struct row {
@@ -213,7 +213,7 @@ TROUPE_TEST("a temporary child is not restarted by its sibling's one_for_all, no
 }
 
 // --- strategies
-// -----------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of strategies: who is stopped and started again when the middle one of three crashes") {
   struct row {
@@ -255,7 +255,7 @@ TROUPE_TEST("with one_for_all a stubborn sibling delays the restart by its shutd
 }
 
 // --- intensity and escalation
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   for (const auto strategy : {restart_strategy::one_for_one, restart_strategy::one_for_all, restart_strategy::rest_for_one})
@@ -329,7 +329,7 @@ TROUPE_TEST("a new pool is told of the members that will not join it") {
 }
 
 // --- restarts that do not succeed
-// -----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that does not start while it is restarted is tried again, each attempt counted, until it escalates") {
   booted tree(supervisor("root", {child("a"), child("b")}));
@@ -374,7 +374,7 @@ TROUPE_TEST("it is stopped while a stubborn child is on its way out, and waits f
 }
 
 // --- pools
-// ----------------------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("members of a pool are started, restarted and counted alone, and stopped last to first") {
   auto pool = child("w");
