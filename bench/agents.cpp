@@ -38,8 +38,7 @@ std::string config_text(int count) {
          "providers:\n  rehearsal: { kind: scripted, script: answers.yaml }\n"
          "models:\n  m: { chain: [ { provider: rehearsal, model: any } ] }\n"
          "agents:\n"
-         + agents
-         + "supervision:\n  name: root\n  strategy: one_for_one\n  children:\n" + tree
+         + agents + "supervision:\n  name: root\n  strategy: one_for_one\n  children:\n" + tree
          + "workflows:\n  job:\n    tasks: [ { id: work, agent: worker0, instruction: Say hello. } ]\n";
 }
 
@@ -67,7 +66,7 @@ std::int64_t idle_members(caf::scoped_actor& self, const actors::runtime& runtim
   std::int64_t idle = 0;
   for (const auto& [name, pool] : runtime.pools())
     self->request(pool->now(), caf::infinite, actors::pool_query{})
-      .receive([&](const actors::pool_stats& stats) { idle += stats.idle_workers; }, [](const caf::error&) {});
+        .receive([&](const actors::pool_stats& stats) { idle += stats.idle_workers; }, [](const caf::error&) {});
   return idle;
 }
 
@@ -99,7 +98,8 @@ int main(int argc, char** argv) {
 
   const auto before = resident_bytes();
   const auto begin = clock_type::now();
-  auto runtime = value_or_end(actors::runtime::start(system, std::make_shared<const configuration>(std::move(*loaded.value)), std::move(options)));
+  auto runtime =
+      value_or_end(actors::runtime::start(system, std::make_shared<const configuration>(std::move(*loaded.value)), std::move(options)));
   caf::scoped_actor self{system};
   const auto idle = idle_members(self, *runtime); // the pools have heard of all
   const auto up = seconds_since(begin);
@@ -111,12 +111,12 @@ int main(int argc, char** argv) {
   {
     const auto run = value_or_end(runtime->start_run({.workflow = "job"}));
     self->request(run.orchestrator, caf::infinite, actors::start_run{})
-      .receive(
-        [](const actors::run_ended& end) {
-          if (end.status != run_status::completed)
-            std::fprintf(stderr, "the run ended as %s\n", end.reason.c_str());
-        },
-        [](const caf::error& reason) { std::fprintf(stderr, "%s\n", actors::text_of(reason).c_str()); });
+        .receive(
+            [](const actors::run_ended& end) {
+              if (end.status != run_status::completed)
+                std::fprintf(stderr, "the run ended as %s\n", end.reason.c_str());
+            },
+            [](const caf::error& reason) { std::fprintf(stderr, "%s\n", actors::text_of(reason).c_str()); });
     runtime->finish_run(run.run_id);
   }
   const auto stop = clock_type::now();

@@ -134,7 +134,8 @@ int main(int argc, char** argv) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       const auto wall = std::chrono::duration<double>(clock_type::now() - start).count();
       const auto count = static_cast<double>(work.done.load());
-      std::printf("%10d %7d %12.0f %14.1f %7ld\n", in_flight, shards, count / wall, (bench::cpu_seconds() - cpu) * 1e6 / count, work.wrong.load());
+      std::printf("%10d %7d %12.0f %14.1f %7ld\n", in_flight, shards, count / wall, (bench::cpu_seconds() - cpu) * 1e6 / count,
+                  work.wrong.load());
       std::fflush(stdout);
     }
   ::kill(server, SIGKILL);

@@ -170,9 +170,8 @@ int main(int argc, char** argv) {
     configuration["agents"]["agent" + std::to_string(i)] = {
         {"model", "careful"}, {"system", std::string(800, 's')}, {"tools", {"grep", "read_file"}}};
   for (const auto& kept : {json_ptr(), std::make_shared<const json>(configuration)}) {
-    std::printf("%s\n%9s %12s %9s %12s %12s %9s %9s %12s\n",
-                !kept ? "runs without a configuration" : "runs of one 30 kB configuration", "appenders", "events/s", "commits/s",
-                "rows/commit", "us CPU/event", "p50 us", "p99 us", "bytes/event");
+    std::printf("%s\n%9s %12s %9s %12s %12s %9s %9s %12s\n", !kept ? "runs without a configuration" : "runs of one 30 kB configuration",
+                "appenders", "events/s", "commits/s", "rows/commit", "us CPU/event", "p50 us", "p99 us", "bytes/event");
     for (const std::size_t appenders : {1u, 64u, 1000u})
       measure(argv[1], appenders, seconds, events_a_run, kept);
   }

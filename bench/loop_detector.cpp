@@ -68,7 +68,8 @@ int main() {
   for (const std::size_t bytes : {100u, 1'000u, 10'000u}) {
     const auto arguments = arguments_of(bytes);
     std::uint64_t sum = 0;
-    const auto took = nanoseconds(static_cast<int>(20'000'000 / (bytes + 1'000)), [&](std::uint64_t) { sum += call_sign("write_file", arguments); });
+    const auto took =
+        nanoseconds(static_cast<int>(20'000'000 / (bytes + 1'000)), [&](std::uint64_t) { sum += call_sign("write_file", arguments); });
     std::printf("  %6zu bytes of arguments %32s %7.0f ns%s\n", arguments.size(), "", took, sum == 1 ? " " : "");
   }
 }

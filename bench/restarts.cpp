@@ -62,18 +62,18 @@ caf::behavior drive(driver_self self, int agents, int restarts, int at_once, run
       return;
     }
     ask(self, joined.handle, task_assignment{.run = run, .task = "work", .agent = "nobody"})
-      .then([=, handle = joined.handle](const task_result&) {
-        auto& now = state_of(self);
-        if (++now.answered < restarts) {
-          crash(handle);
-          return;
-        }
-        if (now.answered > restarts)
-          return;
-        const auto wall = std::chrono::duration<double>(clock_type::now() - now.begin).count();
-        std::printf("%.0f %.1f %.1f\n", restarts / wall, (bench::cpu_seconds() - now.cpu) * 1e6 / restarts, bench::peak_memory_mb());
-        self->quit();
-      });
+        .then([=, handle = joined.handle](const task_result&) {
+          auto& now = state_of(self);
+          if (++now.answered < restarts) {
+            crash(handle);
+            return;
+          }
+          if (now.answered > restarts)
+            return;
+          const auto wall = std::chrono::duration<double>(clock_type::now() - now.begin).count();
+          std::printf("%.0f %.1f %.1f\n", restarts / wall, (bench::cpu_seconds() - now.cpu) * 1e6 / restarts, bench::peak_memory_mb());
+          self->quit();
+        });
   }};
 }
 
@@ -116,12 +116,12 @@ int main(int argc, char** argv) {
       return made;
     };
     setup->pools.emplace("worker", std::make_shared<service<agent_pool_actor>>(
-                                     spawn_agent_pool(system, "worker", members_of(spec).at("worker"), journal, 3)));
+                                       spawn_agent_pool(system, "worker", members_of(spec).at("worker"), journal, 3)));
     setup->seed = 1;
     const auto root = spawn_supervisor(system, spec, setup);
     self->request(root, caf::infinite, start_tree{})
-      .receive([](const tree_started& started) { std::fputs(started.failure.c_str(), stderr); },
-               [](const caf::error& reason) { std::fprintf(stderr, "%s\n", text_of(reason).c_str()); });
+        .receive([](const tree_started& started) { std::fputs(started.failure.c_str(), stderr); },
+                 [](const caf::error& reason) { std::fprintf(stderr, "%s\n", text_of(reason).c_str()); });
     self->wait_for(driver);
     self->monitor(root);
     self->send_exit(root, caf::exit_reason::user_shutdown);

@@ -25,7 +25,8 @@ using clock_type = std::chrono::steady_clock;
 std::string config_text(const std::string& url, int in_flight) {
   return R"(version: 1
 providers:
-  mock: { kind: openai, base_url: ")" + url + R"(", stream: false }
+  mock: { kind: openai, base_url: ")"
+         + url + R"(", stream: false }
 models:
   m: { chain: [ { provider: mock, model: bench, usd_per_mtok: { input: 1, output: 2 }, context: 100000 } ] }
 tools:
@@ -39,7 +40,8 @@ agents:
 supervision:
   name: root
   strategy: one_for_one
-  children: [ { pool: worker, size: )" + std::to_string(in_flight) + R"( } ]
+  children: [ { pool: worker, size: )"
+         + std::to_string(in_flight) + R"( } ]
 workflows:
   job:
     budget: { usd: 5.00, time: 5m, steps: 50 }
@@ -68,23 +70,23 @@ caf::behavior load(caf::stateful_actor<load_state>* self, actors::runtime* runti
       std::exit(1);
     }
     actors::ask(self, run->orchestrator, actors::start_run{})
-      .then(
-        [self, runtime, runs, id = run->run_id, again](const actors::run_ended& end) {
-          auto& now = actors::state_of(self);
-          runtime->finish_run(id);
-          now.wrong += end.status == run_status::completed && end.failure.code == error_code::none ? 0 : 1;
-          if (++now.ended == runs) {
-            if (now.wrong != 0)
-              std::fprintf(stderr, "%d runs did not complete\n", now.wrong);
-            self->quit();
-          } else {
-            again(again);
-          }
-        },
-        [](const caf::error& reason) {
-          std::fprintf(stderr, "%s\n", actors::text_of(reason).c_str());
-          std::exit(1);
-        });
+        .then(
+            [self, runtime, runs, id = run->run_id, again](const actors::run_ended& end) {
+              auto& now = actors::state_of(self);
+              runtime->finish_run(id);
+              now.wrong += end.status == run_status::completed && end.failure.code == error_code::none ? 0 : 1;
+              if (++now.ended == runs) {
+                if (now.wrong != 0)
+                  std::fprintf(stderr, "%d runs did not complete\n", now.wrong);
+                self->quit();
+              } else {
+                again(again);
+              }
+            },
+            [](const caf::error& reason) {
+              std::fprintf(stderr, "%s\n", actors::text_of(reason).c_str());
+              std::exit(1);
+            });
   };
   for (int i = 0; i < in_flight; ++i)
     next(next);

@@ -80,7 +80,8 @@ double one_start(const std::vector<std::string>& words, int at) {
   const auto took = ms_since(begin);
   const std::string body = R"({"choices":[{"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],)"
                            R"("usage":{"prompt_tokens":10,"completion_tokens":1}})";
-  const auto answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const auto answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
+                      + std::to_string(body.size()) + "\r\n\r\n" + body;
   if (::write(peer, answer.data(), answer.size()) < 0)
     give_up("write");
   ::close(peer);
@@ -119,7 +120,9 @@ int main(int argc, char** argv) {
   const auto file = folder + "/troupe.yaml";
   std::ofstream(file) << "version: 1\n"
                          "providers:\n"
-                         "  local: { kind: openai, base_url: \"http://127.0.0.1:" << port << "/v1\", stream: false }\n"
+                         "  local: { kind: openai, base_url: \"http://127.0.0.1:"
+                      << port
+                      << "/v1\", stream: false }\n"
                          "models:\n"
                          "  m: { chain: [ { provider: local, model: small, usd_per_mtok: { input: 1, output: 2 }, context: 100000 } ] }\n"
                          "tools:\n"

@@ -49,3 +49,16 @@ function(troupe_target target)
     target_compile_options(${target} PUBLIC -fsanitize=fuzzer-no-link)
   endif()
 endfunction()
+
+# Builds that nobody edits in between compile a dozen files as one: a third of the time, most of which goes into the same templates.
+# The dev preset compiles each file alone, which sees what an include is missing.
+option(TROUPE_UNITY "Compile the libraries' files a dozen at a time" OFF)
+function(troupe_unity target)
+  if(TROUPE_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # A file that gives a member a type of its own anonymous namespace is no header, though one file seems to include it.
+      target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+    endif()
+  endif()
+endfunction()

@@ -62,8 +62,8 @@ expected<std::vector<fault_spec>> parse_faults(std::string_view text) {
     if (!kind)
       return fail(error_code::invalid_argument,
                   "no fault is named " + in_quotes(name)
-                    + did_you_mean(name, {"timeout", "reset", "truncate", "slow", "malformed", "empty", "error200"})
-                    + " Known are: a status from 400 to 599, timeout, reset, truncate, slow, malformed, empty, error200",
+                      + did_you_mean(name, {"timeout", "reset", "truncate", "slow", "malformed", "empty", "error200"})
+                      + " Known are: a status from 400 to 599, timeout, reset, truncate, slow, malformed, empty, error200",
                   "--fault");
     auto& spec = specs.emplace_back();
     spec.what = *kind;

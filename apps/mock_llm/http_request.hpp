@@ -25,9 +25,9 @@ public:
 
   http::verb method = http::verb::unknown;
   std::string target;
-  std::string agent;          ///< X-Troupe-Agent, mended where it is no UTF-8
+  std::string agent; ///< X-Troupe-Agent, mended where it is no UTF-8
   std::string body;
-  bool has_version = false;   ///< anthropic-version
+  bool has_version = false; ///< anthropic-version
   bool expects_continue = false;
   bool too_large = false;
   std::uint64_t thrown_away = 0;

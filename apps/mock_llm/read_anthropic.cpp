@@ -28,14 +28,16 @@ public:
     if (!from)
       return invalid(at(index) + ".role: Field required");
     if (*from == "system")
-      return invalid("messages: Unexpected role \"system\". The Messages API accepts a top-level `system` parameter, not \"system\" as an input message role.");
+      return invalid("messages: Unexpected role \"system\". The Messages API accepts a top-level `system` parameter, not \"system\" as an "
+                     "input message role.");
     if (*from != "user" && *from != "assistant")
       return invalid(at(index) + ".role: Input should be 'user' or 'assistant'");
     const bool is_user = *from == "user";
     if (index == 0 && !is_user)
       return invalid("messages: first message must use the \"user\" role");
     if (index > 0 && is_user == was_user_)
-      return invalid("messages: roles must alternate between \"user\" and \"assistant\", but found multiple \"" + std::string(*from) + "\" roles in a row");
+      return invalid("messages: roles must alternate between \"user\" and \"assistant\", but found multiple \"" + std::string(*from)
+                     + "\" roles in a row");
     was_user_ = is_user;
     const auto* content = member(*message, "content");
     if (!content)
@@ -282,7 +284,9 @@ std::optional<wire_error> read_anthropic(const object& body, wire_request& into)
     into.stream = stream->get_bool();
   }
   if (const auto* temperature = member(body, "temperature")) {
-    const double value = temperature->is_double() ? temperature->get_double() : temperature->is_int64() ? static_cast<double>(temperature->get_int64()) : -1;
+    const double value = temperature->is_double()  ? temperature->get_double()
+                         : temperature->is_int64() ? static_cast<double>(temperature->get_int64())
+                                                   : -1;
     if (!(value >= 0) || !(value <= 1))
       return invalid("temperature: range: 0..1");
   }

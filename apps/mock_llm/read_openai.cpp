@@ -28,7 +28,8 @@ public:
     const auto& message = value.get_object();
     const auto from = text_member(message, "role");
     if (!from)
-      return invalid("Missing required parameter: 'messages[" + std::to_string(index) + "].role'.", at(index, ".role"), "missing_required_parameter");
+      return invalid("Missing required parameter: 'messages[" + std::to_string(index) + "].role'.", at(index, ".role"),
+                     "missing_required_parameter");
     if (*from != "tool")
       if (auto problem = all_answered())
         return problem;
@@ -41,7 +42,7 @@ public:
     if (*from == "system" || *from == "developer")
       return add_system(message, index);
     return invalid("Invalid value: '" + std::string(from->substr(0, 40))
-                     + "'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.",
+                       + "'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.",
                    at(index, ".role"), "invalid_value");
   }
 
@@ -51,10 +52,11 @@ public:
     std::string ids;
     for (const auto id : waiting_)
       ids.append(ids.empty() ? "" : ", ").append(id.substr(0, 100));
-    return invalid("An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following "
-                   "tool_call_ids did not have response messages: "
-                     + ids,
-                   at(asked_, ".role"));
+    return invalid(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following "
+        "tool_call_ids did not have response messages: "
+            + ids,
+        at(asked_, ".role"));
   }
 
 private:
@@ -120,7 +122,7 @@ private:
       return std::nullopt;
     if (!calls->is_array() || calls->get_array().empty())
       return invalid("Invalid 'messages[" + std::to_string(index)
-                       + "].tool_calls': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+                         + "].tool_calls': empty array. Expected an array with minimum length 1, but got an empty array instead.",
                      at(index, ".tool_calls"), "empty_array");
     asked_ = index;
     for (const auto& value : calls->get_array()) {
@@ -130,15 +132,18 @@ private:
       if (!id)
         return invalid("Missing required parameter: '" + place + ".id'.", place + ".id", "missing_required_parameter");
       if (!function || !function->is_object() || !text_member(function->get_object(), "name"))
-        return invalid("Missing required parameter: '" + place + ".function.name'.", place + ".function.name", "missing_required_parameter");
+        return invalid("Missing required parameter: '" + place + ".function.name'.", place + ".function.name",
+                       "missing_required_parameter");
       const auto arguments = text_member(function->get_object(), "arguments");
       if (!arguments)
-        return invalid("Invalid type for '" + place + ".function.arguments': expected a string.", place + ".function.arguments", "invalid_type");
+        return invalid("Invalid type for '" + place + ".function.arguments': expected a string.", place + ".function.arguments",
+                       "invalid_type");
       added.calls.push_back({*id, *text_member(function->get_object(), "name"), *arguments});
       if (std::find(waiting_.begin(), waiting_.end(), *id) != waiting_.end())
         return invalid("Duplicate value for 'tool_call_id' of '" + std::string(id->substr(0, 100)) + "'.", place + ".id");
       if (waiting_.size() == 128)
-        return invalid("Invalid '" + place + "': array too long. Expected an array with maximum length 128.", place, "array_above_max_length");
+        return invalid("Invalid '" + place + "': array too long. Expected an array with maximum length 128.", place,
+                       "array_above_max_length");
       waiting_.push_back(*id);
     }
     return std::nullopt;
@@ -150,7 +155,8 @@ private:
       return invalid("Missing parameter 'tool_call_id': messages with role 'tool' must have a 'tool_call_id'.", at(index, ".tool_call_id"));
     const auto asked = std::find(waiting_.begin(), waiting_.end(), *id);
     if (asked == waiting_.end())
-      return invalid("Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.", at(index, ".role"));
+      return invalid("Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.",
+                     at(index, ".role"));
     waiting_.erase(asked);
     auto& added = view_.messages.emplace_back();
     added.from = role::tool;
@@ -177,7 +183,8 @@ std::optional<wire_error> read_tools(const object& body, wire_request& into) {
     return std::nullopt;
   }
   if (!tools->is_array() || tools->get_array().empty())
-    return invalid("Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.", "tools", "empty_array");
+    return invalid("Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.", "tools",
+                   "empty_array");
   for (const auto& tool : tools->get_array()) {
     const auto place = "tools[" + std::to_string(into.view.tools.size()) + "].function";
     const auto* function = tool.is_object() ? member(tool.get_object(), "function") : nullptr;
@@ -187,7 +194,8 @@ std::optional<wire_error> read_tools(const object& body, wire_request& into) {
     if (!name)
       return invalid("Missing required parameter: '" + place + ".name'.", place + ".name", "missing_required_parameter");
     if (!is_tool_name(*name))
-      return invalid("Invalid '" + place + ".name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+      return invalid("Invalid '" + place
+                         + ".name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
                      place + ".name", "invalid_value");
     const auto* parameters = member(function->get_object(), "parameters");
     if (parameters && !parameters->is_object())
@@ -217,12 +225,14 @@ std::optional<wire_error> read_options(const object& body, wire_request& into) {
       return invalid(std::string("Invalid type for '") + name + "': expected an integer.", name, "invalid_type");
     if (limit->get_int64() < 1)
       return invalid(std::string("Invalid '") + name + "': integer below minimum value. Expected a value >= 1, but got "
-                       + std::to_string(limit->get_int64()) + " instead.",
+                         + std::to_string(limit->get_int64()) + " instead.",
                      name, "integer_below_min_value");
     into.view.max_tokens = limit->get_int64();
   }
   if (const auto* temperature = member(body, "temperature")) {
-    const double value = temperature->is_double() ? temperature->get_double() : temperature->is_int64() ? static_cast<double>(temperature->get_int64()) : -1;
+    const double value = temperature->is_double()  ? temperature->get_double()
+                         : temperature->is_int64() ? static_cast<double>(temperature->get_int64())
+                                                   : -1;
     if (!(value >= 0) || !(value <= 2))
       return invalid("Invalid 'temperature': expected a number from 0 to 2.", "temperature", "decimal_above_max_value");
   }
@@ -242,7 +252,8 @@ std::optional<wire_error> read_openai(const object& body, wire_request& into) {
   if (!messages->is_array())
     return invalid("Invalid type for 'messages': expected an array of objects.", "messages", "invalid_type");
   if (messages->get_array().empty())
-    return invalid("Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.", "messages", "empty_array");
+    return invalid("Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.", "messages",
+                   "empty_array");
   if (auto problem = read_options(body, into))
     return problem;
   if (auto problem = read_tools(body, into))

@@ -33,14 +33,17 @@ std::string_view path_of(const http_request& request) {
 struct responder::call {
   vendor from;
   const http_request& request;
-  std::uint64_t content;           ///< a hash of path and body
+  std::uint64_t content; ///< a hash of path and body
   wire_request wire;
-  std::string_view agent;          ///< for /stats
+  std::string_view agent; ///< for /stats
   std::vector<std::pair<std::string, std::string>> const* headers = nullptr;
 };
 
 json shared_state::stats() const {
-  json total = {{"requests", 0}, {"by_status", json::object()}, {"by_agent", json::object()}, {"max_in_flight", in_flight.most()},
+  json total = {{"requests", 0},
+                {"by_status", json::object()},
+                {"by_agent", json::object()},
+                {"max_in_flight", in_flight.most()},
                 {"tokens", {{"input", 0}, {"output", 0}}}};
   for (const auto& shard : shards)
     shard->add_to(total);
@@ -59,7 +62,8 @@ void responder::refuse(int status, std::string_view words, answer& into) {
   into.bytes.append("\r\n\r\n").append(body_);
 }
 
-void responder::respond_plain(const http_request& request, int status, std::string_view body, answer& into, std::string_view extra_headers) {
+void responder::respond_plain(const http_request& request, int status, std::string_view body, answer& into,
+                              std::string_view extra_headers) {
   append_status(into.bytes, status);
   into.bytes += "content-type: application/json\r\n";
   append_connection(into.bytes, !into.is_last);
@@ -80,7 +84,8 @@ void responder::respond(const http_request& request, answer& into) {
   const bool is_messages = path == "/v1/messages" || path == "/messages";
   const auto from = is_messages ? vendor::anthropic : vendor::openai;
   const auto refuse_method = [&](const char* allowed) {
-    respond_plain(request, 405, error_body(from, {405, "Not allowed here; allowed is " + std::string(allowed) + ".", "", "", "method_not_supported"}, ""),
+    respond_plain(request, 405,
+                  error_body(from, {405, "Not allowed here; allowed is " + std::string(allowed) + ".", "", "", "method_not_supported"}, ""),
                   into, "allow: " + std::string(allowed) + "\r\n");
   };
   if (is_chat || is_messages) {
@@ -92,14 +97,15 @@ void responder::respond(const http_request& request, answer& into) {
   if (path == "/v1/models" || path == "/models")
     return is_get ? list_models(request, into) : refuse_method("GET");
   if (path == "/stats")
-    return is_get ? respond_plain(request, 200, shared_.stats().dump(-1, ' ', false, json::error_handler_t::replace), into) : refuse_method("GET");
+    return is_get ? respond_plain(request, 200, shared_.stats().dump(-1, ' ', false, json::error_handler_t::replace), into)
+                  : refuse_method("GET");
   if (path == "/healthz")
     return is_get ? respond_plain(request, 200, "{\"status\":\"ok\"}", into) : refuse_method("GET");
   respond_plain(request, 404,
                 error_body(vendor::openai,
                            {404,
                             "Invalid URL (" + std::string(http::to_string(request.method)) + " " + std::string(path.substr(0, 200))
-                              + "). Known are: POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /stats, GET /healthz",
+                                + "). Known are: POST /v1/chat/completions, POST /v1/messages, GET /v1/models, GET /stats, GET /healthz",
                             "", "", ""},
                            ""),
                 into);
@@ -109,10 +115,11 @@ void responder::respond_model(vendor from, const http_request& request, answer& 
   call now{from, request, llm::stable_hash(request.body, from == vendor::openai ? 1 : 2), {}, {}, nullptr};
   if (request.too_large) {
     now.agent = "unknown";
-    return answer_error(now,
-                        {413, "The request is larger than " + std::to_string(shared_.chosen.max_body_bytes) + " bytes, which is the most that is accepted.", "", "",
-                         ""},
-                        "", into);
+    return answer_error(
+        now,
+        {413, "The request is larger than " + std::to_string(shared_.chosen.max_body_bytes) + " bytes, which is the most that is accepted.",
+         "", "", ""},
+        "", into);
   }
   auto refusal = read_body(from, request.body, memory_, now.wire);
   auto& view = now.wire.view;
@@ -175,7 +182,8 @@ bool responder::misbehave(const llm::fault& met, const call& now, answer& into) 
       append_status(into.bytes, 200);
       into.bytes += "content-type: text/event-stream\r\n";
       append_connection(into.bytes, now.request.keep_alive());
-      into.bytes.append(events.chunked ? "transfer-encoding: chunked\r\n\r\n" : "content-length: " + std::to_string(body_.size()) + "\r\n\r\n");
+      into.bytes.append(events.chunked ? "transfer-encoding: chunked\r\n\r\n"
+                                       : "content-length: " + std::to_string(body_.size()) + "\r\n\r\n");
       into.bytes += body_;
     } else {
       respond_plain(now.request, 200, "{\"id\":\"broken\",\"choices\":[{\"index\":0,\"mess", into);
@@ -206,7 +214,8 @@ void responder::answer_reply(const call& now, const llm::scripted_reply& reply, 
   }
   auto& out = into.bytes;
   append_status(out, 200);
-  out += now.wire.stream ? "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n" : "content-type: application/json\r\n";
+  out += now.wire.stream ? "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+                         : "content-type: application/json\r\n";
   append_connection(out, now.request.keep_alive());
   out += now.from == vendor::openai ? "x-request-id: req_" : "request-id: req_";
   append_hex(out, now.content);

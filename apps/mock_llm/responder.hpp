@@ -16,13 +16,13 @@ namespace troupe::mock_llm {
 /// How an answer is sent.
 struct answer {
   enum class kind {
-    send,     ///< `bytes`
-    drip,     ///< `bytes` in 20 pieces, 100 ms apart
-    hold,     ///< nothing, until the client goes away
-    reset,    ///< nothing, and a TCP reset
+    send,  ///< `bytes`
+    drip,  ///< `bytes` in 20 pieces, 100 ms apart
+    hold,  ///< nothing, until the client goes away
+    reset, ///< nothing, and a TCP reset
   };
   kind how = kind::send;
-  bool is_last = false;       ///< the connection ends after it; else the next request is read
+  bool is_last = false; ///< the connection ends after it; else the next request is read
   std::string bytes;
   std::chrono::milliseconds delay{0};
 };

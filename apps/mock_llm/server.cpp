@@ -130,7 +130,8 @@ expected<std::uint16_t> server::start(options chosen) {
   if (!failed)
     acceptor.listen(4'096, failed);
   if (failed)
-    return fail(error_code::unavailable, "cannot listen there: " + failed.message() + "; choose another address, or port 0 for a free one", listen);
+    return fail(error_code::unavailable, "cannot listen there: " + failed.message() + "; choose another address, or port 0 for a free one",
+                listen);
   const auto port = acceptor.local_endpoint().port();
   impl_ = std::move(made);
   impl_->accept();

@@ -23,7 +23,7 @@ namespace troupe::mock_llm {
 /// `empty`: neither text nor tool call · `error200`: an error object under 200.
 struct fault_spec {
   llm::fault what;
-  double probability = 0;   ///< 0: it is a count
+  double probability = 0; ///< 0: it is a count
   std::int64_t count = 0;
 };
 
@@ -31,16 +31,16 @@ struct fault_spec {
 expected<std::vector<fault_spec>> parse_faults(std::string_view text);
 
 struct options {
-  std::string script_path;                 ///< for messages; `script` is what answers
+  std::string script_path; ///< for messages; `script` is what answers
   llm::script_ptr script;
-  std::string listen = "127.0.0.1:0";      ///< host:port; port 0 takes a free one
-  std::chrono::milliseconds latency{0};    ///< of every answer, beside the rule's own
-  std::vector<fault_spec> faults;          ///< probabilities sum up to at most 1
+  std::string listen = "127.0.0.1:0";   ///< host:port; port 0 takes a free one
+  std::chrono::milliseconds latency{0}; ///< of every answer, beside the rule's own
+  std::vector<fault_spec> faults;       ///< probabilities sum up to at most 1
   std::uint64_t seed = 0;
   unsigned threads = 1;
-  std::size_t max_connections = 20'000;    ///< more are closed at once
-  std::size_t max_body_bytes = 16u << 20;  ///< more is 413
-  std::size_t max_header_bytes = 16u << 10;///< more is 431
+  std::size_t max_connections = 20'000;              ///< more are closed at once
+  std::size_t max_body_bytes = 16u << 20;            ///< more is 413
+  std::size_t max_header_bytes = 16u << 10;          ///< more is 431
   std::chrono::milliseconds request_timeout{30'000}; ///< for a request to arrive whole, and for a client to take an answer
   std::chrono::milliseconds idle_timeout{300'000};   ///< a connection without a request
 };
@@ -55,8 +55,8 @@ public:
 
   /// Listens and serves in `options::threads` own threads. The port that it listens on, or why not.
   expected<std::uint16_t> start(options chosen);
-  /// { requests, by_status, by_agent, max_in_flight, tokens: { input, output } }; requests to the two model paths only. A request that got no
-  /// status is counted as "reset" or "timeout". Any thread.
+  /// { requests, by_status, by_agent, max_in_flight, tokens: { input, output } }; requests to the two model paths only. A request that got
+  /// no status is counted as "reset" or "timeout". Any thread.
   json stats() const;
   void stop();
 

@@ -160,7 +160,8 @@ bool session::feed(std::string_view bytes) {
     }
     if (failed) {
       const bool large = failed == http::error::header_limit || failed == http::error::buffer_overflow;
-      home_.answers.refuse(large ? 431 : 400, large ? "The headers are too large." : "This is no HTTP request: " + failed.message(), answer_);
+      home_.answers.refuse(large ? 431 : 400, large ? "The headers are too large." : "This is no HTTP request: " + failed.message(),
+                           answer_);
       send();
       return false;
     }

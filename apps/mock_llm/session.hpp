@@ -33,7 +33,7 @@ struct worker {
   boost::asio::io_context loop{1};
   shared_state& shared;
   responder answers;
-  std::array<char, 64u << 10> incoming{};   ///< where the next bytes of whatever connection are read into
+  std::array<char, 64u << 10> incoming{}; ///< where the next bytes of whatever connection are read into
   boost::asio::steady_timer sweeper{loop};
 };
 
@@ -51,9 +51,9 @@ public:
 
 private:
   enum class state {
-    reading,  ///< a request, or nothing yet
-    waiting,  ///< the answer is due later
-    holding,  ///< no answer will come
+    reading, ///< a request, or nothing yet
+    waiting, ///< the answer is due later
+    holding, ///< no answer will come
     writing,
     draining, ///< the last answer is out; what still comes is thrown away, so that the client sees the answer and no reset
     closed,
@@ -80,14 +80,14 @@ private:
   boost::asio::steady_timer timer_;
   std::list<std::weak_ptr<session>>::iterator place_;
   std::optional<http_request> request_;
-  std::string pending_;        ///< bytes that arrived and are not parsed yet
+  std::string pending_; ///< bytes that arrived and are not parsed yet
   answer answer_;
   std::size_t written_ = 0;
   worker::clock::time_point deadline_;
   state state_ = state::reading;
   std::uint64_t drained_ = 0;
-  bool watching_ = false;      ///< a wait for incoming bytes is under way
-  bool is_queued_ = false;     ///< the next of several pipelined requests waits for its turn on the loop; nothing is read before it
+  bool watching_ = false;  ///< a wait for incoming bytes is under way
+  bool is_queued_ = false; ///< the next of several pipelined requests waits for its turn on the loop; nothing is read before it
   bool in_flight_ = false;
 };
 

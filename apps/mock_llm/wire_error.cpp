@@ -41,7 +41,8 @@ const char* usual_words(vendor to, int status) {
   case 404:
     return openai ? "The model does not exist or you do not have access to it." : "model not found";
   case 429:
-    return openai ? "Rate limit reached for requests. Please try again later." : "This request would exceed your organization's rate limit.";
+    return openai ? "Rate limit reached for requests. Please try again later."
+                  : "This request would exceed your organization's rate limit.";
   case 500:
     return openai ? "The server had an error while processing your request. Sorry about that!" : "Internal server error";
   case 503:

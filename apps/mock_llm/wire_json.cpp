@@ -20,7 +20,7 @@ std::optional<wire_error> read_body(vendor from, std::string_view body, parse_me
       return wire_error{400,
                         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
                         "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON: "
-                          + why + ".)",
+                            + why + ".)",
                         "invalid_request_error", "", ""};
     return wire_error{400, "The request body is not valid JSON: " + why, "invalid_request_error", "", ""};
   }

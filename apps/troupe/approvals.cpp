@@ -80,7 +80,10 @@ int list(const approval_arguments& arguments) {
   for (const auto& row : rows) {
     for (const auto& line : request_lines(row.request.what(), row.task, row.agent, row.request.approvals(), utc_now_us(), width))
       std::printf("%s\n", redacted(line).c_str());
-    std::printf("%s", row.owned ? "" : ("  Nobody works on its run now; what is decided counts when it is resumed: troupe resume " + shell_word(arguments.config) + " " + row.run_id + "\n").c_str());
+    std::printf("%s", row.owned ? ""
+                                : ("  Nobody works on its run now; what is decided counts when it is resumed: troupe resume "
+                                   + shell_word(arguments.config) + " " + row.run_id + "\n")
+                                      .c_str());
   }
   return status_completed;
 }
@@ -114,7 +117,10 @@ void add_decision(CLI::App& app, action& chosen, const char* name, const char* h
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("ID", arguments->id, "Id of the request, or its last 8 digits")->required();
   if (choice == policy::approval_choice::modify)
-    command->add_option("--action", arguments->action, "JSON that takes the action's place: a tool's arguments, an output, { \"instruction\": … } of a task")->required();
+    command
+        ->add_option("--action", arguments->action,
+                     "JSON that takes the action's place: a tool's arguments, an output, { \"instruction\": … } of a task")
+        ->required();
   command->add_option("--comment", arguments->comment, "Why; after a rejection the agent reads it");
   command->add_option("--reviewer", arguments->reviewer, "Who decides; your login name by default");
   command->callback([arguments, &chosen, choice] { chosen = [arguments, choice] { return decide(*arguments, choice); }; });

@@ -32,11 +32,12 @@ std::string left_text(std::int64_t left_us) {
 
 } // namespace
 
-std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent, std::int64_t approvals,
-                                       std::int64_t now_us, std::size_t width) {
+std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent,
+                                       std::int64_t approvals, std::int64_t now_us, std::size_t width) {
   const auto room = std::max<std::size_t>(width, 60) - 2;
   std::vector<std::string> lines;
-  auto head = what.id + "  " + name_of(what.kind) + " " + printable(what.subject, 60) + ", risk " + name_of(what.risk_level) + ", " + left_text(what.deadline_us - now_us);
+  auto head = what.id + "  " + name_of(what.kind) + " " + printable(what.subject, 60) + ", risk " + name_of(what.risk_level) + ", "
+              + left_text(what.deadline_us - now_us);
   if (what.needed > 1)
     head += ", " + std::to_string(approvals) + " of " + std::to_string(what.needed) + " approvals";
   lines.push_back(std::move(head));
@@ -49,7 +50,8 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
   if (what.details.is_object()) {
     add("does: ", what.details.value("description", ""));
     add("why: ", what.details.value("why", ""));
-    if (const auto answers = what.details.find("answers"); what.kind == approval_kind::conflict && answers != what.details.end() && answers->is_array())
+    if (const auto answers = what.details.find("answers");
+        what.kind == approval_kind::conflict && answers != what.details.end() && answers->is_array())
       for (std::size_t i = 0; i < answers->size(); ++i)
         add("answer " + std::to_string(i + 1) + ": ", dumped((*answers)[i].value("answer", json())));
   }
@@ -59,7 +61,8 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
 std::string outcome_line(const policy::approval_request& request, bool owned) {
   const auto& what = request.what();
   if (!request.end())
-    return what.id + ": " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed) + " approvals; it waits for another reviewer";
+    return what.id + ": " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed)
+           + " approvals; it waits for another reviewer";
   return what.id + " is " + name_of(request.end()->status) + (owned ? "" : "; it counts when its run is resumed");
 }
 
@@ -93,7 +96,7 @@ std::optional<policy::approval_decision> decision_in(const std::string& line, co
 }
 
 terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal)
-  : journal_(std::move(journal)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    : journal_(std::move(journal)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   thread_ = std::thread([this] { loop(); });
 }
 

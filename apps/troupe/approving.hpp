@@ -16,8 +16,8 @@
 namespace troupe::cli {
 
 /// What a request is about, for people: hostile text is escaped, nothing is longer than `width`.
-std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent, std::int64_t approvals,
-                                       std::int64_t now_us, std::size_t width);
+std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent,
+                                       std::int64_t approvals, std::int64_t now_us, std::size_t width);
 /// What a decision led to.
 std::string outcome_line(const policy::approval_request& request, bool owned);
 /// Decided already, or too late: 1; what the user can mend: 2; else as for every error.
@@ -53,7 +53,7 @@ private:
   bool still_waits(const std::string& id);
 
   std::shared_ptr<store::journal> journal_;
-  int poke_ = -1; ///< eventfd: the list has changed, or it ends
+  int poke_ = -1;    ///< eventfd: the list has changed, or it ends
   std::mutex mutex_; // guards what follows
   std::vector<waiting> waiting_;
   bool stopping_ = false;

@@ -12,9 +12,9 @@ namespace troupe::cli {
 enum exit_status : int {
   status_completed = 0,
   status_failed = 1,
-  status_usage = 2,        ///< usage or configuration
-  status_aborted = 3,      ///< budget_exceeded, timeout, cancelled
-  status_unavailable = 4,  ///< a needed service cannot be reached
+  status_usage = 2,       ///< usage or configuration
+  status_aborted = 3,     ///< budget_exceeded, timeout, cancelled
+  status_unavailable = 4, ///< a needed service cannot be reached
   status_interrupted = 130,
 };
 

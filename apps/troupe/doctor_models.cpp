@@ -66,7 +66,8 @@ bool answered(const llm_failure& failure) {
   return failure.kind == llm_failure_kind::empty;
 }
 
-finding row_of(const model_trial& trial, const provider_spec& provider, const llm_outcome& outcome, std::int64_t took_us, bool in_use, usd cost) {
+finding row_of(const model_trial& trial, const provider_spec& provider, const llm_outcome& outcome, std::int64_t took_us, bool in_use,
+               usd cost) {
   finding out{"model", trial.provider + " " + trial.model, health::ok, {}, {}};
   const auto time = std::to_string(took_us / 1'000) + " ms";
   const auto* failure = std::get_if<llm_failure>(&outcome);
@@ -114,8 +115,12 @@ std::vector<model_trial> plan_models(doctor_kit& kit, findings& unusable) {
       const auto provider = make(kit, link.provider);
       if (!provider) {
         const auto& variable = kit.config.providers.at(link.provider).api_key_env;
-        unusable.push_back({"model", link.provider + " " + link.model, kit.used.providers.count(link.provider) > 0 ? health::fail : health::warn,
-                            provider.error().code == error_code::not_found ? "not tried: " + variable + " is not set" : provider.error().message, {}});
+        unusable.push_back(
+            {"model",
+             link.provider + " " + link.model,
+             kit.used.providers.count(link.provider) > 0 ? health::fail : health::warn,
+             provider.error().code == error_code::not_found ? "not tried: " + variable + " is not set" : provider.error().message,
+             {}});
         continue;
       }
       model_trial trial{link.provider, link.model, link.price, provider->spec->kind == provider_kind::scripted, {}};

@@ -42,8 +42,7 @@ std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
-// --- programs
-// -------------------------------------------------------------------------------------------------------------------
+// --- programs ------------------------------------------------------------------------------------------------------
 
 /// Looks for the program where the tool would: in its sandbox, with its paths, without its secrets.
 finding program_row(doctor_kit& kit, const tool_spec& tool) {
@@ -81,8 +80,7 @@ finding program_row(doctor_kit& kit, const tool_spec& tool) {
   return out;
 }
 
-// --- hosts
-// -------------------------------------------------------------------------------------------------------------------
+// --- hosts ---------------------------------------------------------------------------------------------------------
 
 /// Asks for the headers of "/", from an allowed address; what it answers does not matter.
 tool_outcome knock(doctor_kit& kit, const std::string& name, const std::string& origin, tools::allow_list allowed) {
@@ -156,8 +154,7 @@ void fetch_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
   }
 }
 
-// --- builtins, MCP
-// -------------------------------------------------------------------------------------------------------------------
+// --- builtins, MCP -------------------------------------------------------------------------------------------------
 
 finding folder_row(const configuration& config, const tool_spec& tool) {
   finding out{"tool", tool.name, health::ok, shown(config, tool.root), {}};

@@ -38,7 +38,8 @@ int init(const std::string& folder) {
     std::printf("wrote %s\n", path.string().c_str());
   }
   const auto config = shell_word((root / "troupe.yaml").string());
-  std::printf("\nRun it:      troupe run %s greet -i name=Ada\nCheck it:    troupe validate %s\nSee its tree: troupe tree %s\n", config.c_str(), config.c_str(), config.c_str());
+  std::printf("\nRun it:      troupe run %s greet -i name=Ada\nCheck it:    troupe validate %s\nSee its tree: troupe tree %s\n",
+              config.c_str(), config.c_str(), config.c_str());
   return status_completed;
 }
 

@@ -64,7 +64,8 @@ workflows:
     result: "{{ tasks.greet.output }}"
 )yaml";
 
-constexpr const char* script_text = R"yaml(# What the rehearsal answers: rules tried in order, the first that matches. See docs/rehearsals.md.
+constexpr const char* script_text =
+    R"yaml(# What the rehearsal answers: rules tried in order, the first that matches. See docs/rehearsals.md.
 version: 1
 rules:
   - when: { agent: reader, turn: 1 }
@@ -88,7 +89,8 @@ constexpr const char* welcome_text = "Welcome to Troupe. Agents live here, super
 } // namespace
 
 const std::vector<init_file>& init_files() {
-  static const std::vector<init_file> files{{"troupe.yaml", config_text}, {"scripts/greet.yaml", script_text}, {"data/welcome.txt", welcome_text}};
+  static const std::vector<init_file> files{
+      {"troupe.yaml", config_text}, {"scripts/greet.yaml", script_text}, {"data/welcome.txt", welcome_text}};
   return files;
 }
 

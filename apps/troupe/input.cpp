@@ -79,7 +79,8 @@ expected<json> read_input(const std::string& file, const std::vector<std::string
     }
     auto parsed = json::parse(value, nullptr, false);
     if (parsed.is_discarded())
-      return fail(error_code::invalid_argument, "-i " + key + ": the input's schema wants something else than a string, and " + in_quotes(value) + " is not JSON");
+      return fail(error_code::invalid_argument,
+                  "-i " + key + ": the input's schema wants something else than a string, and " + in_quotes(value) + " is not JSON");
     input[key] = std::move(parsed);
   }
   return input;

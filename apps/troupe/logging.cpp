@@ -48,7 +48,7 @@ class json_text final : public spdlog::custom_flag_formatter {
 public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& into) override {
     const auto text = nlohmann::json(std::string(message.payload.data(), message.payload.size()))
-                        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     into.append(text.data(), text.data() + text.size());
   }
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<json_text>(); }

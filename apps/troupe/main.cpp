@@ -18,14 +18,14 @@ int main(int argc, char** argv) {
   app.fallthrough();
   global_options global;
   app.add_option("--log-level", global.log_level, "trace debug info warn error off; logs go to standard error")
-    ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-    ->capture_default_str();
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
   app.add_option("--log-format", global.log_format, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
 
   action chosen;
   using adder = void (*)(CLI::App&, const global_options&, action&);
-  for (const adder add : {add_run, add_resume, add_validate, add_tree, add_doctor, add_runs, add_show, add_cancel, add_approvals, add_approve, add_reject, add_modify,
-                          add_init, add_mcp, add_mock_llm})
+  for (const adder add : {add_run, add_resume, add_validate, add_tree, add_doctor, add_runs, add_show, add_cancel, add_approvals,
+                          add_approve, add_reject, add_modify, add_init, add_mcp, add_mock_llm})
     add(app, global, chosen);
 
   try {

@@ -50,7 +50,9 @@ public:
       for (const auto& [name, spec] : config->tools)
         if (spec.kind == tool_kind::mcp)
           servers.emplace(name, 0);
-      status = tell({error_code::not_found, "no MCP server named " + in_quotes(arguments.server) + did_you_mean(arguments.server, names_of(servers)), arguments.config});
+      status = tell({error_code::not_found,
+                     "no MCP server named " + in_quotes(arguments.server) + did_you_mean(arguments.server, names_of(servers)),
+                     arguments.config});
       return nullptr;
     }
     return std::unique_ptr<desk>(new desk(std::move(config), found->second));
@@ -110,8 +112,8 @@ public:
 
 private:
   desk(std::shared_ptr<const configuration> of, const tool_spec& entry)
-    : config(std::move(of)), spec(entry), state(tools::mcp_state_folder(*config)), environment_{.loop = loop_, .workers = workers_},
-      servers_(environment_, state) {
+      : config(std::move(of)), spec(entry), state(tools::mcp_state_folder(*config)), environment_{.loop = loop_, .workers = workers_},
+        servers_(environment_, state) {
     environment_.http = &http_;
     environment_.folder = config->folder;
     environment_.secret = [](const std::string& name) -> std::optional<std::string> {
@@ -166,14 +168,16 @@ int list_tools(const mcp_arguments& arguments) {
   }
   std::printf("%s speaks %s and offers %zu tools\n", with->spec.name.c_str(), listing->version.c_str(), listing->tools.size());
   for (const auto& row : document["tools"]) {
-    print(row["name"].get<std::string>() + "  " + row["state"].get<std::string>() + ", effect " + row["effect"].get<std::string>() + ", risk " + row["risk"].get<std::string>());
+    print(row["name"].get<std::string>() + "  " + row["state"].get<std::string>() + ", effect " + row["effect"].get<std::string>()
+          + ", risk " + row["risk"].get<std::string>());
     std::putchar('\n');
     print("    " + row["description"].get<std::string>());
     std::putchar('\n');
     if (row.contains("approved"))
       for (const auto* key : {"description", "inputSchema", "outputSchema", "annotations"})
         if (row["approved"][key] != row[key]) {
-          print(std::string("    ") + key + " was approved as: " + row["approved"][key].dump(-1, ' ', false, json::error_handler_t::replace));
+          print(std::string("    ") + key
+                + " was approved as: " + row["approved"][key].dump(-1, ' ', false, json::error_handler_t::replace));
           std::putchar('\n');
           print(std::string("    ") + key + " is now:          " + row[key].dump(-1, ' ', false, json::error_handler_t::replace));
           std::putchar('\n');
@@ -193,7 +197,9 @@ int no_such_tool(const desk& with, const tools::mcp_listing& listing, const std:
   std::vector<std::string_view> known;
   for (const auto& each : listing.tools)
     known.push_back(each.name);
-  return tell({error_code::not_found, "MCP server " + in_quotes(with.spec.name) + " offers no tool named " + in_quotes(name) + did_you_mean(name, known), {}});
+  return tell({error_code::not_found,
+               "MCP server " + in_quotes(with.spec.name) + " offers no tool named " + in_quotes(name) + did_you_mean(name, known),
+               {}});
 }
 
 /// One attempt; `wants_login` says whether a token is what it lacks.
@@ -236,7 +242,10 @@ int call_tool(const mcp_arguments& arguments) {
     if (status == status_completed || !arguments.login || !wants_login)
       return status;
     if (logins == logins_max)
-      return tell({error_code::permission_denied, "MCP server " + in_quotes(arguments.server) + " is not content with what " + std::to_string(logins_max) + " logins brought", {}});
+      return tell(
+          {error_code::permission_denied,
+           "MCP server " + in_quotes(arguments.server) + " is not content with what " + std::to_string(logins_max) + " logins brought",
+           {}});
     if (auto done = with->log_in(arguments); !done)
       return tell(done.error());
   }
@@ -248,9 +257,13 @@ int log_in(const mcp_arguments& arguments) {
   if (!with)
     return status;
   if (with->spec.url.empty() || !with->spec.mcp.token_env.empty())
-    return tell({error_code::invalid_argument, with->spec.url.empty() ? "a server that is started (command) is not logged in to; give it secrets by env_from" : "its token is given by token_env", with->spec.name});
+    return tell({error_code::invalid_argument,
+                 with->spec.url.empty() ? "a server that is started (command) is not logged in to; give it secrets by env_from"
+                                        : "its token is given by token_env",
+                 with->spec.name});
   if (!tools::is_safe_address(with->spec.url))
-    return tell({error_code::invalid_argument, "a token would go over the network for all to read; its url must begin with https://", with->spec.name});
+    return tell({error_code::invalid_argument, "a token would go over the network for all to read; its url must begin with https://",
+                 with->spec.name});
   if (auto done = with->log_in(arguments); !done)
     return tell(done.error());
   std::printf("logged in to %s; the tokens are in %s\n", with->spec.name.c_str(), tools::mcp_tokens_path(with->state).c_str());
@@ -308,7 +321,8 @@ void add_mcp(CLI::App& app, const global_options&, action& chosen) {
     command->callback([arguments, run, &chosen] { chosen = [arguments, run] { return run(*arguments); }; });
     return command;
   };
-  add("tools", "Lists what it offers, and what of that is held", list_tools)->add_flag("--json", arguments->as_json, "Print one JSON document");
+  add("tools", "Lists what it offers, and what of that is held", list_tools)
+      ->add_flag("--json", arguments->as_json, "Print one JSON document");
   auto* call = add("call", "Calls one of its tools once", call_tool);
   call->add_option("TOOL", arguments->tool, "The server's name of the tool")->required();
   call->add_option("--arguments", arguments->arguments, "The arguments, as one JSON object")->capture_default_str();
@@ -319,7 +333,8 @@ void add_mcp(CLI::App& app, const global_options&, action& chosen) {
   for (auto* each : {call, login})
     each->add_option("--browser", arguments->browser, "Program that is started with the address; default: the address is only printed");
   add("logout", "Forgets the tokens of a remote server", log_out);
-  add("approve", "Lets tools that changed in as they are now", approve)->add_option("TOOL", arguments->tools, "Only these; default: all that it offers");
+  add("approve", "Lets tools that changed in as they are now", approve)
+      ->add_option("TOOL", arguments->tools, "Only these; default: all that it offers");
 }
 
 } // namespace troupe::cli

@@ -53,7 +53,9 @@ void add_mock_llm(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("--script", arguments->script, "Script file")->required();
   command->add_option("--listen", arguments->listen, "Address and port; port 0 takes a free one")->capture_default_str();
   command->add_option("--latency", arguments->latency, "Of every answer, as in 50ms")->capture_default_str();
-  command->add_option("--fault", arguments->faults, "429:0.1 503:2 timeout:0.02 …: a probability below 1, or a count")->take_all()->allow_extra_args(false);
+  command->add_option("--fault", arguments->faults, "429:0.1 503:2 timeout:0.02 …: a probability below 1, or a count")
+      ->take_all()
+      ->allow_extra_args(false);
   command->add_option("--seed", arguments->seed, "Of the faults")->capture_default_str();
   command->add_option("--threads", arguments->threads, "Threads that serve")->check(CLI::Range(1u, 64u))->capture_default_str();
   command->callback([arguments, &chosen] { chosen = [arguments] { return mock(*arguments); }; });

@@ -77,7 +77,9 @@ void progress_board::apply(const event& e) {
 
 std::vector<std::string> progress_board::lines(std::int64_t now_us, std::size_t rows) const {
   const auto summary = fold_.summary();
-  const auto paint = [&](const char* code, const std::string& text) { return style_.colour ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text; };
+  const auto paint = [&](const char* code, const std::string& text) {
+    return style_.colour ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
+  };
   std::vector<std::string> lines;
   // What is over goes first when there is no room for all.
   const auto room = rows > 2 ? rows - 2 : 1;

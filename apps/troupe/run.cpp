@@ -53,7 +53,7 @@ struct run_arguments {
 // --- what is seen meanwhile ----------------------------------------------------------------------------------------
 
 struct shown_as {
-  bool lines = true;                   ///< false: only what somebody must do
+  bool lines = true; ///< false: only what somebody must do
   bool live = false;
   std::string config;                  ///< for hints
   std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
@@ -73,7 +73,8 @@ struct progress_state {
 /// Off a terminal: how somebody else decides.
 std::string approval_hint(const approval_requested& asked, const std::string& config) {
   const auto file = shell_word(config);
-  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id + "   (or: troupe reject … --comment WHY)\n";
+  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id
+         + "   (or: troupe reject … --comment WHY)\n";
 }
 
 void show_approvals(progress_state& now, const event& e) {
@@ -92,7 +93,8 @@ void show_approvals(progress_state& now, const event& e) {
   }
 }
 
-actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, shown_as as, timeline_style style) {
+actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, shown_as as,
+                                                 timeline_style style) {
   actors::install_handlers(self);
   auto& state = actors::state_of(self);
   state.style = style;
@@ -174,14 +176,14 @@ private:
 
 int status_of_run(const run_summary& summary) {
   switch (summary.status) {
-    case run_status::completed:
-      return status_completed;
-    case run_status::aborted:
-      return status_aborted;
-    case run_status::failed:
-      return status_failed;
-    default:
-      return status_interrupted;
+  case run_status::completed:
+    return status_completed;
+  case run_status::aborted:
+    return status_aborted;
+  case run_status::failed:
+    return status_failed;
+  default:
+    return status_interrupted;
   }
 }
 
@@ -195,7 +197,8 @@ void print_outcome(const run_arguments& arguments, const run_summary& summary) {
   } else {
     const auto& result = summary.result;
     if (!result.is_null()) {
-      const auto text = redacted(result.is_string() ? result.get<std::string>() : result.dump(2, ' ', false, json::error_handler_t::replace));
+      const auto text =
+          redacted(result.is_string() ? result.get<std::string>() : result.dump(2, ' ', false, json::error_handler_t::replace));
       std::fwrite(text.data(), 1, text.size(), stdout);
       if (text.empty() || text.back() != '\n')
         std::fputc('\n', stdout);
@@ -205,8 +208,9 @@ void print_outcome(const run_arguments& arguments, const run_summary& summary) {
   auto line = "run " + summary.run_id + " " + (summary.status == run_status::running ? "is interrupted" : name_of(summary.status));
   if (!summary.reason.empty())
     line += " (" + summary.reason + ")";
-  line += ": " + std::to_string(summary.completed_tasks) + " of " + std::to_string(summary.total_tasks) + " tasks, " + to_string(summary.total_cost) + ", "
-          + std::to_string(summary.llm_calls) + " LLM calls, " + std::to_string(summary.tool_calls) + " tool calls, " + duration_text(summary.owned_us);
+  line += ": " + std::to_string(summary.completed_tasks) + " of " + std::to_string(summary.total_tasks) + " tasks, "
+          + to_string(summary.total_cost) + ", " + std::to_string(summary.llm_calls) + " LLM calls, " + std::to_string(summary.tool_calls)
+          + " tool calls, " + duration_text(summary.owned_us);
   std::fprintf(stderr, "%s\n", redacted(line).c_str());
   for (const auto& task : summary.results)
     if (task.status != task_status::success && task.status != task_status::skipped && !task.error.empty())
@@ -257,7 +261,8 @@ private:
 
 using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
 
-int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal, const beginning& begin) {
+int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal,
+          const beginning& begin) {
   caf::actor_system_config cfg;
   actors::prepare(cfg);
   actors::use_quiet_scheduler(cfg);
@@ -281,15 +286,18 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .desk = {}};
     if (live && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal);
-    shown = system.spawn(progress, std::move(as), timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
+    shown = system.spawn(progress, std::move(as),
+                         timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
     caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
     signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
     cancels->deliver_to(orchestrator);
     actors::run_ended end;
     caf::scoped_actor self{system};
     self->request(orchestrator, caf::infinite, actors::start_run{})
-      .receive([&](const actors::run_ended& answer) { end = answer; },
-               [&](const caf::error& reason) { end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id}; });
+        .receive([&](const actors::run_ended& answer) { end = answer; },
+                 [&](const caf::error& reason) {
+                   end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id};
+                 });
     journal->on_cancel_request(nullptr);
     if (shown) {
       self->monitor(shown);
@@ -317,14 +325,19 @@ int run(const run_arguments& arguments) {
   if (!config)
     return status_usage;
   const auto workflow = config->workflows.find(arguments.workflow);
-  auto input = read_input(arguments.input_file, arguments.pairs, workflow == config->workflows.end() ? json() : workflow->second.input_schema);
+  auto input =
+      read_input(arguments.input_file, arguments.pairs, workflow == config->workflows.end() ? json() : workflow->second.input_schema);
   if (!input)
     return tell(input.error());
   auto journal = open_journal(*config, true);
   if (!journal)
     return tell(journal.error());
   return drive(arguments, config, *journal, [&](actors::runtime& runtime) {
-    return runtime.start_run({.run_id = arguments.run_id, .workflow = arguments.workflow, .tenant = arguments.tenant, .input = *input, .approve_all = arguments.yes});
+    return runtime.start_run({.run_id = arguments.run_id,
+                              .workflow = arguments.workflow,
+                              .tenant = arguments.tenant,
+                              .input = *input,
+                              .approve_all = arguments.yes});
   });
 }
 
@@ -374,7 +387,9 @@ void add_run(CLI::App& app, const global_options&, action& chosen) {
   auto* command = app.add_subcommand("run", "Runs a workflow in this process and prints its result");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("WORKFLOW", arguments->workflow, "Name of a workflow in it")->required();
-  command->add_option("-i", arguments->pairs, "Input: key=value; a string where the input's schema allows one, else JSON")->take_all()->allow_extra_args(false);
+  command->add_option("-i", arguments->pairs, "Input: key=value; a string where the input's schema allows one, else JSON")
+      ->take_all()
+      ->allow_extra_args(false);
   command->add_option("--input", arguments->input_file, "Input: a JSON or YAML file, - for standard input");
   command->add_option("--tenant", arguments->tenant, "Whose run it is")->capture_default_str();
   command->add_option("--id", arguments->run_id, "Id of the run; by default a new one is made");
@@ -389,7 +404,8 @@ void add_resume(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("RUN", arguments->run_id, "Id of the run")->required();
   command->add_option("--add-usd", arguments->add_usd, "Dollars more for the run")->check(CLI::Range(0.0, 1e9));
-  command->add_option("--add-steps", arguments->add_steps, "Steps (LLM calls) more")->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  command->add_option("--add-steps", arguments->add_steps, "Steps (LLM calls) more")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
   command->add_option("--add-time", arguments->add_time, "Time more, as in 5m");
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
   command->add_flag("--yes", arguments->yes, "Approve every risky action");

@@ -58,9 +58,14 @@ int runs(const listing_arguments& arguments) {
   }
   json list = json::array();
   for (const auto& row : rows)
-    list.push_back({{"run_id", row.run_id}, {"workflow", row.workflow}, {"tenant", row.tenant}, {"workflow_status", status_word(row)},
-                    {"reason", row.reason.empty() ? json(nullptr) : json(row.reason)}, {"started", iso8601_utc(row.started_us)},
-                    {"updated", iso8601_utc(row.updated_us)}, {"events", row.last_seq}});
+    list.push_back({{"run_id", row.run_id},
+                    {"workflow", row.workflow},
+                    {"tenant", row.tenant},
+                    {"workflow_status", status_word(row)},
+                    {"reason", row.reason.empty() ? json(nullptr) : json(row.reason)},
+                    {"started", iso8601_utc(row.started_us)},
+                    {"updated", iso8601_utc(row.updated_us)},
+                    {"events", row.last_seq}});
   print_document({{"runs", std::move(list)}, {"next", nullptr}});
   return status_completed;
 }
@@ -123,7 +128,9 @@ void add_runs(CLI::App& app, const global_options&, action& chosen) {
   auto arguments = std::make_shared<listing_arguments>();
   auto* command = app.add_subcommand("runs", "Lists the runs of a journal, newest first");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
-  command->add_option("--limit", arguments->limit, "How many at most")->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))->capture_default_str();
+  command->add_option("--limit", arguments->limit, "How many at most")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))
+      ->capture_default_str();
   command->add_flag("--json", arguments->as_json, "Print one JSON document");
   command->callback([arguments, &chosen] { chosen = [arguments] { return runs(*arguments); }; });
 }

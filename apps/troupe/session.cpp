@@ -57,7 +57,9 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
 
 expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create) {
   if (config.journal.kind != "sqlite")
-    return fail(error_code::unavailable, "journal kind \"" + config.journal.kind + "\" is not part of this build; use { kind: sqlite, path: .troupe/journal.db }", config.file);
+    return fail(error_code::unavailable,
+                "journal kind \"" + config.journal.kind + "\" is not part of this build; use { kind: sqlite, path: .troupe/journal.db }",
+                config.file);
   store::sqlite_options options;
   options.path = config.journal.path;
   options.create = create;
@@ -73,15 +75,15 @@ void tell_error(const std::string& text) {
 
 int status_of(const error& problem) {
   switch (problem.code) {
-    case error_code::invalid_argument:
-    case error_code::not_found:
-    case error_code::conflict:
-      return status_usage;
-    case error_code::unavailable:
-    case error_code::corrupt:
-      return status_unavailable;
-    default:
-      return status_failed;
+  case error_code::invalid_argument:
+  case error_code::not_found:
+  case error_code::conflict:
+    return status_usage;
+  case error_code::unavailable:
+  case error_code::corrupt:
+    return status_unavailable;
+  default:
+    return status_failed;
   }
 }
 
@@ -106,7 +108,8 @@ std::size_t terminal_width(int descriptor) {
 }
 
 std::string shell_word(const std::string& text) {
-  if (!text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == std::string::npos)
+  if (!text.empty()
+      && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == std::string::npos)
     return text;
   std::string quoted_text = "'";
   for (const char c : text)

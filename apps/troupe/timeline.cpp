@@ -215,8 +215,8 @@ line words(const outcome_unknown& b) {
 /// "repeat of grep (3)", and what was done about it.
 line words(const loop_detected& b) {
   static constexpr const char* kinds[] = {"repeat", "no progress", "cycle", "monologue"};
-  std::string text = std::string("LOOPING: ") + (b.kind <= loop_kind::monologue ? kinds[static_cast<int>(b.kind)] : name_of(b.kind)) + with(" of ", b.tool) + ", "
-                     + count(b.count, "time", "times");
+  std::string text = std::string("LOOPING: ") + (b.kind <= loop_kind::monologue ? kinds[static_cast<int>(b.kind)] : name_of(b.kind))
+                     + with(" of ", b.tool) + ", " + count(b.count, "time", "times");
   switch (b.rung) {
   case loop_rung::none:
     return {text + "; not asked again", tone::notable};
@@ -232,7 +232,8 @@ line words(const loop_detected& b) {
 }
 
 line words(const context_cut& b) {
-  const auto tokens = ", about " + std::to_string(b.tokens_before) + " tokens become " + std::to_string(b.tokens_after) + " of " + std::to_string(b.window);
+  const auto tokens =
+      ", about " + std::to_string(b.tokens_before) + " tokens become " + std::to_string(b.tokens_after) + " of " + std::to_string(b.window);
   std::string text = std::string("CONTEXT of ") + head(b.model) + (b.refused ? " refused the request: " : " is full: ");
   switch (b.kind) {
   case context_cut_kind::results_noted:
@@ -240,7 +241,8 @@ line words(const context_cut& b) {
   case context_cut_kind::summarised:
     return {text + count(b.messages, "message", "messages") + " replaced by a summary" + tokens + with(": ", b.summary), tone::notable};
   case context_cut_kind::results_shortened:
-    return {text + count(b.results, "result", "results") + " shortened to " + std::to_string(b.keep_bytes) + " bytes" + tokens, tone::notable};
+    return {text + count(b.results, "result", "results") + " shortened to " + std::to_string(b.keep_bytes) + " bytes" + tokens,
+            tone::notable};
   default:
     return {text + "FAIL-OVER to a model with a larger one for the rest of the task", tone::notable};
   }
@@ -250,22 +252,29 @@ line words(const context_cut& b) {
 
 line words(const approval_requested& b) {
   return {"WAITS FOR A HUMAN: " + std::string(name_of(b.kind)) + with(" ", b.subject) + ", risk " + name_of(b.risk_level)
-            + (b.needed > 1 ? ", " + std::to_string(b.needed) + " approvals" : std::string()) + ", request " + head(b.id) + with(": ", preview(b.action)),
+              + (b.needed > 1 ? ", " + std::to_string(b.needed) + " approvals" : std::string()) + ", request " + head(b.id)
+              + with(": ", preview(b.action)),
           tone::notable};
 }
 
 line words(const approval_voted& b) {
-  return {"approved by " + head(b.reviewer) + ", " + std::to_string(b.approvals) + " of " + std::to_string(b.needed) + with(": ", b.comment), tone::notable};
+  return {"approved by " + head(b.reviewer) + ", " + std::to_string(b.approvals) + " of " + std::to_string(b.needed)
+              + with(": ", b.comment),
+          tone::notable};
 }
 
 line words(const approval_decided& b) {
-  return {std::string(b.status == approval_status::approved ? "APPROVED" : b.status == approval_status::modified ? "MODIFIED" : "REJECTED")
-            + with(" by ", b.reviewer) + with(": ", b.comment) + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
+  return {std::string(b.status == approval_status::approved   ? "APPROVED"
+                      : b.status == approval_status::modified ? "MODIFIED"
+                                                              : "REJECTED")
+              + with(" by ", b.reviewer) + with(": ", b.comment)
+              + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
           b.status == approval_status::rejected ? tone::bad : tone::good};
 }
 
 line words(const output_checked& b) {
-  return b.holds ? line{"the contract's command finds the answer good"} : line{"the contract's command says no" + with(": ", b.text), tone::notable};
+  return b.holds ? line{"the contract's command finds the answer good"}
+                 : line{"the contract's command says no" + with(": ", b.text), tone::notable};
 }
 
 line words(const output_reviewed& b) {
@@ -430,8 +439,8 @@ std::string render_timeline(const run_summary& summary, const std::vector<event_
   put(out, "run " + summary.run_id + "  workflow " + summary.workflow + (summary.tenant.empty() ? "" : "  tenant " + summary.tenant));
   const bool bad = summary.status == run_status::failed || summary.status == run_status::aborted;
   put(out,
-      std::string(style.interrupted ? "interrupted" : name_of(summary.status)) + with(": ", summary.reason) + "  " + std::to_string(summary.completed_tasks) + " of "
-          + count(summary.total_tasks, "task", "tasks") + " done",
+      std::string(style.interrupted ? "interrupted" : name_of(summary.status)) + with(": ", summary.reason) + "  "
+          + std::to_string(summary.completed_tasks) + " of " + count(summary.total_tasks, "task", "tasks") + " done",
       bad                                       ? tone::bad
       : summary.status == run_status::completed ? tone::good
                                                 : tone::plain);

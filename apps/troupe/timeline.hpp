@@ -14,10 +14,10 @@
 namespace troupe::cli {
 
 struct timeline_style {
-  bool colour = false;     ///< ANSI colours; meaning never hangs on them alone
-  std::size_t width = 100; ///< columns of a line at most; at least 40 are used
+  bool colour = false;      ///< ANSI colours; meaning never hangs on them alone
+  std::size_t width = 100;  ///< columns of a line at most; at least 40 are used
   bool interrupted = false; ///< the run has not ended, and nobody works on it
-  std::string result_path; ///< where the result was written; empty: only its beginning is shown
+  std::string result_path;  ///< where the result was written; empty: only its beginning is shown
 };
 
 /// One event as one line (time since `started_us`, task, agent, what happened, for how much), or "" for those that a timeline leaves out.

@@ -13,15 +13,16 @@ std::string time_text(milliseconds time) {
 }
 
 std::string words_of(const supervisor_spec& supervisor) {
-  auto text = printable(supervisor.name, 60) + "  supervisor, " + name_of(supervisor.strategy) + ", at most " + std::to_string(supervisor.max_restarts)
-              + " restarts within " + time_text(supervisor.within);
+  auto text = printable(supervisor.name, 60) + "  supervisor, " + name_of(supervisor.strategy) + ", at most "
+              + std::to_string(supervisor.max_restarts) + " restarts within " + time_text(supervisor.within);
   if (supervisor.auto_shutdown != auto_shutdown_type::never)
     text += std::string(", auto_shutdown ") + name_of(supervisor.auto_shutdown);
   return text;
 }
 
 std::string words_of(const child_spec& child, const configuration& config) {
-  auto text = printable(child.id, 60) + (child.size > 1 || child.kind == child_kind::pool ? "  pool of " + std::to_string(child.size) : "  agent");
+  auto text =
+      printable(child.id, 60) + (child.size > 1 || child.kind == child_kind::pool ? "  pool of " + std::to_string(child.size) : "  agent");
   text += std::string(", ") + name_of(child.restart);
   if (child.shutdown.brutal_kill)
     text += ", brutal_kill";

@@ -5,16 +5,20 @@
 #include "command.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
+#include "tree.hpp"
 #include "troupe/config/load.hpp"
 #include "troupe/model/described.hpp"
-#include "tree.hpp"
 
 namespace troupe::cli {
 
 namespace {
 
 json row_of(const config::problem& problem) {
-  return {{"file", problem.file}, {"line", problem.line}, {"column", problem.column}, {"pointer", problem.pointer}, {"message", problem.message}};
+  return {{"file", problem.file},
+          {"line", problem.line},
+          {"column", problem.column},
+          {"pointer", problem.pointer},
+          {"message", problem.message}};
 }
 
 int validate(const std::string& path, bool as_json) {

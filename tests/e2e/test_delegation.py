@@ -352,6 +352,15 @@ def test_control_that_goes_round_and_brings_nothing_is_refused_then_a_loop(proje
     assert document["handoffs"] == 5 and project.count("R1", "handoff_refused") == 2
 
 
+def test_such_a_loop_below_a_workflow_ends_the_task_that_called_it(project):
+    agents = {"a": {"system": "a", "handoffs": ["b"]}, "b": {"system": "b", "handoffs": ["a"]}}
+    below = {"tasks": [{"id": "x", "agent": "a", "instruction": "Begin"}]}
+    project.scripted([handing("a", "b"), handing("b", "a")], agents=agents, tasks=[{"id": "outer", "workflow": "below"}], workflows={"below": below})
+    document = project.run("--id", "R1").expect(1).doc
+    assert {row["task"]: row["status"] for row in document["results"]}["outer/x"] == "loop"
+    assert document["status"] == "failed" and document["reason"] == "handoff_cycle"
+
+
 def test_who_is_told_so_may_still_end_it(project):
     agents = {"a": {"system": "a", "handoffs": ["b"]}, "b": {"system": "b", "handoffs": ["a"]}}
     project.scripted([reply("I do it myself.", when={"last": "The task stays with you"}), handing("a", "b"), handing("b", "a")], agents=agents)

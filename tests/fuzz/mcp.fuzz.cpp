@@ -15,8 +15,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 1)
     return 0;
   std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
-  (void)parse_challenge(rest);
-  mcp_session session({.server = "s", .http = (data[0] & 1) != 0, .protocol = (data[0] & 2) != 0 ? "2025-11-25" : "", .answer_with_defaults = (data[0] & 4) != 0});
+  (void) parse_challenge(rest);
+  mcp_session session({.server = "s",
+                       .http = (data[0] & 1) != 0,
+                       .protocol = (data[0] & 2) != 0 ? "2025-11-25" : "",
+                       .answer_with_defaults = (data[0] & 4) != 0});
   troupe::time_point now{};
   std::set<std::int64_t> ids;
   std::uint64_t calls = 0, answers = 0;
@@ -26,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (const auto* sent = std::get_if<mcp_send>(&action)) {
         if (broken || (sent->id != 0 && !ids.insert(sent->id).second))
           std::abort();
-        (void)mcp_text(sent->message);
+        (void) mcp_text(sent->message);
       }
       broken = broken || std::holds_alternative<mcp_broken>(action);
       answers += std::holds_alternative<mcp_answer>(action) || std::holds_alternative<mcp_again>(action) ? 1 : 0;
@@ -41,7 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (auto& each : *messages)
         check(session.receive(std::move(each), now));
     } else {
-      check(session.request_failed(static_cast<std::int64_t>(ids.size()), {400, std::string(line), "x", true, false, line.size() % 2 == 0}, now));
+      check(session.request_failed(static_cast<std::int64_t>(ids.size()), {400, std::string(line), "x", true, false, line.size() % 2 == 0},
+                                   now));
     }
     now += std::chrono::seconds(line.size() % 7);
     check(session.tick(now));

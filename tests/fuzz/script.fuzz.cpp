@@ -74,7 +74,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   case 2: {
     if (!is_valid_utf8(rest)) // a script's reader takes nothing else
       break;
-    json document = json::parse(R"#({"rules": [{"when": {"any": true}, "capture": {"w": {"pattern": "(?P<a>\\w)(?P<b>\\w*)", "all": true}}, "reply": {}}]})#");
+    json document = json::parse(
+        R"#({"rules": [{"when": {"any": true}, "capture": {"w": {"pattern": "(?P<a>\\w)(?P<b>\\w*)", "all": true}}, "reply": {}}]})#");
     document["rules"][0]["reply"]["text"] = std::string(rest);
     if (const auto made = llm::parse_script(document))
       ask(**made, plain_view("12 billing\n7 auth\n7 mail"));

@@ -9,9 +9,13 @@ TROUPE_SUITE(model)
 using namespace troupe;
 
 TROUPE_TEST("an event body survives its JSON form") {
-  llm_responded before{.step_id = "s1", .provider = "p", .model = "m",
-                       .message = std::make_shared<const chat_message>(chat_message{role::assistant, "hi", {{"c1", "grep", "{}"}}, "", false}),
-                       .usage = {10, 2, 0, 3}, .cost = {42}};
+  llm_responded before{.step_id = "s1",
+                       .provider = "p",
+                       .model = "m",
+                       .message =
+                           std::make_shared<const chat_message>(chat_message{role::assistant, "hi", {{"c1", "grep", "{}"}}, "", false}),
+                       .usage = {10, 2, 0, 3},
+                       .cost = {42}};
   const auto document = body_to_document(before);
   auto after = body_from_document("llm_responded", document);
   REQUIRE(after.has_value());

@@ -32,7 +32,7 @@ struct tool_slot {
   tool_call call;
   message_ptr result; ///< null: not there yet
   policy::observed_result came;
-  caf::actor_addr asked; ///< the host that has it
+  caf::actor_addr asked;                           ///< the host that has it
   std::optional<policy::colleague_call> colleague; ///< another agent is to answer it, or to go on in its place
 };
 
@@ -53,30 +53,30 @@ struct human_wait {
 struct work {
   task_assignment assignment;
   caf::typed_response_promise<task_result> asker;
-  const agent_spec* spec = nullptr;      ///< lives in the run's configuration
+  const agent_spec* spec = nullptr; ///< lives in the run's configuration
   std::shared_ptr<const agent_tools> may;
   conversation messages;
-  message_ptr response;                  ///< the last one with calls
-  std::vector<tool_slot> slots;          ///< of that response
-  std::vector<message_ptr> injected;     ///< recorded after that response: it follows its results
+  message_ptr response;              ///< the last one with calls
+  std::vector<tool_slot> slots;      ///< of that response
+  std::vector<message_ptr> injected; ///< recorded after that response: it follows its results
   agent_loops loops;
   agent_context context;
-  std::size_t in_flight = 0;             ///< requests to the gateway or to tool hosts
-  std::int64_t steps = 0;                ///< responses so far in this attempt
+  std::size_t in_flight = 0; ///< requests to the gateway or to tool hosts
+  std::int64_t steps = 0;    ///< responses so far in this attempt
   policy::answer_quality quality;
   std::shared_ptr<policy::tool_quota> quota;
-  std::optional<task_status> ending;     ///< it is being stopped: the status that it ends with
+  std::optional<task_status> ending; ///< it is being stopped: the status that it ends with
   clock_point deadline;
-  bool own_deadline = false;             ///< it is not the run's, which the orchestrator watches
-  bool recovering = false;               ///< the next request may have been made by the incarnation before, or the gateway before
-  caf::actor_addr asked;                 ///< the gateway that has the request in flight; null: none
+  bool own_deadline = false; ///< it is not the run's, which the orchestrator watches
+  bool recovering = false;   ///< the next request may have been made by the incarnation before, or the gateway before
+  caf::actor_addr asked;     ///< the gateway that has the request in flight; null: none
   std::unique_ptr<running_check> check;
   std::optional<task_assignment> review; ///< its reviewer's
   caf::actor_addr reviewing;             ///< the pool that has it
   std::map<std::uint64_t, human_wait> humans;
   std::uint64_t last_human = 0;
-  caf::actor_addr checkpoint;            ///< that was asked
-  clock_point waits_since;               ///< for a human; its clock stands still meanwhile
+  caf::actor_addr checkpoint; ///< that was asked
+  clock_point waits_since;    ///< for a human; its clock stands still meanwhile
 };
 
 struct agent_state {
@@ -146,7 +146,8 @@ bool stop_if_ending(agent_self self) {
     return true;
   const auto status = *task.ending;
   const bool late = status == task_status::timeout;
-  finish(self, task_result{.status = status, .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"});
+  finish(self,
+         task_result{.status = status, .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"});
   return true;
 }
 
@@ -219,12 +220,12 @@ void send_human(agent_self self, std::uint64_t number) {
   state.task->checkpoint = to.address();
   watch(self, to);
   ask(self, to, state.task->humans.at(number).wanted)
-    .then(
-      [self, number, generation = state.generation](const approval_answer& answer) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          take_decision(self, number, answer);
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+      .then(
+          [self, number, generation = state.generation](const approval_answer& answer) {
+            if (state_of(self).generation == generation && state_of(self).task)
+              take_decision(self, number, answer);
+          },
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 // --- tools ---------------------------------------------------------------------------------------------------------
@@ -255,8 +256,10 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
   const auto& allowed = task.may->names;
   const auto prepared = tools.prepared.find(call.name);
   if (std::find(allowed.begin(), allowed.end(), call.name) == allowed.end())
-    return tl::unexpected(prepared != tools.prepared.end() ? policy::tool_not_allowed_text(call.name, allowed)
-                                                           : policy::unknown_tool_text(call.name, std::string(nearest_name(call.name, {allowed.begin(), allowed.end()})), allowed));
+    return tl::unexpected(
+        prepared != tools.prepared.end()
+            ? policy::tool_not_allowed_text(call.name, allowed)
+            : policy::unknown_tool_text(call.name, std::string(nearest_name(call.name, {allowed.begin(), allowed.end()})), allowed));
   if (prepared == tools.prepared.end())
     return tl::unexpected(policy::unknown_tool_text(call.name, {}, allowed));
   auto arguments = tools::check_arguments(prepared->second, call.arguments);
@@ -280,8 +283,12 @@ void leave_member(agent_self self, const tool_slot* handoff) {
       if (slot.result)
         turn.push_back(slot.result);
     const auto sign = policy::sign_of(*handoff->colleague, turn);
-    pause->handoff = handoff_wish{.to = handoff->colleague->agent, .reason = handoff->colleague->task, .call_id = handoff->call.id,
-                                  .text = policy::handoff_text(task.spec->name, *handoff->colleague, turn), .said = sign.said, .brought = sign.brought};
+    pause->handoff = handoff_wish{.to = handoff->colleague->agent,
+                                  .reason = handoff->colleague->task,
+                                  .call_id = handoff->call.id,
+                                  .text = policy::handoff_text(task.spec->name, *handoff->colleague, turn),
+                                  .said = sign.said,
+                                  .brought = sign.brought};
   }
   const auto crashes = task.assignment.crashes;
   finish(self, task_result{.pause = std::move(pause), .crashes = crashes});
@@ -345,30 +352,39 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
   auto& task = task_of(self);
   const auto& call = task.slots[index].call;
   const auto& a = task.assignment;
-  invoke order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
-               .tool = call.name, .call_id = call.id, .arguments = std::move(arguments), .deadline = task.deadline,
-               .agent_tools = task.may->names, .recovering = recovering, .quota = task.quota};
+  invoke order{.run = a.run,
+               .task = a.task,
+               .agent = a.agent,
+               .step_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps),
+               .tool = call.name,
+               .call_id = call.id,
+               .arguments = std::move(arguments),
+               .deadline = task.deadline,
+               .agent_tools = task.may->names,
+               .recovering = recovering,
+               .quota = task.quota};
   ++task.in_flight;
   const auto host = state.peers->hosts.at(call.name)->now();
   task.slots[index].asked = host.address();
   watch(self, host);
   ask(self, host, std::move(order))
-    .then(
-      [self, index, generation = state.generation](tool_answer& answer) {
-        auto& now = state_of(self);
-        if (now.generation != generation || !now.task)
-          return;
-        --now.task->in_flight;
-        const auto came = policy::observe_result(answer.text, answer.status);
-        slot_done(self, index, message_of(role::tool, std::move(answer.text), now.task->slots[index].call.id, answer.is_error), came);
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+      .then(
+          [self, index, generation = state.generation](tool_answer& answer) {
+            auto& now = state_of(self);
+            if (now.generation != generation || !now.task)
+              return;
+            --now.task->in_flight;
+            const auto came = policy::observe_result(answer.text, answer.status);
+            slot_done(self, index, message_of(role::tool, std::move(answer.text), now.task->slots[index].call.id, answer.is_error), came);
+          },
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// What its arguments were changed to stands in the conversation once, behind the results.
 void tell_changed(agent_self self, const tool_call& call, const approval_answer& answer) {
   auto& task = task_of(self);
-  auto text = answer.reviewer + " approved the call " + call.id + " of \"" + call.name + "\" with other arguments: " + answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace)
+  auto text = answer.reviewer + " approved the call " + call.id + " of \"" + call.name
+              + "\" with other arguments: " + answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace)
               + (answer.comment.empty() ? "" : ". " + answer.comment);
   for (const auto& known : task.injected)
     if (known->text == text)
@@ -394,10 +410,18 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
     invoke_slot(self, index, std::move(*arguments), recovering);
     return;
   }
-  approval_ask wanted{.run = a.run, .task = a.task, .agent = a.agent, .kind = approval_kind::tool, .subject = call.name,
-                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " " + call.id, .action = *arguments,
-                      .details = {{"description", tool.declaration.description}, {"effect", name_of(tool.spec.effect)}, {"schema", tool.declaration.parameters}},
-                      .risk_level = tool.spec.risk, .needed = needed};
+  approval_ask wanted{.run = a.run,
+                      .task = a.task,
+                      .agent = a.agent,
+                      .kind = approval_kind::tool,
+                      .subject = call.name,
+                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " " + call.id,
+                      .action = *arguments,
+                      .details = {{"description", tool.declaration.description},
+                                  {"effect", name_of(tool.spec.effect)},
+                                  {"schema", tool.declaration.parameters}},
+                      .risk_level = tool.spec.risk,
+                      .needed = needed};
   ask_human(self, std::move(wanted), [self, index, recovering, exact = std::move(*arguments)](const approval_answer& answer) mutable {
     const auto& asked = task_of(self).slots[index].call;
     if (answer.status == approval_status::approved) {
@@ -408,9 +432,12 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
       refuse(self, index, policy::rejected_text(asked.name, answer.by_human ? answer.reviewer : std::string{}, answer.comment));
       return;
     }
-    auto changed = tools::check_arguments(state_of(self).peers->tools->prepared.at(asked.name), answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace));
+    auto changed = tools::check_arguments(state_of(self).peers->tools->prepared.at(asked.name),
+                                          answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace));
     if (!changed) {
-      refuse(self, index, policy::rejected_text(asked.name, answer.reviewer, "the arguments that were to take their place do not hold: " + changed.error().message));
+      refuse(self, index,
+             policy::rejected_text(asked.name, answer.reviewer,
+                                   "the arguments that were to take their place do not hold: " + changed.error().message));
       return;
     }
     tell_changed(self, asked, answer);
@@ -460,22 +487,24 @@ void observe(agent_self self, policy::loop_step&& step, Then then) {
   const auto supervisor = caf::actor_cast<supervisor_actor>(state.supervisor);
   if (!supervisor)
     return; // nobody outlives its supervisor
-  ask(self, supervisor, observation{state.generation, task.spec->loop, std::make_shared<const policy::loop_step>(std::move(step)), std::exchange(task.loops.restored, nullptr)})
-    .then(
-      [self, generation = state.generation, then = std::move(then)](const judgement& judged) mutable {
-        auto& now = state_of(self);
-        if (now.generation != generation || !now.task)
-          return;
-        --now.task->in_flight;
-        if (stop_if_ending(self))
-          return;
-        static const policy::loop_verdict all_is_well;
-        if (!judged.verdict)
-          then(all_is_well);
-        else if (!stopped_by(self, judged))
-          then(*judged.verdict);
-      },
-      [](const caf::error&) {}); // likewise
+  ask(self, supervisor,
+      observation{state.generation, task.spec->loop, std::make_shared<const policy::loop_step>(std::move(step)),
+                  std::exchange(task.loops.restored, nullptr)})
+      .then(
+          [self, generation = state.generation, then = std::move(then)](const judgement& judged) mutable {
+            auto& now = state_of(self);
+            if (now.generation != generation || !now.task)
+              return;
+            --now.task->in_flight;
+            if (stop_if_ending(self))
+              return;
+            static const policy::loop_verdict all_is_well;
+            if (!judged.verdict)
+              then(all_is_well);
+            else if (!stopped_by(self, judged))
+              then(*judged.verdict);
+          },
+          [](const caf::error&) {}); // likewise
 }
 
 /// The lower rungs: what the agent is told. `again`: it is recorded.
@@ -514,13 +543,17 @@ void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_
     if (ruling == policy::call_ruling::run)
       start_slot(self, i, cut_off, recovering);
     else
-      refuse(self, i, ruling == policy::call_ruling::looping ? told : policy::loop_refusal_text(ruling, task.slots[i].call, task.loops.left(task.may->names)));
+      refuse(self, i,
+             ruling == policy::call_ruling::looping
+                 ? told
+                 : policy::loop_refusal_text(ruling, task.slots[i].call, task.loops.left(task.may->names)));
   }
 }
 
 /// All calls of one response at once, once they are judged; their results go back in the order asked. `known`: results that are recorded
 /// already, and `came` what they are to the supervisor.
-void run_tools(agent_self self, message_ptr response, finish_reason finish, const std::vector<message_ptr>& known, const std::vector<policy::observed_result>& came, bool recovering) {
+void run_tools(agent_self self, message_ptr response, finish_reason finish, const std::vector<message_ptr>& known,
+               const std::vector<policy::observed_result>& came, bool recovering) {
   auto& task = task_of(self);
   const auto& tools = state_of(self).peers->tools->prepared;
   task.response = std::move(response);
@@ -589,8 +622,11 @@ void take_answer(agent_self self, const llm_answer& answer) {
     return;
   }
   if (!answer.message) {
-    finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error,
-                             .limit_scope = answer.limit_scope, .fatal = answer.fatal});
+    finish(self, task_result{.status = answer.status,
+                             .reason = answer.reason,
+                             .error = answer.error,
+                             .limit_scope = answer.limit_scope,
+                             .fatal = answer.fatal});
     return;
   }
   ++task.steps;
@@ -615,21 +651,28 @@ void ask_gateway(agent_self self, llm_ask&& order, Then then) {
   state.task->asked = gateway.address();
   watch(self, gateway);
   ask(self, gateway, std::move(order))
-    .then(
-      [self, generation = state.generation, then = std::move(then)](const llm_answer& answer) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          then(answer);
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+      .then(
+          [self, generation = state.generation, then = std::move(then)](const llm_answer& answer) {
+            if (state_of(self).generation == generation && state_of(self).task)
+              then(answer);
+          },
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// One call outside of the conversation: its answer takes the place of what the cut counts.
 void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
   auto& task = task_of(self);
   const auto& a = task.assignment;
-  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = policy::summary_step(next_step_id(task)), .model = task.spec->model,
-                .messages = task.context.summary_of(task.messages, wanted), .temperature = task.spec->temperature,
-                .max_tokens = wanted.tokens, .deadline = task.deadline, .recovering = task.recovering,
+  llm_ask order{.run = a.run,
+                .task = a.task,
+                .agent = a.agent,
+                .step_id = policy::summary_step(next_step_id(task)),
+                .model = task.spec->model,
+                .messages = task.context.summary_of(task.messages, wanted),
+                .temperature = task.spec->temperature,
+                .max_tokens = wanted.tokens,
+                .deadline = task.deadline,
+                .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
     auto& now = task_of(self);
@@ -640,7 +683,11 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
     if (stop_if_ending(self))
       return;
     if (!answer.message && answer.status != task_status::error) { // budget, time
-      finish(self, task_result{.status = answer.status, .reason = answer.reason, .error = answer.error, .limit_scope = answer.limit_scope, .fatal = answer.fatal});
+      finish(self, task_result{.status = answer.status,
+                               .reason = answer.reason,
+                               .error = answer.error,
+                               .limit_scope = answer.limit_scope,
+                               .fatal = answer.fatal});
       return;
     }
     if (const auto made = now.context.summarised(wanted, answer)) {
@@ -662,7 +709,8 @@ bool make_fit(agent_self self) {
     if (const auto* cut = std::get_if<context_cut>(&plan)) {
       std::vector<event_body> events{*cut};
       if (cut->kind == context_cut_kind::failed_over)
-        events.emplace_back(llm_failed_over{next_step_id(task), cut->model, task.context.name_of_link(static_cast<std::size_t>(cut->link)), "llm_context_length"});
+        events.emplace_back(llm_failed_over{next_step_id(task), cut->model, task.context.name_of_link(static_cast<std::size_t>(cut->link)),
+                                            "llm_context_length"});
       record(self, std::move(events));
       task.context.take(task.messages, *cut);
     } else if (const auto* wanted = std::get_if<policy::summary_wanted>(&plan)) {
@@ -684,10 +732,17 @@ void next_step(agent_self self) {
   const auto& a = task.assignment;
   if (!task.own_deadline && a.run->config->checkpoint.pause_clock)
     task.deadline = deadline_of(*a.run, self->clock().now()); // others of the run may have waited
-  llm_ask order{.run = a.run, .task = a.task, .agent = a.agent, .step_id = next_step_id(task), .model = task.spec->model,
-                .messages = task.messages, .tools = task.loops.declared(task.may->declared, task.messages),
+  llm_ask order{.run = a.run,
+                .task = a.task,
+                .agent = a.agent,
+                .step_id = next_step_id(task),
+                .model = task.spec->model,
+                .messages = task.messages,
+                .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
-                .max_tokens = task.spec->max_tokens, .deadline = task.deadline, .recovering = std::exchange(task.recovering, false)};
+                .max_tokens = task.spec->max_tokens,
+                .deadline = task.deadline,
+                .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);
   ask_gateway(self, std::move(order), [self](const llm_answer& answer) { take_answer(self, answer); });
@@ -734,7 +789,9 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
       if (stop_if_ending(self))
         return;
       if (state.peers->hosts.at(slot.call.name)->gone())
-        slot_done(self, i, message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.", slot.call.id, true),
+        slot_done(self, i,
+                  message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.",
+                             slot.call.id, true),
                   policy::observed_result{});
       else
         tell_later(self, agent_actor(self), service_pause, ask_again{generation, i});
@@ -746,7 +803,8 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
 /// Does the answer hold, and what is done about it if not (SEMANTICS 5)? `policy::answer_quality` decides.
 void judge(agent_self self, const std::string& text, finish_reason finish_with) {
   auto& task = task_of(self);
-  perform(self, task.quality.answered(text, task.steps, finish_with == finish_reason::length ? std::optional(task.spec->max_tokens) : std::nullopt));
+  perform(self, task.quality.answered(text, task.steps,
+                                      finish_with == finish_reason::length ? std::optional(task.spec->max_tokens) : std::nullopt));
 }
 
 void carry_out(agent_self self, policy::record_quality& what) {
@@ -758,7 +816,9 @@ void carry_out(agent_self self, policy::run_check& what) {
   auto& task = *state.task;
   const auto tool = state.peers->checks.find(task.assignment.agent);
   if (tool == state.peers->checks.end()) {
-    finish(self, task_result{.status = task_status::error, .reason = "contract_command", .error = "the contract's command cannot be run in this process"});
+    finish(self, task_result{.status = task_status::error,
+                             .reason = "contract_command",
+                             .error = "the contract's command cannot be run in this process"});
     return;
   }
   const auto now = self->clock().now();
@@ -766,16 +826,20 @@ void carry_out(agent_self self, policy::run_check& what) {
   if (task.deadline != clock_point::max())
     time = std::clamp(std::chrono::duration_cast<milliseconds>(task.deadline - now), milliseconds{1}, time);
   const auto& a = task.assignment;
-  invocation call{.call_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " check", .tool = tool->second->spec.name,
-                  .arguments = {{"text", std::move(what.text)}}, .idempotency_key = {}, .timeout = time};
+  invocation call{.call_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " check",
+                  .tool = tool->second->spec.name,
+                  .arguments = {{"text", std::move(what.text)}},
+                  .idempotency_key = {},
+                  .timeout = time};
   ++task.in_flight;
   task.check = std::make_unique<running_check>();
   task.check->tool = tool->second;
   task.check->began = now;
-  task.check->id = tool->second->run->start(std::move(call), [weak = caf::actor_cast<caf::actor_addr>(self->address()), generation = state.generation](tool_outcome outcome) {
-    if (auto strong = caf::actor_cast<agent_actor>(weak))
-      tell_from_outside(strong, check_ended{generation, std::make_shared<tool_outcome>(std::move(outcome)), 0});
-  });
+  task.check->id = tool->second->run->start(
+      std::move(call), [weak = caf::actor_cast<caf::actor_addr>(self->address()), generation = state.generation](tool_outcome outcome) {
+        if (auto strong = caf::actor_cast<agent_actor>(weak))
+          tell_from_outside(strong, check_ended{generation, std::make_shared<tool_outcome>(std::move(outcome)), 0});
+      });
 }
 
 void take_check(agent_self self, const check_ended& ended) {
@@ -792,11 +856,13 @@ void take_check(agent_self self, const check_ended& ended) {
 
 void carry_out(agent_self self, policy::repair_answer& what) {
   auto& task = task_of(self);
-  policy::loop_step step{.number = task.steps, .said = policy::sketch_of(task.messages.back()->text), .reply = policy::reply_sign(what.violations)};
+  policy::loop_step step{
+      .number = task.steps, .said = policy::sketch_of(task.messages.back()->text), .reply = policy::reply_sign(what.violations)};
   observe(self, std::move(step), [self, what = std::move(what)](const policy::loop_verdict& judged) mutable {
     auto& repaired = task_of(self);
     if (judged.found) { // it says the same whatever it is told
-      perform(self, repaired.quality.repeats({detected(self, judged, policy::loop_text(*judged.found, judged.rung, {}))}, judged.found->count));
+      perform(self,
+              repaired.quality.repeats({detected(self, judged, policy::loop_text(*judged.found, judged.rung, {}))}, judged.found->count));
       return;
     }
     record(self, std::move(what.recorded));
@@ -812,16 +878,25 @@ void carry_out(agent_self self, policy::pass_feedback& what) {
 
 void carry_out(agent_self self, policy::ask_person& what) {
   const auto& a = task_of(self).assignment;
-  approval_ask wanted{.run = a.run, .task = a.task, .agent = a.agent, .kind = approval_kind::output, .subject = a.agent,
-                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task_of(self).steps), .action = std::move(what.output),
-                      .details = std::move(what.details), .risk_level = risk::medium};
+  approval_ask wanted{.run = a.run,
+                      .task = a.task,
+                      .agent = a.agent,
+                      .kind = approval_kind::output,
+                      .subject = a.agent,
+                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task_of(self).steps),
+                      .action = std::move(what.output),
+                      .details = std::move(what.details),
+                      .risk_level = risk::medium};
   ask_human(self, std::move(wanted), [self](const approval_answer& answer) {
     perform(self, task_of(self).quality.decided({answer.status, answer.reviewer, answer.comment, answer.modified_action, answer.by_human}));
   });
 }
 
 void carry_out(agent_self self, policy::end_answer& what) {
-  finish(self, task_result{.status = what.status, .reason = std::move(what.reason), .error = std::move(what.error), .output = std::move(what.output),
+  finish(self, task_result{.status = what.status,
+                           .reason = std::move(what.reason),
+                           .error = std::move(what.error),
+                           .output = std::move(what.output),
                            .limit_scope = std::move(what.limit_scope)});
 }
 
@@ -848,7 +923,9 @@ void give_review(agent_self self, bool resumed) {
   order.resumed = resumed;
   const auto pool = state.peers->pools.find(order.agent);
   if (pool == state.peers->pools.end() || pool->second->gone()) {
-    end_review(self, {task_status::error, "no_member", "no pool serves agent \"" + order.agent + "\"; add it to the supervision tree", nullptr, {}});
+    end_review(
+        self,
+        {task_status::error, "no_member", "no pool serves agent \"" + order.agent + "\"; add it to the supervision tree", nullptr, {}});
     return;
   }
   if (task.deadline != clock_point::max())
@@ -857,18 +934,21 @@ void give_review(agent_self self, bool resumed) {
   task.reviewing = to.address();
   watch(self, to);
   ask(self, to, order)
-    .then(
-      [self, generation = state.generation](const task_result& result) {
-        auto& now = state_of(self);
-        if (now.generation != generation || !now.task || !now.task->review)
-          return;
-        const auto& reviewed = *now.task->review;
-        if (!now.task->ending) // what is cut off goes on when the run does
-          tell(self, now.peers->journal, note{reviewed.run->run_id, reviewed.task, reviewed.agent,
-                                              {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output}}});
-        end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+      .then(
+          [self, generation = state.generation](const task_result& result) {
+            auto& now = state_of(self);
+            if (now.generation != generation || !now.task || !now.task->review)
+              return;
+            const auto& reviewed = *now.task->review;
+            if (!now.task->ending) // what is cut off goes on when the run does
+              tell(self, now.peers->journal,
+                   note{reviewed.run->run_id,
+                        reviewed.task,
+                        reviewed.agent,
+                        {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output}}});
+            end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
+          },
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// A review is a task below the one that it is about, so that it spends from its budget and its time.
@@ -876,35 +956,42 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
   auto& state = state_of(self);
   auto& task = *state.task;
   const auto& a = task.assignment;
-  task_assignment order{.run = a.run, .task = a.task + "/review", .attempt = what.attempt, .agent = what.reviewer, .instruction = std::move(what.instruction)};
+  task_assignment order{.run = a.run,
+                        .task = a.task + "/review",
+                        .attempt = what.attempt,
+                        .agent = what.reviewer,
+                        .instruction = std::move(what.instruction)};
   const auto spec = a.run->config->agents.find(what.reviewer);
   const bool has_own = spec != a.run->config->agents.end() && spec->second.output;
-  order.contract = std::make_shared<const output_spec>(policy::review_contract(has_own ? spec->second.output->retries : output_spec{}.retries));
+  order.contract =
+      std::make_shared<const output_spec>(policy::review_contract(has_own ? spec->second.output->retries : output_spec{}.retries));
   task.review = std::move(order);
   ++task.in_flight;
   // An incarnation before this one may have asked already.
   ask(self, state.peers->journal, read_task{a.run->run_id, task.review->task})
-    .then(
-      [self, generation = state.generation](const task_events& recorded) {
-        auto& now = state_of(self);
-        if (now.generation != generation || !now.task || !now.task->review)
-          return;
-        const auto& wanted = *now.task->review;
-        const auto history = policy::rebuild(recorded.events);
-        const bool begun = history.started && history.attempt == wanted.attempt;
-        if (now.task->ending || (begun && history.finished)) {
-          const auto end = history.finished.value_or(task_finished{});
-          end_review(self, {end.status, end.reason, end.error, end.output, {}});
-          return;
-        }
-        if (!begun)
-          tell(self, now.peers->journal, note{wanted.run->run_id, wanted.task, wanted.agent, {task_started{wanted.attempt, wanted.instruction, {}}}});
-        give_review(self, begun);
-      },
-      [self, generation = state.generation](const caf::error& reason) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
-      });
+      .then(
+          [self, generation = state.generation](const task_events& recorded) {
+            auto& now = state_of(self);
+            if (now.generation != generation || !now.task || !now.task->review)
+              return;
+            const auto& wanted = *now.task->review;
+            const auto history = policy::rebuild(recorded.events);
+            const bool begun = history.started && history.attempt == wanted.attempt;
+            if (now.task->ending || (begun && history.finished)) {
+              const auto end = history.finished.value_or(task_finished{});
+              end_review(self, {end.status, end.reason, end.error, end.output, {}});
+              return;
+            }
+            if (!begun)
+              tell(self, now.peers->journal,
+                   note{wanted.run->run_id, wanted.task, wanted.agent, {task_started{wanted.attempt, wanted.instruction, {}}}});
+            give_review(self, begun);
+          },
+          [self, generation = state.generation](const caf::error& reason) {
+            if (state_of(self).generation == generation && state_of(self).task)
+              finish(self,
+                     task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
+          });
 }
 
 // --- the beginning -------------------------------------------------------------------------------------------------
@@ -915,7 +1002,8 @@ const output_spec* rules_of(const agent_spec& spec, const std::shared_ptr<const 
 }
 
 /// Contract and declarations: made once for all tasks of this agent under one configuration.
-void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec, const std::shared_ptr<const output_spec>& other) {
+void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec,
+             const std::shared_ptr<const output_spec>& other) {
   auto& state = state_of(self);
   if (state.prepared_for == config && state.prepared_agent == spec.name && state.prepared_contract == other)
     return;
@@ -963,10 +1051,11 @@ void restore(agent_self self, const task_events& recorded) {
   task.steps = history.steps;
   task.quality.restore(recorded.events, history.repairs);
   const auto& tools = state_of(self).peers->tools->prepared;
-  auto loops = policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop), [&](const std::string& name) {
-    const auto found = tools.find(name);
-    return found == tools.end() ? nullptr : &found->second.spec;
-  });
+  auto loops =
+      policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop), [&](const std::string& name) {
+        const auto found = tools.find(name);
+        return found == tools.end() ? nullptr : &found->second.spec;
+      });
   task.loops.told = loops.watch.rung() >= loop_rung::told;
   task.loops.taken = std::move(loops.taken);
   task.loops.restored = std::make_shared<const policy::loop_watch>(std::move(loops.watch));
@@ -1007,22 +1096,25 @@ void go_on_from_journal(agent_self self) {
   task.loops = {};
   ++task.in_flight;
   ask(self, state_of(self).peers->journal, read_task{task.assignment.run->run_id, task.assignment.task})
-    .then(
-      [self, generation = state_of(self).generation](const task_events& recorded) {
-        if (state_of(self).generation != generation || !state_of(self).task)
-          return;
-        --task_of(self).in_flight;
-        if (stop_if_ending(self))
-          return;
-        if (recorded.failure.code != error_code::none)
-          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
-        else
-          restore(self, recorded);
-      },
-      [self, generation = state_of(self).generation](const caf::error& reason) {
-        if (state_of(self).generation == generation && state_of(self).task)
-          finish(self, task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
-      });
+      .then(
+          [self, generation = state_of(self).generation](const task_events& recorded) {
+            if (state_of(self).generation != generation || !state_of(self).task)
+              return;
+            --task_of(self).in_flight;
+            if (stop_if_ending(self))
+              return;
+            if (recorded.failure.code != error_code::none)
+              finish(self,
+                     task_result{
+                         .status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
+            else
+              restore(self, recorded);
+          },
+          [self, generation = state_of(self).generation](const caf::error& reason) {
+            if (state_of(self).generation == generation && state_of(self).task)
+              finish(self,
+                     task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
+          });
 }
 
 caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
@@ -1030,7 +1122,10 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   const auto& agents = assignment.run->config->agents;
   const auto spec = agents.find(assignment.agent);
   if (state.task || spec == agents.end())
-    return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = "internal",
+    return task_result{.task = assignment.task,
+                       .attempt = assignment.attempt,
+                       .status = task_status::error,
+                       .reason = "internal",
                        .error = state.task ? "member " + state.member + " is at work" : "no agent named \"" + assignment.agent + "\""};
   auto promise = self->make_response_promise<task_result>();
   state.task = std::make_unique<work>();
@@ -1042,7 +1137,8 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   prepare(self, task.assignment.run->config, *task.spec, task.assignment.contract);
   const auto* rules = rules_of(*task.spec, task.assignment.contract);
   task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
-  task.may = task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
+  task.may =
+      task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
   begin_conversation(self);
   const auto now = self->clock().now();
@@ -1066,7 +1162,8 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   return promise;
 }
 
-agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor_addr supervisor, std::shared_ptr<const agent_peers> peers) {
+agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor_addr supervisor,
+                                 std::shared_ptr<const agent_peers> peers) {
   install_handlers(self);
   state_of(self).member = std::move(member);
   state_of(self).supervisor = std::move(supervisor);
@@ -1080,47 +1177,49 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
     return crash_error(words_of(thrown));
   });
   return {
-    [self](task_assignment& assignment) { return begin(self, assignment); },
-    [self](const cancel_task& which) {
-      auto& state = state_of(self);
-      if (state.task && state.task->assignment.run->run_id == which.run_id && (which.task.empty() || state.task->assignment.task == which.task))
-        begin_ending(self, which.timed_out ? task_status::timeout : task_status::cancelled);
-    },
-    [self](const deadline_hit&) {
-      auto& state = state_of(self);
-      state.wake_up_at.reset();
-      if (!state.task || !state.task->own_deadline || !state.task->humans.empty())
-        return;
-      if (self->clock().now() >= state.task->deadline)
-        begin_ending(self, task_status::timeout);
-      else
-        watch_deadline(self);
-    },
-    [self](const check_ended& ended) { take_check(self, ended); },
-    [self](const ask_again& due) {
-      if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
-        return;
-      if (due.call) {
-        start_slot(self, *due.call, false, true);
-      } else if (due.review) {
-        give_review(self, true);
-      } else if (due.approval) {
-        std::vector<std::uint64_t> numbers;
-        for (const auto& [number, wait] : state_of(self).task->humans)
-          numbers.push_back(number);
-        for (const auto number : numbers)
-          if (state_of(self).generation == due.generation && state_of(self).task)
-            send_human(self, number);
-      } else {
-        next_step(self);
-      }
-    },
+      [self](task_assignment& assignment) { return begin(self, assignment); },
+      [self](const cancel_task& which) {
+        auto& state = state_of(self);
+        if (state.task && state.task->assignment.run->run_id == which.run_id
+            && (which.task.empty() || state.task->assignment.task == which.task))
+          begin_ending(self, which.timed_out ? task_status::timeout : task_status::cancelled);
+      },
+      [self](const deadline_hit&) {
+        auto& state = state_of(self);
+        state.wake_up_at.reset();
+        if (!state.task || !state.task->own_deadline || !state.task->humans.empty())
+          return;
+        if (self->clock().now() >= state.task->deadline)
+          begin_ending(self, task_status::timeout);
+        else
+          watch_deadline(self);
+      },
+      [self](const check_ended& ended) { take_check(self, ended); },
+      [self](const ask_again& due) {
+        if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
+          return;
+        if (due.call) {
+          start_slot(self, *due.call, false, true);
+        } else if (due.review) {
+          give_review(self, true);
+        } else if (due.approval) {
+          std::vector<std::uint64_t> numbers;
+          for (const auto& [number, wait] : state_of(self).task->humans)
+            numbers.push_back(number);
+          for (const auto number : numbers)
+            if (state_of(self).generation == due.generation && state_of(self).task)
+              send_human(self, number);
+        } else {
+          next_step(self);
+        }
+      },
   };
 }
 
 } // namespace
 
-agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor, std::shared_ptr<const agent_peers> peers) {
+agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor,
+                        std::shared_ptr<const agent_peers> peers) {
   return system.spawn(agent, std::move(member), supervisor.address(), std::move(peers));
 }
 

@@ -17,12 +17,13 @@ struct agent_peers {
   gateway_service gateway;
   host_services hosts;
   toolset_ptr tools;
-  pool_services pools;                                   ///< whom an agent asks: a reviewer
-  std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null in tests without one
+  pool_services pools;                                                 ///< whom an agent asks: a reviewer
+  std::shared_ptr<service<checkpoint_actor>> checkpoint;               ///< null in tests without one
   std::map<std::string, std::shared_ptr<tools::prepared_tool>> checks; ///< by agent: its contract's command
 };
 
 /// Spawns one member of an agent's pool ("researcher/2"). It knows its supervisor by address only: neither keeps the other.
-agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor, std::shared_ptr<const agent_peers> peers);
+agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor,
+                        std::shared_ptr<const agent_peers> peers);
 
 } // namespace troupe::actors

@@ -52,7 +52,7 @@ private:
   std::optional<std::size_t> step_link_; ///< another model than usual, the others are not to be had …
   std::int64_t step_learned_ = 0;        ///< … and what its refusals have shown
   std::int64_t refusals_ = 0;
-  std::int64_t requests_ = 0;            ///< sent for it so far
+  std::int64_t requests_ = 0; ///< sent for it so far
   std::int64_t too_long_times_ = 0;
   bool no_summary_ = false;
 };

@@ -31,7 +31,7 @@ struct pool_state {
   std::string agent;
   journal_actor journal;
   std::optional<policy::routing> routing;
-  std::unordered_map<std::string, pooled_task> tasks;                ///< by key
+  std::unordered_map<std::string, pooled_task> tasks; ///< by key
   pool_members members;
   std::unordered_map<caf::actor_addr, pool_members::value_type*> up; ///< members that are up
   std::set<std::string> supervisors;                                 ///< their names
@@ -61,26 +61,32 @@ void hand_over(pool_self self, const policy::assignment& given) {
   const auto& to = member->second;
   if (task.assignment.crashes > 0 && given.attempt > 1)
     tell(self, state.journal,
-         note{task.assignment.run->run_id, task.assignment.task, state.agent,
+         note{task.assignment.run->run_id,
+              task.assignment.task,
+              state.agent,
               {agent_restarted{given.member, *to.supervisor, to.restarts, to.waited.count()}}});
   ask(self, to.handle, task.assignment)
-    .then(
-      [self, given](task_result& result) {
-        policy::routing_changes changes;
-        if (!state_of(self).routing->finished(given.task, given.attempt, self->clock().now(), changes))
-          return; // a late answer of an old attempt
-        answer(self, given.task, std::move(result));
-        apply(self, changes);
-      },
-      [](const caf::error&) {}); // it died: the down message says what becomes of its tasks
+      .then(
+          [self, given](task_result& result) {
+            policy::routing_changes changes;
+            if (!state_of(self).routing->finished(given.task, given.attempt, self->clock().now(), changes))
+              return; // a late answer of an old attempt
+            answer(self, given.task, std::move(result));
+            apply(self, changes);
+          },
+          [](const caf::error&) {}); // it died: the down message says what becomes of its tasks
 }
 
 void apply(pool_self self, const policy::routing_changes& changes) {
   for (const auto& failed : changes.failed)
     if (auto found = state_of(self).tasks.find(failed.task); found != state_of(self).tasks.end())
       answer(self, failed.task,
-             task_result{.task = found->second.assignment.task, .attempt = found->second.assignment.attempt, .status = task_status::error,
-                         .reason = failed.reason, .error = failed.error, .fatal = true});
+             task_result{.task = found->second.assignment.task,
+                         .attempt = found->second.assignment.attempt,
+                         .status = task_status::error,
+                         .reason = failed.reason,
+                         .error = failed.error,
+                         .fatal = true});
   for (const auto& given : changes.assigned)
     hand_over(self, given);
 }
@@ -89,9 +95,14 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
   auto& state = state_of(self);
   const auto key = key_of(assignment.run->run_id, assignment.task);
   const auto refused = [&](std::string reason, std::string why) {
-    return task_result{.task = assignment.task, .attempt = assignment.attempt, .status = task_status::error, .reason = std::move(reason), .error = std::move(why)};
+    return task_result{.task = assignment.task,
+                       .attempt = assignment.attempt,
+                       .status = task_status::error,
+                       .reason = std::move(reason),
+                       .error = std::move(why)};
   };
-  if (const auto known = state.tasks.find(key); known != state.tasks.end() && assignment.contract && known->second.assignment.attempt == assignment.attempt) {
+  if (const auto known = state.tasks.find(key);
+      known != state.tasks.end() && assignment.contract && known->second.assignment.attempt == assignment.attempt) {
     // A review whose asker has died: the next incarnation waits for the same.
     known->second.asker = self->make_response_promise<task_result>();
     return known->second.asker;
@@ -123,8 +134,11 @@ void cancel(pool_self self, const cancel_task& which) {
     state.routing->cancel(key, self->clock().now(), changes);
     const auto& waiting = state.tasks.at(key).assignment;
     answer(self, key,
-           task_result{.task = waiting.task, .attempt = waiting.attempt, .status = which.timed_out ? task_status::timeout : task_status::cancelled,
-                       .reason = which.timed_out ? "timeout" : "cancelled", .error = "it had not begun"});
+           task_result{.task = waiting.task,
+                       .attempt = waiting.attempt,
+                       .status = which.timed_out ? task_status::timeout : task_status::cancelled,
+                       .reason = which.timed_out ? "timeout" : "cancelled",
+                       .error = "it had not begun"});
     apply(self, changes);
   }
 }
@@ -137,13 +151,15 @@ void member_down(pool_self self, const caf::down_msg& down) {
   const auto& name = known->second->first;
   known->second->second.up = false;
   state.up.erase(known);
-  const bool crashed = down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
+  const bool crashed =
+      down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
   for (const auto& key : state.routing->tasks_of(name)) {
     auto& assignment = state.tasks.at(key).assignment;
     assignment.resumed = true;
     if (crashed) {
       ++assignment.crashes;
-      tell(self, state.journal, note{assignment.run->run_id, assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), assignment.crashes}}});
+      tell(self, state.journal,
+           note{assignment.run->run_id, assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), assignment.crashes}}});
     }
   }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
@@ -162,8 +178,8 @@ void forget_incarnation(pool_self self, const std::string& name) {
     state.tasks.at(key).assignment.resumed = true;
 }
 
-agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members, journal_actor journal,
-                                           policy::routing_options options) {
+agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members,
+                                           journal_actor journal, policy::routing_options options) {
   install_handlers(self);
   auto& state = state_of(self);
   state.agent = agent;
@@ -173,29 +189,31 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
     state.routing->expect(member);
   self->set_down_handler([self](caf::down_msg& down) { member_down(self, down); });
   return {
-    [self](task_assignment& assignment) { return submit(self, assignment); },
-    [self](const cancel_task& which) { cancel(self, which); },
-    [self](const member_joined& joined) {
-      auto& s = state_of(self);
-      forget_incarnation(self, joined.member);
-      self->monitor(joined.handle);
-      auto& member = *s.members.insert_or_assign(joined.member, pool_member{joined.handle, &*s.supervisors.insert(joined.supervisor).first,
-                                                                             joined.restarts, joined.waited, true}).first;
-      s.up[joined.handle.address()] = &member;
-      apply(self, s.routing->join(joined.member, self->clock().now()));
-    },
-    [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
-    [self](const pool_query&) {
-      const auto now = state_of(self).routing->stats();
-      return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};
-    },
+      [self](task_assignment& assignment) { return submit(self, assignment); },
+      [self](const cancel_task& which) { cancel(self, which); },
+      [self](const member_joined& joined) {
+        auto& s = state_of(self);
+        forget_incarnation(self, joined.member);
+        self->monitor(joined.handle);
+        auto& member = *s.members
+                            .insert_or_assign(joined.member, pool_member{joined.handle, &*s.supervisors.insert(joined.supervisor).first,
+                                                                         joined.restarts, joined.waited, true})
+                            .first;
+        s.up[joined.handle.address()] = &member;
+        apply(self, s.routing->join(joined.member, self->clock().now()));
+      },
+      [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
+      [self](const pool_query&) {
+        const auto now = state_of(self).routing->stats();
+        return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};
+      },
   };
 }
 
 } // namespace
 
-agent_pool_actor spawn_agent_pool(caf::actor_system& system, std::string agent, std::vector<std::string> expected_members, journal_actor journal,
-                                  std::int64_t crashes, std::size_t max_queue) {
+agent_pool_actor spawn_agent_pool(caf::actor_system& system, std::string agent, std::vector<std::string> expected_members,
+                                  journal_actor journal, std::int64_t crashes, std::size_t max_queue) {
   policy::routing_options options;
   options.max_queue = max_queue;
   options.max_crashes = crashes;

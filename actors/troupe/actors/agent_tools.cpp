@@ -4,15 +4,16 @@
 
 namespace troupe::actors {
 
-std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent, const std::optional<std::vector<std::string>>& granted,
-                                            const toolset& tools) {
+std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent,
+                                            const std::optional<std::vector<std::string>>& granted, const toolset& tools) {
   auto made = std::make_shared<agent_tools>();
   made->has = policy::rights_of(agent, granted);
   made->names = made->has.tools;
   auto declarations = std::make_shared<std::vector<tool_declaration>>();
   for (const auto& tool : made->has.tools)
     if (const auto found = tools.prepared.find(tool); found != tools.prepared.end())
-      declarations->push_back({found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
+      declarations->push_back(
+          {found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
   for (auto& colleague : policy::colleague_declarations(config.agents, agent, made->has)) {
     made->names.push_back(colleague.name);
     declarations->push_back(std::move(colleague));
@@ -23,14 +24,21 @@ std::shared_ptr<const agent_tools> tools_of(const configuration& config, const a
 }
 
 tl::expected<delegate, std::string> delegation_of(const task_assignment& asking, const agent_spec& agent, const agent_tools& may,
-                                                  const policy::colleague_call& call, const std::string& call_id, std::int64_t step, std::size_t index) {
+                                                  const policy::colleague_call& call, const std::string& call_id, std::int64_t step,
+                                                  std::size_t index) {
   const auto& agents = asking.run->config->agents;
   const auto asked = agents.find(call.agent);
   if (asked == agents.end())
     return tl::unexpected("There is no agent \"" + call.agent + "\". Nothing was started.");
-  delegate order{.task = asking.task, .attempt = asking.attempt, .call_id = call_id, .to = call.agent,
-                 .path = policy::delegated_path(asking.task, call.agent, asking.attempt, step, index), .instruction = call.instruction(),
-                 .tools = policy::granted_by(agent, may.has, asked->second), .restricted = !agent.delegate.own_rights, .deadline = {}};
+  delegate order{.task = asking.task,
+                 .attempt = asking.attempt,
+                 .call_id = call_id,
+                 .to = call.agent,
+                 .path = policy::delegated_path(asking.task, call.agent, asking.attempt, step, index),
+                 .instruction = call.instruction(),
+                 .tools = policy::granted_by(agent, may.has, asked->second),
+                 .restricted = !agent.delegate.own_rights,
+                 .deadline = {}};
   if (policy::depth_of(order.path) > agent.delegate.depth)
     return tl::unexpected(policy::too_deep_text(call.agent, agent.delegate.depth));
   return order;

@@ -21,11 +21,12 @@ struct agent_tools {
 };
 
 /// `granted`: of a delegated task, what its agent may use there.
-std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent, const std::optional<std::vector<std::string>>& granted,
-                                            const toolset& tools);
+std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent,
+                                            const std::optional<std::vector<std::string>>& granted, const toolset& tools);
 
 /// The order for a call of another agent; an error is what the model is told.
 tl::expected<delegate, std::string> delegation_of(const task_assignment& asking, const agent_spec& agent, const agent_tools& may,
-                                                  const policy::colleague_call& call, const std::string& call_id, std::int64_t step, std::size_t index);
+                                                  const policy::colleague_call& call, const std::string& call_id, std::int64_t step,
+                                                  std::size_t index);
 
 } // namespace troupe::actors

@@ -32,7 +32,7 @@ struct guard_state {
   guard_setup setup;
   policy::budget_ledger ledger;
   std::unordered_map<std::string, waiting_ask> waiting;
-  std::map<std::string, holding> held;                ///< by id: granted, or waiting
+  std::map<std::string, holding> held; ///< by id: granted, or waiting
   std::optional<watch_list> watched;
 };
 
@@ -88,21 +88,21 @@ void granted_here(guard_self self, const std::string& id) {
   if (!state.setup.run_id.empty())
     ask_record.wanted.run_id = state.setup.run_id;
   ask(self, *state.setup.parent, ask_record.wanted)
-    .then(
-      [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
-        if (said.granted) {
-          asker.deliver(granted_answer(self, id));
-          return;
-        }
-        state_of(self).held.erase(id);
-        apply(self, state_of(self).ledger.release(id));
-        asker.deliver(said);
-      },
-      [self, asker = ask_record.asker, id, scope = state.setup.scope](const caf::error& reason) mutable {
-        state_of(self).held.erase(id);
-        apply(self, state_of(self).ledger.release(id));
-        asker.deliver(reserve_answer{false, scope, limit_kind::money, "the budget guard above is gone: " + text_of(reason), usd{}});
-      });
+      .then(
+          [self, asker = ask_record.asker, id](const reserve_answer& said) mutable {
+            if (said.granted) {
+              asker.deliver(granted_answer(self, id));
+              return;
+            }
+            state_of(self).held.erase(id);
+            apply(self, state_of(self).ledger.release(id));
+            asker.deliver(said);
+          },
+          [self, asker = ask_record.asker, id, scope = state.setup.scope](const caf::error& reason) mutable {
+            state_of(self).held.erase(id);
+            apply(self, state_of(self).ledger.release(id));
+            asker.deliver(reserve_answer{false, scope, limit_kind::money, "the budget guard above is gone: " + text_of(reason), usd{}});
+          });
 }
 
 void tell_warnings(guard_self self, const std::vector<budget_warned>& warnings, const std::string& run_id) {
@@ -183,8 +183,8 @@ caf::result<budget_report> describe(guard_self self, const budget_query& query) 
     promise.deliver(budget_report{std::make_shared<const std::vector<policy::scope_usage>>(std::move(own))});
   };
   ask(self, *state.setup.parent, query)
-    .then([deliver](const budget_report& above) mutable { deliver(*above.scopes); },
-          [deliver](const caf::error&) mutable { deliver({}); });
+      .then([deliver](const budget_report& above) mutable { deliver(*above.scopes); },
+            [deliver](const caf::error&) mutable { deliver({}); });
   return promise;
 }
 
@@ -204,32 +204,32 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
   self->set_down_handler([self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   ledger.start_clock(state.setup.scope, time_of(self), state.setup.time_used);
   return {
-    [self](const reserve& wanted) -> caf::result<reserve_answer> {
-      auto& s = state_of(self);
-      const auto now = time_of(self);
-      tell_warnings(self, s.ledger.time_warnings(now), wanted.run_id);
-      watch(self, wanted);
-      auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
-      if (auto* why = std::get_if<policy::budget_refusal>(&said)) {
-        s.held.erase(wanted.id);
-        return refused_answer(self, wanted, *why);
-      }
-      if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
-        return granted_answer(self, wanted.id);
-      auto promise = self->make_response_promise<reserve_answer>();
-      s.waiting[wanted.id] = waiting_ask{promise, wanted};
-      if (std::holds_alternative<policy::budget_granted>(said))
-        granted_here(self, wanted.id);
-      return promise;
-    },
-    [self](const settle& done) { take_back(self, done); },
-    [self](const release& given_back) { take_back(self, given_back); },
-    [self](const budget_query& query) { return describe(self, query); },
-    [self](const time_check&) {
-      auto& ledger_now = state_of(self).ledger;
-      const auto now = time_of(self);
-      return time_checked{ledger_now.time_warnings(now), ledger_now.next_time_warning(now)};
-    },
+      [self](const reserve& wanted) -> caf::result<reserve_answer> {
+        auto& s = state_of(self);
+        const auto now = time_of(self);
+        tell_warnings(self, s.ledger.time_warnings(now), wanted.run_id);
+        watch(self, wanted);
+        auto said = s.ledger.reserve(wanted.id, scopes_of(s, wanted.task, wanted.agent), wanted.worst_case, std::nullopt, now);
+        if (auto* why = std::get_if<policy::budget_refusal>(&said)) {
+          s.held.erase(wanted.id);
+          return refused_answer(self, wanted, *why);
+        }
+        if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
+          return granted_answer(self, wanted.id);
+        auto promise = self->make_response_promise<reserve_answer>();
+        s.waiting[wanted.id] = waiting_ask{promise, wanted};
+        if (std::holds_alternative<policy::budget_granted>(said))
+          granted_here(self, wanted.id);
+        return promise;
+      },
+      [self](const settle& done) { take_back(self, done); },
+      [self](const release& given_back) { take_back(self, given_back); },
+      [self](const budget_query& query) { return describe(self, query); },
+      [self](const time_check&) {
+        auto& ledger_now = state_of(self).ledger;
+        const auto now = time_of(self);
+        return time_checked{ledger_now.time_warnings(now), ledger_now.next_time_warning(now)};
+      },
   };
 }
 

@@ -11,16 +11,16 @@ namespace troupe::actors {
 
 /// What a guard starts with.
 struct guard_setup {
-  std::string scope = "run";                        ///< "run", "tenant NAME", "process"
+  std::string scope = "run"; ///< "run", "tenant NAME", "process"
   limits limit;
-  std::map<std::string, limits> inner;              ///< "task ID", "agent NAME": limits inside of this scope
-  spend spent;                                      ///< by earlier owners
+  std::map<std::string, limits> inner; ///< "task ID", "agent NAME": limits inside of this scope
+  spend spent;                         ///< by earlier owners
   std::map<std::string, spend> spent_inner;
-  milliseconds time_used{0};                        ///< by earlier owners
+  milliseconds time_used{0}; ///< by earlier owners
   std::optional<budget_guard_actor> parent;
-  std::shared_ptr<const clock_pause> pause;         ///< of a run: its time stands still meanwhile; null: never
-  std::optional<journal_actor> journal;             ///< where warnings go
-  std::string run_id;                               ///< of a run's guard; above, the run whose reservation brought them is told
+  std::shared_ptr<const clock_pause> pause; ///< of a run: its time stands still meanwhile; null: never
+  std::optional<journal_actor> journal;     ///< where warnings go
+  std::string run_id;                       ///< of a run's guard; above, the run whose reservation brought them is told
 };
 
 budget_guard_actor spawn_budget_guard(caf::actor_system& system, guard_setup setup);

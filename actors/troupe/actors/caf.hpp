@@ -96,7 +96,7 @@ void tell_from_outside(const Handle& to, Message&& message) {
 
 /// "sharing" or "stealing"; CAF ignores a policy that is no atom.
 inline void set_scheduler(caf::actor_system_config& config, const char* policy, std::size_t threads) {
-  config.set("scheduler.policy", caf::atom_from_string(policy));
+  config.set("scheduler.policy", caf::atom_from_string(std::string(policy)));
   config.set("scheduler.max-threads", static_cast<std::uint64_t>(threads));
 }
 
@@ -157,7 +157,8 @@ public:
   void forget(const caf::actor_addr& whom) { watched_->erase(whom); }
 
 private:
-  std::shared_ptr<std::set<caf::actor_addr>> watched_ = std::make_shared<std::set<caf::actor_addr>>(); // the state goes before the functor runs
+  std::shared_ptr<std::set<caf::actor_addr>> watched_ =
+      std::make_shared<std::set<caf::actor_addr>>(); // the state goes before the functor runs
 };
 
 /// Installs what every actor of ours has instead of CAF's defaults, which print to standard output: an exception ends the actor with

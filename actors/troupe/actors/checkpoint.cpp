@@ -32,8 +32,8 @@ struct checkpoint_state {
   journal_actor journal;
   std::shared_ptr<store::journal> store;
   std::function<std::int64_t()> utc_now_us;
-  std::map<std::string, open_request> requests;                       ///< by id
-  std::map<std::string, std::vector<decision_arrived>> decisions;     ///< by id, of runs that are owned here; also of what was not asked yet
+  std::map<std::string, open_request> requests;                   ///< by id
+  std::map<std::string, std::vector<decision_arrived>> decisions; ///< by id, of runs that are owned here; also of what was not asked yet
 };
 
 using checkpoint_self = checkpoint_actor::stateful_pointer<checkpoint_state>;
@@ -91,8 +91,13 @@ void record_end(checkpoint_self self, const std::string& id, approval_decided en
   one.ending = true;
   end.pending = waiting_of(self, one.run->run_id);
   ask(self, state_of(self).journal, append{one.run->run_id, one.task, one.agent, {end}})
-    .then([self, id, end](const appended& stored) { answer_all(self, id, stored.failure.code == error_code::none ? answer_of(end) : no_answer(id, stored.failure)); },
-          [self, id](const caf::error& reason) { answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"})); });
+      .then(
+          [self, id, end](const appended& stored) {
+            answer_all(self, id, stored.failure.code == error_code::none ? answer_of(end) : no_answer(id, stored.failure));
+          },
+          [self, id](const caf::error& reason) {
+            answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"}));
+          });
 }
 
 // --- decisions -----------------------------------------------------------------------------------------------------
@@ -138,7 +143,8 @@ void expire(checkpoint_self self, const std::string& id) {
     return;
   }
   const policy::approval_decision nobody{policy::approval_choice::expire, {}, {}, nullptr};
-  state.store->add_decision({0, found->second.run->run_id, id, policy::text_of(nobody), now}, policy::admission_of(what, nobody, now), [](const expected<void>&) {});
+  state.store->add_decision({0, found->second.run->run_id, id, policy::text_of(nobody), now}, policy::admission_of(what, nobody, now),
+                            [](const expected<void>&) {});
   tell_later(self, checkpoint_actor(self), retry_pause, approval_timer{id}); // should the journal not have taken it
 }
 
@@ -179,20 +185,23 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
     }
   }
   const auto& policy = one.run->config->checkpoint;
-  auto what = before.value_or(approval_requested{id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level, std::max<std::int64_t>(1, wanted.needed),
-                                                 state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count(), one.hash, policy.pause_clock});
+  auto what = before.value_or(approval_requested{
+      id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level, std::max<std::int64_t>(1, wanted.needed),
+      state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count(), one.hash, policy.pause_clock});
   // Recorded again when it is asked again: who listens to this process, and the run's row, learn that it waits.
   ask(self, state.journal, append{one.run->run_id, one.task, one.agent, {what}})
-    .then(
-      [self, id, what](const appended& stored) {
-        if (state_of(self).requests.count(id) == 0)
-          return;
-        if (stored.failure.code == error_code::none)
-          opened(self, id, what);
-        else
-          answer_all(self, id, no_answer(id, stored.failure));
-      },
-      [self, id](const caf::error& reason) { answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"})); });
+      .then(
+          [self, id, what](const appended& stored) {
+            if (state_of(self).requests.count(id) == 0)
+              return;
+            if (stored.failure.code == error_code::none)
+              opened(self, id, what);
+            else
+              answer_all(self, id, no_answer(id, stored.failure));
+          },
+          [self, id](const caf::error& reason) {
+            answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"}));
+          });
 }
 
 caf::result<approval_answer> wait_for(checkpoint_self self, const approval_ask& wanted) {
@@ -206,16 +215,18 @@ caf::result<approval_answer> wait_for(checkpoint_self self, const approval_ask& 
   }
   state.requests.emplace(id, open_request{wanted.run, wanted.task, wanted.agent, hash, {promise}, {}, 0, false});
   ask(self, state.journal, read_task{wanted.run->run_id, wanted.task})
-    .then(
-      [self, id, wanted](const task_events& recorded) {
-        if (state_of(self).requests.count(id) == 0)
-          return;
-        if (recorded.failure.code == error_code::none)
-          look_up(self, id, wanted, recorded);
-        else
-          answer_all(self, id, no_answer(id, recorded.failure));
-      },
-      [self, id](const caf::error& reason) { answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"})); });
+      .then(
+          [self, id, wanted](const task_events& recorded) {
+            if (state_of(self).requests.count(id) == 0)
+              return;
+            if (recorded.failure.code == error_code::none)
+              look_up(self, id, wanted, recorded);
+            else
+              answer_all(self, id, no_answer(id, recorded.failure));
+          },
+          [self, id](const caf::error& reason) {
+            answer_all(self, id, no_answer(id, error{error_code::unavailable, text_of(reason), "journal"}));
+          });
   return promise;
 }
 
@@ -245,10 +256,10 @@ checkpoint_actor::behavior_type checkpoint(checkpoint_self self, journal_actor j
   state.store = std::move(store);
   state.utc_now_us = std::move(utc_now_us);
   return {
-    [self](const approval_ask& wanted) { return wait_for(self, wanted); },
-    [self](const cancel_calls& which) { withdraw(self, which); },
-    [self](decision_arrived& row) { arrived(self, row); },
-    [self](const approval_timer& due) { expire(self, due.id); },
+      [self](const approval_ask& wanted) { return wait_for(self, wanted); },
+      [self](const cancel_calls& which) { withdraw(self, which); },
+      [self](decision_arrived& row) { arrived(self, row); },
+      [self](const approval_timer& due) { expire(self, due.id); },
   };
 }
 
@@ -264,7 +275,9 @@ void hear_decisions(store::journal& from, const checkpoint_service& to) {
     from.on_decision(nullptr);
     return;
   }
-  from.on_decision([to](store::decision_row row) { tell_from_outside(to->now(), decision_arrived{std::move(row.run_id), std::move(row.approval_id), std::move(row.body), row.time_us}); });
+  from.on_decision([to](store::decision_row row) {
+    tell_from_outside(to->now(), decision_arrived{std::move(row.run_id), std::move(row.approval_id), std::move(row.body), row.time_us});
+  });
 }
 
 } // namespace troupe::actors

@@ -30,8 +30,8 @@ struct run_context {
   std::string tenant;
   std::shared_ptr<const configuration> config;
   budget_guard_actor guard;
-  clock_point deadline;     ///< when the run's time is up
-  bool approve_all = false; ///< `--yes`: every risky action is approved
+  clock_point deadline;                        ///< when the run's time is up
+  bool approve_all = false;                    ///< `--yes`: every risky action is approved
   std::shared_ptr<policy::shared_state> state; ///< what the run's agents share; guards itself
   std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
 };

@@ -35,10 +35,10 @@ struct journal_state {
   std::shared_ptr<store::journal> store;
   std::function<std::int64_t()> utc_now_us;
   std::unordered_map<std::string, run_line> lines;
-  std::unordered_map<std::string, error> refused;                    ///< runs whose write was refused: nothing more of them is stored
+  std::unordered_map<std::string, error> refused; ///< runs whose write was refused: nothing more of them is stored
   std::unordered_map<std::uint64_t, open_group> open;
   std::unordered_map<std::uint64_t, std::pair<std::string, caf::typed_response_promise<task_events>>> reads;
-  std::vector<std::pair<std::string, event_sink_actor>> subscribers;       ///< run ("": all), who
+  std::vector<std::pair<std::string, event_sink_actor>> subscribers; ///< run ("": all), who
   std::uint64_t next_ticket = 1;
   std::shared_ptr<outbox<written_group>> written = std::make_shared<outbox<written_group>>();
 };
@@ -137,60 +137,59 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
     std::erase_if(state_of(self).subscribers, [&](const auto& s) { return s.second.address() == down.source; });
   });
   return {
-    [self](append& wanted) -> caf::result<appended> {
-      auto& s = state_of(self);
-      if (auto bad = s.refused.find(wanted.run_id); bad != s.refused.end())
-        return appended{bad->second};
-      auto promise = self->make_response_promise<appended>();
-      const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), true);
-      s.open[ticket].asker = promise;
-      return promise;
-    },
-    [self](note& wanted) {
-      if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty())
-        return;
-      hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), false);
-    },
-    [self](const open_run& run) {
-      state_of(self).lines.insert_or_assign(run.run_id, line_from(self, run.last_seq, run.last_us));
-      state_of(self).refused.erase(run.run_id);
-    },
-    [self](const close_run& run) {
-      auto& s = state_of(self);
-      s.lines.erase(run.run_id);
-      s.refused.erase(run.run_id);
-      std::erase_if(s.subscribers, [&](const auto& entry) { return entry.first == run.run_id; });
-    },
-    [self](const read_task& wanted) -> caf::result<task_events> {
-      auto& s = state_of(self);
-      const auto ticket = s.next_ticket++;
-      auto promise = self->make_response_promise<task_events>();
-      s.reads.emplace(ticket, std::pair(wanted.task, promise));
-      s.store->read_run_async(wanted.run_id, 0,
-                              [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<std::vector<event_ptr>> read) {
-                                if (auto strong = caf::actor_cast<journal_actor>(weak))
-                                  tell_from_outside(strong, read ? events_read{ticket, {}, std::move(*read)}
-                                                                 : events_read{ticket, read.error(), {}});
-                              });
-      return promise;
-    },
-    [self](const subscribe& wanted) {
-      self->monitor(wanted.subscriber);
-      state_of(self).subscribers.emplace_back(wanted.run_id, wanted.subscriber);
-    },
-    [self](const groups_written&) { close_groups(self); },
-    [self](const events_read& read) {
-      auto& s = state_of(self);
-      auto node = s.reads.extract(read.ticket);
-      if (node.empty())
-        return;
-      auto& [task, promise] = node.mapped();
-      task_events answer{read.failure, {}};
-      for (const auto& e : read.events)
-        if (e->task == task)
-          answer.events.push_back(e);
-      promise.deliver(std::move(answer));
-    },
+      [self](append& wanted) -> caf::result<appended> {
+        auto& s = state_of(self);
+        if (auto bad = s.refused.find(wanted.run_id); bad != s.refused.end())
+          return appended{bad->second};
+        auto promise = self->make_response_promise<appended>();
+        const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), true);
+        s.open[ticket].asker = promise;
+        return promise;
+      },
+      [self](note& wanted) {
+        if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty())
+          return;
+        hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), false);
+      },
+      [self](const open_run& run) {
+        state_of(self).lines.insert_or_assign(run.run_id, line_from(self, run.last_seq, run.last_us));
+        state_of(self).refused.erase(run.run_id);
+      },
+      [self](const close_run& run) {
+        auto& s = state_of(self);
+        s.lines.erase(run.run_id);
+        s.refused.erase(run.run_id);
+        std::erase_if(s.subscribers, [&](const auto& entry) { return entry.first == run.run_id; });
+      },
+      [self](const read_task& wanted) -> caf::result<task_events> {
+        auto& s = state_of(self);
+        const auto ticket = s.next_ticket++;
+        auto promise = self->make_response_promise<task_events>();
+        s.reads.emplace(ticket, std::pair(wanted.task, promise));
+        s.store->read_run_async(
+            wanted.run_id, 0, [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<std::vector<event_ptr>> read) {
+              if (auto strong = caf::actor_cast<journal_actor>(weak))
+                tell_from_outside(strong, read ? events_read{ticket, {}, std::move(*read)} : events_read{ticket, read.error(), {}});
+            });
+        return promise;
+      },
+      [self](const subscribe& wanted) {
+        self->monitor(wanted.subscriber);
+        state_of(self).subscribers.emplace_back(wanted.run_id, wanted.subscriber);
+      },
+      [self](const groups_written&) { close_groups(self); },
+      [self](const events_read& read) {
+        auto& s = state_of(self);
+        auto node = s.reads.extract(read.ticket);
+        if (node.empty())
+          return;
+        auto& [task, promise] = node.mapped();
+        task_events answer{read.failure, {}};
+        for (const auto& e : read.events)
+          if (e->task == task)
+            answer.events.push_back(e);
+        promise.deliver(std::move(answer));
+      },
   };
 }
 

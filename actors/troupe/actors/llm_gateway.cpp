@@ -23,12 +23,12 @@ struct gateway_call {
   std::vector<caf::typed_response_promise<llm_answer>> askers; ///< more than one after the agent died and came back
   std::shared_ptr<const model_spec> model;
   std::unique_ptr<policy::llm_call> decide;
-  std::string reservation;            ///< id of the one that is asked for or held; empty: none
-  std::int64_t request = 0;           ///< the one that is being recorded or in flight
+  std::string reservation;  ///< id of the one that is asked for or held; empty: none
+  std::int64_t request = 0; ///< the one that is being recorded or in flight
   std::size_t link = 0;
   std::optional<llm::transfer_id> transfer;
-  bool abort = false;                 ///< cancelled before its transfer could start
-  reserve_answer refused;             ///< what the guard said last, when it refused
+  bool abort = false;     ///< cancelled before its transfer could start
+  reserve_answer refused; ///< what the guard said last, when it refused
 };
 
 /// What became of one request.
@@ -103,33 +103,37 @@ void arm_timer(gateway_self self, std::uint64_t id, clock_point at) {
 }
 
 void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const policy::reserve_for& wanted) {
-  call.reservation = call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(self->id()) + "." + std::to_string(id);
+  call.reservation =
+      call.ask.step_id + "#" + std::to_string(call.decide->requests() + 1) + "/" + std::to_string(self->id()) + "." + std::to_string(id);
   call.link = wanted.link;
   if (wanted.until)
     arm_timer(self, id, *wanted.until);
   const auto reservation = call.reservation;
   const auto guard = call.ask.run->guard;
   ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case})
-    .then(
-      [self, id, reservation, guard](const reserve_answer& said) {
-        auto found = state_of(self).calls.find(id);
-        if (found == state_of(self).calls.end() || found->second.reservation != reservation) {
-          if (said.granted) // nobody is there any more who could use it
-            tell(self, guard, release{reservation});
-          return;
-        }
-        const auto now = self->clock().now();
-        if (said.granted) {
-          perform(self, id, found->second.decide->granted(now));
-        } else {
-          found->second.reservation.clear();
-          found->second.refused = said;
-          perform(self, id, found->second.decide->refused({said.scope, said.kind, said.left, said.message}, now));
-        }
-      },
-      [self, id](const caf::error& reason) {
-        answer(self, id, llm_answer{.status = task_status::error, .reason = "internal", .error = "the budget guard of the run is gone: " + text_of(reason)});
-      });
+      .then(
+          [self, id, reservation, guard](const reserve_answer& said) {
+            auto found = state_of(self).calls.find(id);
+            if (found == state_of(self).calls.end() || found->second.reservation != reservation) {
+              if (said.granted) // nobody is there any more who could use it
+                tell(self, guard, release{reservation});
+              return;
+            }
+            const auto now = self->clock().now();
+            if (said.granted) {
+              perform(self, id, found->second.decide->granted(now));
+            } else {
+              found->second.reservation.clear();
+              found->second.refused = said;
+              perform(self, id, found->second.decide->refused({said.scope, said.kind, said.left, said.message}, now));
+            }
+          },
+          [self, id](const caf::error& reason) {
+            answer(self, id,
+                   llm_answer{.status = task_status::error,
+                              .reason = "internal",
+                              .error = "the budget guard of the run is gone: " + text_of(reason)});
+          });
 }
 
 void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, const policy::send_to& sending) {
@@ -152,31 +156,40 @@ void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<e
   call.transfer.reset();
   call.abort = false;
   ask(self, state_of(self).journal, append{call.ask.run->run_id, call.ask.task, call.ask.agent, std::move(events)})
-    .then(
-      [self, id, sending](const appended& stored) {
-        auto found = state_of(self).calls.find(id);
-        if (found == state_of(self).calls.end() || found->second.request != sending.request)
-          return;
-        auto& call_now = found->second;
-        if (stored.failure.code != error_code::none) {
-          tell(self, call_now.ask.run->guard, release{call_now.reservation});
-          answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = stored.failure.text()});
-        } else if (call_now.abort) {
-          llm_failure never;
-          never.kind = llm_failure_kind::cancelled;
-          never.sent = false;
-          perform(self, id, call_now.decide->failed(sending.request, never, self->clock().now(), random_of(self)));
-        } else {
-          start_transfer(self, id, call_now, sending);
-        }
-      },
-      [self, id](const caf::error& reason) {
-        answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)});
-      });
+      .then(
+          [self, id, sending](const appended& stored) {
+            auto found = state_of(self).calls.find(id);
+            if (found == state_of(self).calls.end() || found->second.request != sending.request)
+              return;
+            auto& call_now = found->second;
+            if (stored.failure.code != error_code::none) {
+              tell(self, call_now.ask.run->guard, release{call_now.reservation});
+              answer(
+                  self, id,
+                  llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = stored.failure.text()});
+            } else if (call_now.abort) {
+              llm_failure never;
+              never.kind = llm_failure_kind::cancelled;
+              never.sent = false;
+              perform(self, id, call_now.decide->failed(sending.request, never, self->clock().now(), random_of(self)));
+            } else {
+              start_transfer(self, id, call_now, sending);
+            }
+          },
+          [self, id](const caf::error& reason) {
+            answer(self, id,
+                   llm_answer{.status = task_status::error,
+                              .fatal = true,
+                              .reason = "journal_unavailable",
+                              .error = "the journal is gone: " + text_of(reason)});
+          });
 }
 
 llm_answer answer_from(const llm_responded& response, std::size_t link, std::int64_t requests) {
-  return {.message = response.message, .finish = response.finish, .link = link, .requests = requests,
+  return {.message = response.message,
+          .finish = response.finish,
+          .link = link,
+          .requests = requests,
           .input_tokens = response.estimated ? 0 : response.usage.input};
 }
 
@@ -214,11 +227,16 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
     // Whoever waits in the guard's line, or was granted meanwhile, leaves it.
     if (!call.reservation.empty())
       tell(self, call.ask.run->guard, release{call.reservation});
-    llm_answer said{.status = gave_up->status, .fatal = gave_up->fatal, .reason = name_of(gave_up->reason), .error = gave_up->message,
-                    .limit_scope = gave_up->status == task_status::budget_exceeded ? call.refused.scope : std::string{}, .requests = call.decide->requests()};
+    llm_answer said{.status = gave_up->status,
+                    .fatal = gave_up->fatal,
+                    .reason = name_of(gave_up->reason),
+                    .error = gave_up->message,
+                    .limit_scope = gave_up->status == task_status::budget_exceeded ? call.refused.scope : std::string{},
+                    .requests = call.decide->requests()};
     if (call.ask.makes_fit && gave_up->too_long_for) {
       said.too_long = true;
-      said.refused = gave_up->reason == policy::llm_reason::llm_context_length && !gave_up->attempts.empty() && gave_up->attempts.back().request > 0;
+      said.refused =
+          gave_up->reason == policy::llm_reason::llm_context_length && !gave_up->attempts.empty() && gave_up->attempts.back().request > 0;
       said.link = *gave_up->too_long_for;
     }
     answer(self, id, said);
@@ -267,10 +285,14 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   }
   auto model = model_of(wanted);
   if (!model)
-    return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "no model chain named \"" + wanted.model + "\""};
+    return llm_answer{
+        .status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "no model chain named \"" + wanted.model + "\""};
   for (const auto& link : model->chain)
     if (state.known.count(link.provider) == 0)
-      return llm_answer{.status = task_status::error, .fatal = true, .reason = "llm_not_found", .error = "provider \"" + link.provider + "\" is not running here"};
+      return llm_answer{.status = task_status::error,
+                        .fatal = true,
+                        .reason = "llm_not_found",
+                        .error = "provider \"" + link.provider + "\" is not running here"};
   // From here on only: once there is a promise, what is returned is no answer any more.
   auto promise = self->make_response_promise<llm_answer>();
   const auto id = state.next_call++;
@@ -279,16 +301,21 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   call.model = model;
   call.askers.push_back(promise);
   state.by_step.emplace(key, id);
-  policy::llm_call_facts facts{.step_id = call.ask.step_id, .max_tokens = call.ask.max_tokens, .tools = call.ask.tools,
-                              .context_length_ends = call.ask.makes_fit, .input_tokens = call.ask.input_tokens,
-                              .first_link = std::min(call.ask.first_link, model->chain.size() - 1), .requests_before = call.ask.requests_before};
+  policy::llm_call_facts facts{.step_id = call.ask.step_id,
+                               .max_tokens = call.ask.max_tokens,
+                               .tools = call.ask.tools,
+                               .context_length_ends = call.ask.makes_fit,
+                               .input_tokens = call.ask.input_tokens,
+                               .first_link = std::min(call.ask.first_link, model->chain.size() - 1),
+                               .requests_before = call.ask.requests_before};
   facts.until.agent = call.ask.deadline;
   facts.until.run = deadline_of(*call.ask.run, self->clock().now());
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});
     const auto& provider = *state.known.at(name);
-    facts.links.push_back({provider.input_token_bound(request), provider.input_token_estimate(request), call.ask.run->config->providers.at(name).timeout});
+    facts.links.push_back(
+        {provider.input_token_bound(request), provider.input_token_estimate(request), call.ask.run->config->providers.at(name).timeout});
   }
   call.decide = std::make_unique<policy::llm_call>(model, std::move(facts), state.links.of(*model));
   if (!call.ask.recovering) {
@@ -297,10 +324,14 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   }
   // Its agent came back: the response may have been recorded after the agent read the journal.
   ask(self, state.journal, read_task{call.ask.run->run_id, call.ask.task})
-    .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
-          [self, id](const caf::error& reason) {
-            answer(self, id, llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)});
-          });
+      .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
+            [self, id](const caf::error& reason) {
+              answer(self, id,
+                     llm_answer{.status = task_status::error,
+                                .fatal = true,
+                                .reason = "journal_unavailable",
+                                .error = "the journal is gone: " + text_of(reason)});
+            });
   return promise;
 }
 
@@ -332,19 +363,19 @@ llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor jo
   state_of(self).known = std::move(known);
   state_of(self).dice.seed(seed);
   return {
-    [self](llm_ask& ask) { return begin(self, ask); },
-    [self](const cancel_calls& which) { cancel(self, which); },
-    [self](const transfers_ended&) {
-      for (auto& each : state_of(self).ended->take())
-        take_outcome(self, each);
-    },
-    [self](const wake_up&) {
-      const auto now = self->clock().now();
-      for (const auto id : state_of(self).timers.woken(now))
-        if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end())
-          perform(self, id, found->second.decide->tick(now));
-      ask_for_wake_up(self);
-    },
+      [self](llm_ask& ask) { return begin(self, ask); },
+      [self](const cancel_calls& which) { cancel(self, which); },
+      [self](const transfers_ended&) {
+        for (auto& each : state_of(self).ended->take())
+          take_outcome(self, each);
+      },
+      [self](const wake_up&) {
+        const auto now = self->clock().now();
+        for (const auto id : state_of(self).timers.woken(now))
+          if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end())
+            perform(self, id, found->second.decide->tick(now));
+        ask_for_wake_up(self);
+      },
   };
 }
 

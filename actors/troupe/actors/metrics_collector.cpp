@@ -23,30 +23,30 @@ metrics_collector_actor::behavior_type metrics_collector(metrics_collector_actor
                                                          std::size_t ended_max) {
   install_handlers(self);
   return {
-    [self, ended_max](const published& group) {
-      auto& state = state_of(self);
-      for (const auto& e : group.events) {
-        state.runs[e->run_id].apply(*e);
-        if (!std::holds_alternative<run_finished>(e->body) || !e->task.empty())
-          continue;
-        state.ended.push_back(e->run_id);
-        if (state.ended.size() > ended_max) {
-          state.runs.erase(state.ended.front());
-          state.ended.pop_front();
+      [self, ended_max](const published& group) {
+        auto& state = state_of(self);
+        for (const auto& e : group.events) {
+          state.runs[e->run_id].apply(*e);
+          if (!std::holds_alternative<run_finished>(e->body) || !e->task.empty())
+            continue;
+          state.ended.push_back(e->run_id);
+          if (state.ended.size() > ended_max) {
+            state.runs.erase(state.ended.front());
+            state.ended.pop_front();
+          }
         }
-      }
-    },
-    // The asker has what it needs: a run that ended is forgotten, its events stand in the journal.
-    [self](const summary_query& wanted) {
-      auto& runs = state_of(self).runs;
-      const auto found = runs.find(wanted.run_id);
-      if (found == runs.end())
-        return summary_answer{};
-      auto summary = std::make_shared<const run_summary>(found->second.summary());
-      if (summary->finished_us != 0)
-        runs.erase(found);
-      return summary_answer{std::move(summary)};
-    },
+      },
+      // The asker has what it needs: a run that ended is forgotten, its events stand in the journal.
+      [self](const summary_query& wanted) {
+        auto& runs = state_of(self).runs;
+        const auto found = runs.find(wanted.run_id);
+        if (found == runs.end())
+          return summary_answer{};
+        auto summary = std::make_shared<const run_summary>(found->second.summary());
+        if (summary->finished_us != 0)
+          runs.erase(found);
+        return summary_answer{std::move(summary)};
+      },
   };
 }
 

@@ -27,8 +27,8 @@ constexpr std::chrono::seconds abort_patience{20};
 
 struct graph_of {
   policy::task_graph graph;
-  std::string parent_prefix;     ///< of the graph above; for the top: itself
-  std::string parent_path;       ///< of the task there; empty: the top
+  std::string parent_prefix; ///< of the graph above; for the top: itself
+  std::string parent_path;   ///< of the task there; empty: the top
   std::int64_t attempt = 1;
 };
 
@@ -36,20 +36,20 @@ struct graph_of {
 struct given_task {
   task_assignment order;
   std::string prefix;
-  caf::actor_addr pool;          ///< that has it; null: its pool died, and it waits for the next one
-  bool stopped = false;          ///< it was told to end
-  bool late = false;             ///< because its own time is up
+  caf::actor_addr pool;                   ///< that has it; null: its pool died, and it waits for the next one
+  bool stopped = false;                   ///< it was told to end
+  bool late = false;                      ///< because its own time is up
   clock_point until = clock_point::max(); ///< of the task, whatever agent has it
   // Of a task that asks other agents.
-  std::set<std::string> asked;   ///< paths that are at work for it
-  std::set<std::string> told;    ///< paths whose end it has been told
-  bool resting = false;          ///< it has left its member, and waits for those
+  std::set<std::string> asked;    ///< paths that are at work for it
+  std::set<std::string> told;     ///< paths whose end it has been told
+  bool resting = false;           ///< it has left its member, and waits for those
   std::optional<task_result> end; ///< its own, which comes after theirs
   policy::handoff_watch handoffs;
   // Of a delegated task.
-  std::string parent;            ///< path of who asked; empty: a task of the workflow
+  std::string parent; ///< path of who asked; empty: a task of the workflow
   std::string call_id;
-  std::string call_for;          ///< the agent that was asked
+  std::string call_for; ///< the agent that was asked
   clock_point began;
 };
 
@@ -58,7 +58,7 @@ struct task_to_approve {
   policy::start_task what;
   std::string prefix;
   approval_ask wanted;
-  caf::actor_addr checkpoint;    ///< that was asked
+  caf::actor_addr checkpoint; ///< that was asked
 };
 
 struct orchestrator_state {
@@ -71,11 +71,11 @@ struct orchestrator_state {
   }
   static inline const char* name = "orchestrator";
   orchestrator_setup setup;
-  std::map<std::string, graph_of> graphs; ///< by prefix: "", "archive/"
-  std::map<std::string, given_task> with_pool; ///< by path
+  std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
+  std::map<std::string, given_task> with_pool;       ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
-  std::map<std::string, std::string> last_agent; ///< of tasks that were handed on, until their end is recorded
-  std::optional<watch_list> watched;           ///< pools: what one had when it died is never answered
+  std::map<std::string, std::string> last_agent;     ///< of tasks that were handed on, until their end is recorded
+  std::optional<watch_list> watched;                 ///< pools: what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
   std::string why_suspended;
@@ -89,7 +89,8 @@ using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_stat
 
 void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands);
 
-void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt, policy::task_outcome outcome) {
+void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt,
+                policy::task_outcome outcome) {
   auto found = state_of(self).graphs.find(prefix);
   if (found != state_of(self).graphs.end())
     perform(self, prefix, found->second.graph.task_ended(path, attempt, std::move(outcome)));
@@ -112,17 +113,18 @@ void leave_if_quiet(orchestrator_self self) {
     return;
   state.over = true;
   ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_interrupted{state.why_suspended}}})
-    .then(
-      [self](const appended& stored) {
-        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
-          asker->deliver(run_ended{run_status::running, "interrupted", nullptr, stored.failure});
-        self->quit();
-      },
-      [self](const caf::error& reason) {
-        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
-          asker->deliver(run_ended{run_status::running, "interrupted", nullptr, error{error_code::unavailable, text_of(reason), "journal"}});
-        self->quit();
-      });
+      .then(
+          [self](const appended& stored) {
+            if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+              asker->deliver(run_ended{run_status::running, "interrupted", nullptr, stored.failure});
+            self->quit();
+          },
+          [self](const caf::error& reason) {
+            if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+              asker->deliver(
+                  run_ended{run_status::running, "interrupted", nullptr, error{error_code::unavailable, text_of(reason), "journal"}});
+            self->quit();
+          });
 }
 
 /// The end of the run's time, with what waiting for humans has given back.
@@ -143,8 +145,11 @@ void one_less(orchestrator_self self, const std::string& parent, const std::stri
 
 task_result cut_off(orchestrator_self self, const given_task& given) {
   const bool late = state_of(self).timed_out || given.late;
-  return task_result{.task = given.order.task, .attempt = given.order.attempt, .status = late ? task_status::timeout : task_status::cancelled,
-                     .reason = late ? "timeout" : "cancelled", .error = late ? "its time is up" : "it was cancelled"};
+  return task_result{.task = given.order.task,
+                     .attempt = given.order.attempt,
+                     .status = late ? task_status::timeout : task_status::cancelled,
+                     .reason = late ? "timeout" : "cancelled",
+                     .error = late ? "its time is up" : "it was cancelled"};
 }
 
 /// The prefix by value: callers have it from what ends here.
@@ -185,7 +190,8 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     abort_all(self, policy::abort_reason::timeout);
   }
   if (was.parent.empty())
-    task_ended(self, prefix, result.task, result.attempt, policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
+    task_ended(self, prefix, result.task, result.attempt,
+               policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
   else
     delegated_ended(self, was, result);
 }
@@ -198,16 +204,21 @@ void give(orchestrator_self self, const std::string& path) {
   state.watched->add(self, pool);
   given.order.desk = self->address();
   ask(self, pool, given.order)
-    .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
-          [](const caf::error&) {}); // it died: the down message comes too
+      .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
+            [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// The end of a task that no pool has.
 void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error) {
   const auto& given = state_of(self).with_pool.at(path);
   const auto prefix = given.prefix;
-  take_result(self, prefix, task_result{.task = path, .attempt = given.order.attempt, .status = status, .reason = std::move(reason),
-                                        .error = std::move(error), .fatal = true});
+  take_result(self, prefix,
+              task_result{.task = path,
+                          .attempt = given.order.attempt,
+                          .status = status,
+                          .reason = std::move(reason),
+                          .error = std::move(error),
+                          .fatal = true});
 }
 
 bool withdraw(orchestrator_self self, const std::string& path);
@@ -250,7 +261,8 @@ void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
     if (given.stopped)
       stop_given(self, path);
     else if (state.setup.pools.at(given.order.agent)->gone())
-      end_unserved(self, path, task_status::error, "no_member", "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
+      end_unserved(self, path, task_status::error, "no_member",
+                   "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
     else
       tell_later(self, orchestrator_actor(self), service_pause, give_again{path, given.order.attempt});
   }
@@ -312,7 +324,8 @@ bool harmless(const configuration& config, const std::string& agent) {
     return false; // nobody knows what those that it asks may do
   for (const auto& first : spec->second.tools) {
     std::size_t steps = 0;
-    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size(); tool = config.tools.find(tool->second.alternative), ++steps)
+    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size();
+         tool = config.tools.find(tool->second.alternative), ++steps)
       if (tool->second.effect != effect::none)
         return false;
   }
@@ -354,7 +367,8 @@ void take_decision(orchestrator_self self, const std::string& path, const approv
   else
     task_ended(self, prefix, path, what.attempt,
                {task_status::rejected, "approval",
-                answer.by_human ? answer.reviewer + " rejected it" + (answer.comment.empty() ? "" : ": " + answer.comment) : answer.comment, nullptr, true});
+                answer.by_human ? answer.reviewer + " rejected it" + (answer.comment.empty() ? "" : ": " + answer.comment) : answer.comment,
+                nullptr, true});
 }
 
 void send_approval(orchestrator_self self, const std::string& path) {
@@ -370,17 +384,24 @@ void send_approval(orchestrator_self self, const std::string& path) {
   waiting.checkpoint = to.address();
   state.watched->add(self, to);
   ask(self, to, waiting.wanted)
-    .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
-          [](const caf::error&) {}); // it died: the down message comes too
+      .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
+            [](const caf::error&) {}); // it died: the down message comes too
 }
 
 /// A task that waits for a human has started, and works once it is approved; its limits of time run from then.
 void ask_to_start(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
   const auto& run = state.setup.run;
-  approval_ask wanted{.run = run, .task = what.path, .agent = what.agent, .kind = approval_kind::task, .subject = what.path,
-                      .moment = what.path + "@" + std::to_string(what.attempt), .action = {{"instruction", what.instruction}}, .details = {{"agent", what.agent}},
-                      .risk_level = *what.spec->approval, .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
+  approval_ask wanted{.run = run,
+                      .task = what.path,
+                      .agent = what.agent,
+                      .kind = approval_kind::task,
+                      .subject = what.path,
+                      .moment = what.path + "@" + std::to_string(what.attempt),
+                      .action = {{"instruction", what.instruction}},
+                      .details = {{"agent", what.agent}},
+                      .risk_level = *what.spec->approval,
+                      .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
   const auto path = what.path;
   state.to_approve.insert_or_assign(path, task_to_approve{std::move(what), prefix, std::move(wanted), {}});
   send_approval(self, path);
@@ -389,15 +410,26 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
 /// People decide between answers; `--yes` takes the proposed choice, as nobody's decision.
 void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
   auto& state = state_of(self);
-  approval_ask wanted{.run = state.setup.run, .task = what.path, .agent = {}, .kind = approval_kind::conflict, .subject = std::string(policy::parent_path(what.path)),
-                      .moment = what.path + "@" + std::to_string(what.attempt), .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
-                      .details = policy::human_details(what.instruction, what.answers), .risk_level = risk::medium, .needed = 1};
+  approval_ask wanted{.run = state.setup.run,
+                      .task = what.path,
+                      .agent = {},
+                      .kind = approval_kind::conflict,
+                      .subject = std::string(policy::parent_path(what.path)),
+                      .moment = what.path + "@" + std::to_string(what.attempt),
+                      .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
+                      .details = policy::human_details(what.instruction, what.answers),
+                      .risk_level = risk::medium,
+                      .needed = 1};
   std::vector<std::string> agents; // "sceptic#2" is sceptic's second
   for (const auto& [member, answer] : what.answers)
     agents.push_back(member.substr(0, member.find('#')));
   wanted.details["contract"] = to_document(ruling_contract(*state.setup.run->config, agents, {}));
   const auto path = what.path;
-  state.to_approve.insert_or_assign(path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt}, prefix, std::move(wanted), {}});
+  state.to_approve.insert_or_assign(
+      path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt},
+                            prefix,
+                            std::move(wanted),
+                            {}});
   send_approval(self, path);
 }
 
@@ -411,7 +443,8 @@ bool withdraw(orchestrator_self self, const std::string& path) {
     tell(self, state.setup.checkpoint->now(), cancel_calls{state.setup.run->run_id, path});
   if (!state.suspended)
     task_ended(self, node.mapped().prefix, path, node.mapped().what.attempt,
-               {state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled", "it was stopped while it waited for approval", nullptr, true});
+               {state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled",
+                "it was stopped while it waited for approval", nullptr, true});
   return true;
 }
 
@@ -424,7 +457,8 @@ void checkpoint_down(orchestrator_self self, const caf::actor_addr& who) {
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
   // Who decides between answers has no part in what was approved.
-  if (what.spec->approval && what.arbitrates.empty() && !state.setup.run->approve_all && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0)
+  if (what.spec->approval && what.arbitrates.empty() && !state.setup.run->approve_all
+      && policy::approvals_needed(state.setup.run->config->checkpoint, *what.spec->approval) > 0)
     ask_to_start(self, prefix, what);
   else
     start_now(self, prefix, what);
@@ -434,17 +468,24 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
   auto& state = state_of(self);
   const auto pool = state.setup.pools.find(what.agent);
   if (pool == state.setup.pools.end()) {
-    task_ended(self, prefix, what.path, what.attempt,
-               {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
+    task_ended(
+        self, prefix, what.path, what.attempt,
+        {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
     return;
   }
   const auto time = time_for(self, what.path, *what.spec, what.spec->budget, what.agent);
   if (time && time->count() == 0) {
-    task_ended(self, prefix, what.path, what.attempt, {task_status::timeout, "timeout", "the time of its task or agent is used up", nullptr, true});
+    task_ended(self, prefix, what.path, what.attempt,
+               {task_status::timeout, "timeout", "the time of its task or agent is used up", nullptr, true});
     return;
   }
-  task_assignment order{.run = state.setup.run, .task = what.path, .attempt = what.attempt, .agent = what.agent, .instruction = std::move(what.instruction),
-                        .resumed = what.resumed, .timeout = time.value_or(milliseconds{0})};
+  task_assignment order{.run = state.setup.run,
+                        .task = what.path,
+                        .attempt = what.attempt,
+                        .agent = what.agent,
+                        .instruction = std::move(what.instruction),
+                        .resumed = what.resumed,
+                        .timeout = time.value_or(milliseconds{0})};
   if (!what.arbitrates.empty())
     order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
@@ -484,7 +525,8 @@ void go_on(orchestrator_self self, const std::string& path) {
   given.order.resumed = true;
   given.order.timeout = milliseconds{0}; // its deadline has it
   if (state_of(self).setup.pools.at(given.order.agent)->gone())
-    end_unserved(self, path, task_status::error, "no_member", "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
+    end_unserved(self, path, task_status::error, "no_member",
+                 "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
   else
     give(self, path);
 }
@@ -494,21 +536,25 @@ void hand_on(orchestrator_self self, const std::string& path, const handoff_wish
   auto& given = state.with_pool.at(path);
   const auto from = given.order.agent;
   if (state.setup.pools.count(wish.to) == 0) {
-    record(self, given, {tool_finished{wish.call_id, {}, tool_status::not_started, "No pool serves agent \"" + wish.to + "\". The task stays with you.", 0}});
+    record(self, given,
+           {tool_finished{
+               wish.call_id, {}, tool_status::not_started, "No pool serves agent \"" + wish.to + "\". The task stays with you.", 0}});
     go_on(self, path);
     return;
   }
   const auto ruling = given.handoffs.rule(from, wish.to, wish.said, wish.brought);
   const auto tool = policy::handoff_tool(wish.to);
   if (ruling == policy::handoff_ruling::pass) {
-    record(self, given, {tool_finished{wish.call_id, tool, tool_status::ok, "The task is now with " + wish.to + ".", 0},
-                         handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
-                                    static_cast<std::int64_t>(wish.brought)}});
+    record(self, given,
+           {tool_finished{wish.call_id, tool, tool_status::ok, "The task is now with " + wish.to + ".", 0},
+            handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
+                       static_cast<std::int64_t>(wish.brought)}});
     given.order.agent = wish.to;
     given.order.deadline = given.until;
     const auto& agents = state.setup.run->config->agents;
     if (const auto spec = agents.find(wish.to); spec != agents.end() && spec->second.budget.time)
-      given.order.deadline = std::min(given.order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wish.to), *spec->second.budget.time));
+      given.order.deadline =
+          std::min(given.order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wish.to), *spec->second.budget.time));
     go_on(self, path);
     return;
   }
@@ -517,12 +563,21 @@ void hand_on(orchestrator_self self, const std::string& path, const handoff_wish
                                 : "the task has changed hands " + std::to_string(given.handoffs.number()) + " times";
   record(self, given, {handoff_refused{from, wish.to, wish.call_id, cycle ? "cycle" : "too_many", given.handoffs.refusals()}});
   if (given.handoffs.ends_the_task()) {
-    take_result(self, given.prefix, task_result{.task = path, .attempt = given.order.attempt, .status = task_status::loop, .reason = cycle ? "handoff_cycle" : "handoffs_max",
-                                                .error = why + "; agent \"" + from + "\" was told so, and handed it on again", .fatal = true});
+    take_result(self, given.prefix,
+                task_result{.task = path,
+                            .attempt = given.order.attempt,
+                            .status = task_status::loop,
+                            .reason = cycle ? "handoff_cycle" : "handoffs_max",
+                            .error = why + "; agent \"" + from + "\" was told so, and handed it on again",
+                            .fatal = true});
     return;
   }
-  record(self, given, {tool_finished{wish.call_id, {}, tool_status::not_started,
-                                     "Refused: " + why + ". The task stays with you: bring it to an end yourself, or say what is missing.", 0}});
+  record(self, given,
+         {tool_finished{wish.call_id,
+                        {},
+                        tool_status::not_started,
+                        "Refused: " + why + ". The task stays with you: bring it to an end yourself, or say what is missing.",
+                        0}});
   go_on(self, path);
 }
 
@@ -558,11 +613,13 @@ void one_less(orchestrator_self self, const std::string& parent, const std::stri
 }
 
 /// Tells who asked what came of it; the model sees it as the result of its call.
-void tell_asker(orchestrator_self self, given_task& asker, const std::string& path, const std::string& to, const std::string& call_id, task_status status,
-                const std::string& reason, const std::string& error, const json& output, clock_point::duration took = {}) {
+void tell_asker(orchestrator_self self, given_task& asker, const std::string& path, const std::string& to, const std::string& call_id,
+                task_status status, const std::string& reason, const std::string& error, const json& output,
+                clock_point::duration took = {}) {
   auto told = policy::outcome_of(status, reason, error, output);
-  record(self, asker, {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text),
-                                       std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
+  record(self, asker,
+         {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text),
+                        std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
   asker.told.insert(path);
 }
 
@@ -576,14 +633,19 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
     auto& given = asker->second;
     if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope) && !given.end) {
       // Its run is over, not its part: a run that goes on with more money asks again.
-      given.end = task_result{.task = was.parent, .attempt = given.order.attempt, .status = result.status, .reason = result.reason, .error = result.error,
+      given.end = task_result{.task = was.parent,
+                              .attempt = given.order.attempt,
+                              .status = result.status,
+                              .reason = result.reason,
+                              .error = result.error,
                               .limit_scope = result.limit_scope};
       if (given.resting) {
         given.resting = false;
         given.pool = nullptr;
       }
     } else if (!given.stopped && !given.end) {
-      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output, self->clock().now() - was.began);
+      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output,
+                 self->clock().now() - was.began);
     }
   }
   one_less(self, was.parent, path);
@@ -593,7 +655,8 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
   auto& state = state_of(self);
   const auto found = state.with_pool.find(wanted.task);
   if (state.over || state.suspended || found == state.with_pool.end() || found->second.stopped || found->second.end
-      || found->second.order.attempt != wanted.attempt || found->second.asked.count(wanted.path) > 0 || found->second.told.count(wanted.path) > 0)
+      || found->second.order.attempt != wanted.attempt || found->second.asked.count(wanted.path) > 0
+      || found->second.told.count(wanted.path) > 0)
     return; // its agent came back and asks again, or it is not wanted any more
   auto& asker = found->second;
   const auto before = state.setup.restored.find(wanted.path);
@@ -604,18 +667,33 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
     return;
   }
   if (state.setup.pools.count(wanted.to) == 0) {
-    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, task_status::error, "no_member", "no pool serves agent \"" + wanted.to + "\"", nullptr);
+    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, task_status::error, "no_member",
+               "no pool serves agent \"" + wanted.to + "\"", nullptr);
     return;
   }
-  task_assignment order{.run = state.setup.run, .task = wanted.path, .attempt = 1, .agent = wanted.to, .instruction = wanted.instruction, .resumed = resumed,
-                        .deadline = wanted.deadline, .rights = wanted.tools, .desk = {}};
+  task_assignment order{.run = state.setup.run,
+                        .task = wanted.path,
+                        .attempt = 1,
+                        .agent = wanted.to,
+                        .instruction = wanted.instruction,
+                        .resumed = resumed,
+                        .deadline = wanted.deadline,
+                        .rights = wanted.tools,
+                        .desk = {}};
   if (const auto crashes = state.setup.crashes.find(wanted.path); crashes != state.setup.crashes.end())
     order.crashes = crashes->second;
   const auto& agents = state.setup.run->config->agents;
   if (const auto spec = agents.find(wanted.to); spec != agents.end() && spec->second.budget.time)
-    order.deadline = std::min(order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wanted.to), *spec->second.budget.time));
-  given_task given{.order = std::move(order), .prefix = asker.prefix, .pool = {}, .until = wanted.deadline, .end = {}, .handoffs = {},
-                   .parent = wanted.task, .call_id = wanted.call_id};
+    order.deadline =
+        std::min(order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wanted.to), *spec->second.budget.time));
+  given_task given{.order = std::move(order),
+                   .prefix = asker.prefix,
+                   .pool = {},
+                   .until = wanted.deadline,
+                   .end = {},
+                   .handoffs = {},
+                   .parent = wanted.task,
+                   .call_id = wanted.call_id};
   given.call_for = wanted.to;
   given.began = self->clock().now();
   if (const auto handed = state.setup.handoffs.find(wanted.path); resumed && handed != state.setup.handoffs.end()) {
@@ -633,7 +711,8 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
   give(self, wanted.path);
   // Its agent watches the time while it is at work; it may also wait for a member.
   if (until < state.setup.run->deadline)
-    tell_later(self, orchestrator_actor(self), std::max(until - self->clock().now(), clock_point::duration::zero()), delegation_timer{wanted.path});
+    tell_later(self, orchestrator_actor(self), std::max(until - self->clock().now(), clock_point::duration::zero()),
+               delegation_timer{wanted.path});
 }
 
 void delegated_late(orchestrator_self self, const std::string& path) {
@@ -696,11 +775,13 @@ void cancel_now(orchestrator_self self) {
 void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
   auto& state = state_of(self);
   if (what.if_harmless)
-    if (const auto given = state.with_pool.find(what.path); given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
+    if (const auto given = state.with_pool.find(what.path);
+        given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
       return;
   if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
-    const auto reason = state.timed_out ? policy::abort_reason::timeout
-                                        : (what.grace.count() > 0 ? policy::abort_reason::budget_exceeded : policy::abort_reason::cancelled);
+    const auto reason = state.timed_out
+                            ? policy::abort_reason::timeout
+                            : (what.grace.count() > 0 ? policy::abort_reason::budget_exceeded : policy::abort_reason::cancelled);
     perform(self, what.path + "/", below->second.graph.abort(reason));
     return;
   }
@@ -717,19 +798,19 @@ void end_run(orchestrator_self self, policy::finish_run& what) {
   run_ended end{what.status, what.reason, what.result, {}};
   // The end is durable before anybody hears of it.
   ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_finished{what.status, what.reason, std::move(what.result)}}})
-    .then(
-      [self, end](const appended& stored) mutable {
-        end.failure = stored.failure;
-        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
-          asker->deliver(std::move(end));
-        self->quit();
-      },
-      [self, end](const caf::error& reason) mutable {
-        end.failure = error{error_code::unavailable, text_of(reason), "journal"};
-        if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
-          asker->deliver(std::move(end));
-        self->quit();
-      });
+      .then(
+          [self, end](const appended& stored) mutable {
+            end.failure = stored.failure;
+            if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+              asker->deliver(std::move(end));
+            self->quit();
+          },
+          [self, end](const caf::error& reason) mutable {
+            end.failure = error{error_code::unavailable, text_of(reason), "journal"};
+            if (auto asker = std::exchange(state_of(self).asker, std::nullopt))
+              asker->deliver(std::move(end));
+            self->quit();
+          });
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::finish_run& what) {
@@ -767,17 +848,18 @@ void perform(orchestrator_self self, const std::string& of_graph, policy::graph_
 /// Warnings of the run's time come when they are due, also while nothing is reserved.
 void warn_of_time(orchestrator_self self) {
   ask(self, state_of(self).setup.run->guard, time_check{})
-    .then(
-      [self](time_checked& due) {
-        auto& state = state_of(self);
-        if (state.over || state.suspended)
-          return;
-        if (!due.warnings.empty())
-          tell(self, state.setup.journal, note{state.setup.run->run_id, {}, {}, std::vector<event_body>(due.warnings.begin(), due.warnings.end())});
-        if (due.next)
-          tell_later(self, orchestrator_actor(self), *due.next, run_timer{3});
-      },
-      [](const caf::error&) {});
+      .then(
+          [self](time_checked& due) {
+            auto& state = state_of(self);
+            if (state.over || state.suspended)
+              return;
+            if (!due.warnings.empty())
+              tell(self, state.setup.journal,
+                   note{state.setup.run->run_id, {}, {}, std::vector<event_body>(due.warnings.begin(), due.warnings.end())});
+            if (due.next)
+              tell_later(self, orchestrator_actor(self), *due.next, run_timer{3});
+          },
+          [](const caf::error&) {});
 }
 
 /// The time of a sub-workflow is up: it ends as a run ends whose time is up.
@@ -806,7 +888,8 @@ caf::result<run_ended> begin(orchestrator_self self) {
     tell(self, setup.journal, std::move(what));
   if (setup.run->deadline != clock_point::max()) {
     const auto now = self->clock().now();
-    tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(), run_timer{0});
+    tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(),
+               run_timer{0});
   }
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
@@ -842,46 +925,47 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
   self->monitor(state_of(self).setup.run->guard);
   self->set_down_handler([self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {
-    [self](const start_run&) { return begin(self); },
-    [self](const cancel_run& why) {
-      state_of(self).timed_out = why.reason == "timeout";
-      abort_all(self, why.reason == "timeout" ? policy::abort_reason::timeout : policy::abort_reason::cancelled);
-      tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
-    },
-    [self](const suspend_run&) { suspend(self, "asked to stop"); },
-    [self](const give_again& due) {
-      if (state_of(self).to_approve.count(due.task) != 0) {
-        send_approval(self, due.task);
-        return;
-      }
-      const auto found = state_of(self).with_pool.find(due.task);
-      if (found != state_of(self).with_pool.end() && !found->second.pool && !found->second.resting && found->second.order.attempt == due.attempt)
-        give(self, due.task);
-    },
-    [self](const run_timer& fired) {
-      auto& state = state_of(self);
-      if (state.over || state.suspended)
-        return;
-      if (fired.kind == 0) {
-        if (const auto more = time_given_back(self); more > clock_point::duration::zero()) {
-          tell_later(self, orchestrator_actor(self), more, run_timer{0});
+      [self](const start_run&) { return begin(self); },
+      [self](const cancel_run& why) {
+        state_of(self).timed_out = why.reason == "timeout";
+        abort_all(self, why.reason == "timeout" ? policy::abort_reason::timeout : policy::abort_reason::cancelled);
+        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+      },
+      [self](const suspend_run&) { suspend(self, "asked to stop"); },
+      [self](const give_again& due) {
+        if (state_of(self).to_approve.count(due.task) != 0) {
+          send_approval(self, due.task);
           return;
         }
-        state.timed_out = true;
-        abort_all(self, policy::abort_reason::timeout);
-        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
-      } else if (fired.kind == 1) {
-        cancel_now(self);
-        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
-      } else if (fired.kind == 3) {
-        warn_of_time(self);
-      } else if (auto top = state.graphs.find(""); top != state.graphs.end()) {
-        perform(self, "", top->second.graph.give_up());
-      }
-    },
-    [self](const task_timer& fired) { end_in_time(self, fired); },
-    [self](delegate& wanted) { start_delegated(self, wanted); },
-    [self](const delegation_timer& fired) { delegated_late(self, fired.path); },
+        const auto found = state_of(self).with_pool.find(due.task);
+        if (found != state_of(self).with_pool.end() && !found->second.pool && !found->second.resting
+            && found->second.order.attempt == due.attempt)
+          give(self, due.task);
+      },
+      [self](const run_timer& fired) {
+        auto& state = state_of(self);
+        if (state.over || state.suspended)
+          return;
+        if (fired.kind == 0) {
+          if (const auto more = time_given_back(self); more > clock_point::duration::zero()) {
+            tell_later(self, orchestrator_actor(self), more, run_timer{0});
+            return;
+          }
+          state.timed_out = true;
+          abort_all(self, policy::abort_reason::timeout);
+          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+        } else if (fired.kind == 1) {
+          cancel_now(self);
+          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+        } else if (fired.kind == 3) {
+          warn_of_time(self);
+        } else if (auto top = state.graphs.find(""); top != state.graphs.end()) {
+          perform(self, "", top->second.graph.give_up());
+        }
+      },
+      [self](const task_timer& fired) { end_in_time(self, fired); },
+      [self](delegate& wanted) { start_delegated(self, wanted); },
+      [self](const delegation_timer& fired) { delegated_late(self, fired.path); },
   };
 }
 

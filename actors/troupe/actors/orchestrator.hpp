@@ -17,10 +17,10 @@ struct orchestrator_setup {
   run_ptr run;
   std::string workflow;
   json input;
-  std::vector<event_body> opening;             ///< recorded first: run_started, or run_resumed and what it found
-  std::vector<note> found;                     ///< recorded next: what a resume found out about its tasks
+  std::vector<event_body> opening; ///< recorded first: run_started, or run_resumed and what it found
+  std::vector<note> found;         ///< recorded next: what a resume found out about its tasks
   policy::restored_state restored;
-  std::map<std::string, std::int64_t> crashes; ///< by path, before this owner
+  std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner
   std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
   pool_services pools;
   journal_actor journal;

@@ -60,9 +60,8 @@ public:
   }
 
   void cancel_request_timeout(caf::abstract_actor* self, caf::message_id id) override {
-    drop(self->id(), [&](const delayed_event& e) {
-      return e.subtype == request_timeout_type && static_cast<const request_timeout&>(e).id == id;
-    });
+    drop(self->id(),
+         [&](const delayed_event& e) { return e.subtype == request_timeout_type && static_cast<const request_timeout&>(e).id == id; });
   }
 
   /// CAF calls it at an actor's end.

@@ -56,7 +56,8 @@ struct runtime::clients {
   tools::mcp_servers mcp;
 
   clients(std::size_t shards, const configuration& config)
-    : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers}, mcp(environment, tools::mcp_state_folder(config)) {
+      : http(llm::http_client_options{.shards = shards}), environment{.loop = loop, .workers = workers},
+        mcp(environment, tools::mcp_state_folder(config)) {
     environment.http = &http;
     environment.mcp = &mcp;
     environment.folder = config.folder;
@@ -67,7 +68,8 @@ struct runtime::clients {
       for (const auto* suffix : {"", "-wal", "-shm", "-lock"})
         environment.hidden.push_back(config.journal.path + suffix);
     }
-    for (const auto& path : {tools::mcp_pins_path(tools::mcp_state_folder(config)), tools::mcp_tokens_path(tools::mcp_state_folder(config))})
+    for (const auto& path :
+         {tools::mcp_pins_path(tools::mcp_state_folder(config)), tools::mcp_tokens_path(tools::mcp_state_folder(config))})
       for (const auto* suffix : {"", ".new", ".lock"})
         environment.hidden.push_back(path + suffix);
     environment.secret = [](const std::string& name) -> std::optional<std::string> {
@@ -153,7 +155,7 @@ void prepare(caf::actor_system_config& config) {
 }
 
 runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
-  : system_(system), config_(std::move(config)), options_(std::move(options)) {
+    : system_(system), config_(std::move(config)), options_(std::move(options)) {
   if (options_.seed == 0)
     options_.seed = std::random_device{}();
   if (!options_.utc_now_us)
@@ -266,6 +268,7 @@ expected<void> runtime::start_actors(providers made) {
   // Set anew, decisions are told from the start: the one before took what it knew along.
   const auto make_checkpoint = [this] {
     auto made_anew = spawn_checkpoint(system_, journal_, options_.journal, options_.utc_now_us);
+    checkpoint_->replace(made_anew); // before it is told: else the dead one is
     hear_decisions(*options_.journal, checkpoint_);
     return made_anew;
   };
@@ -298,11 +301,13 @@ expected<void> runtime::start_actors(providers made) {
   peers->pools = pools_;
   root_ = spawn_supervisor(system_, config_->supervision, tree);
   if (config_->process_budget != limits{})
-    process_guard_ = spawn_budget_guard(system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget, .journal = journal_});
+    process_guard_ = spawn_budget_guard(
+        system_, guard_setup{.scope = std::string(policy::process_scope), .limit = config_->process_budget, .journal = journal_});
   if (config_->process_budget.time)
     process_until_ = system_.clock().now() + *config_->process_budget.time;
 
-  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool, checkpoint_, make_checkpoint});
+  keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool,
+                                                checkpoint_, make_checkpoint});
 
   std::string failure;
   caf::scoped_actor self{system_};
@@ -315,7 +320,8 @@ expected<void> runtime::start_actors(providers made) {
   return {};
 }
 
-expected<std::unique_ptr<runtime>> runtime::start(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options) {
+expected<std::unique_ptr<runtime>> runtime::start(caf::actor_system& system, std::shared_ptr<const configuration> config,
+                                                  runtime_options options) {
   std::unique_ptr<runtime> made(new runtime(system, std::move(config), std::move(options)));
   providers connected;
   if (auto ready = made->make_clients(connected); !ready)
@@ -336,9 +342,8 @@ runtime::~runtime() {
   const auto wait = [&] {
     run_actors();
     while (!waiting.empty()) {
-      self->receive([&](const caf::down_msg& down) {
-        std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; });
-      });
+      self->receive(
+          [&](const caf::down_msg& down) { std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; }); });
     }
   };
   if (root_) {
@@ -401,8 +406,13 @@ std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant
 }
 
 started_run runtime::launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, launch_plan plan) {
-  guard_setup guard{.scope = std::string(policy::run_scope), .limit = plan.budget, .spent = plan.spent, .time_used = plan.time_used, .parent = guard_above(tenant),
-                    .journal = journal_, .run_id = run_id};
+  guard_setup guard{.scope = std::string(policy::run_scope),
+                    .limit = plan.budget,
+                    .spent = plan.spent,
+                    .time_used = plan.time_used,
+                    .parent = guard_above(tenant),
+                    .journal = journal_,
+                    .run_id = run_id};
   for (const auto& [name, agent] : config_->agents)
     if (agent.budget != limits{}) {
       guard.inner.emplace(policy::agent_scope(name), agent.budget);
@@ -462,7 +472,8 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
 expected<started_run> runtime::start_run(run_order order) {
   const auto workflow = config_->workflows.find(order.workflow);
   if (workflow == config_->workflows.end())
-    return fail(error_code::not_found, "no workflow named " + in_quotes(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
+    return fail(error_code::not_found,
+                "no workflow named " + in_quotes(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
   if (!order.input.is_object())
     return fail(error_code::invalid_argument, "the input must be an object");
   if (!workflow->second.input_schema.is_null()) {
@@ -477,7 +488,8 @@ expected<started_run> runtime::start_run(run_order order) {
     static id_maker ids;
     order.run_id = ids.next(options_.utc_now_us() / 1000);
   } else if (!is_run_id(order.run_id)) {
-    return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + in_quotes(order.run_id) + " is not");
+    return fail(error_code::invalid_argument,
+                "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + in_quotes(order.run_id) + " is not");
   }
   if (auto owned = options_.journal->own(order.run_id); !owned)
     return tl::unexpected(owned.error());
@@ -511,7 +523,8 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   auto history = policy::rebuild_run(*events);
   const bool resumable = !history.ended || history.end.status == run_status::aborted;
   if (!history.started || !resumable)
-    return give_up(error{error_code::invalid_argument, history.started ? "run " + run_id + " has ended" : "run " + run_id + " never started", run_id});
+    return give_up(
+        error{error_code::invalid_argument, history.started ? "run " + run_id + " has ended" : "run " + run_id + " never started", run_id});
   if (config_->workflows.count(history.start.workflow) == 0)
     return give_up(error{error_code::not_found, "the configuration has no workflow " + in_quotes(history.start.workflow), run_id});
 

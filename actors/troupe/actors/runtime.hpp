@@ -37,20 +37,20 @@ struct stand_ins {
 };
 
 struct runtime_options {
-  std::shared_ptr<store::journal> journal;         ///< required; the runtime keeps it alive
-  std::uint64_t seed = 0;                          ///< of jitter; 0: taken from the system
-  std::function<std::int64_t()> utc_now_us;        ///< empty: the wall clock
-  std::size_t http_shards = 2;                     ///< threads of the HTTP client
+  std::shared_ptr<store::journal> journal;  ///< required; the runtime keeps it alive
+  std::uint64_t seed = 0;                   ///< of jitter; 0: taken from the system
+  std::function<std::int64_t()> utc_now_us; ///< empty: the wall clock
+  std::size_t http_shards = 2;              ///< threads of the HTTP client
   stand_ins instead;
 };
 
 /// What a run is asked for with.
 struct run_order {
-  std::string run_id;                              ///< unique; empty: a ULID is made
+  std::string run_id; ///< unique; empty: a ULID is made
   std::string workflow;
   std::string tenant = "default";
   json input = json::object();
-  bool approve_all = false;                        ///< `--yes`
+  bool approve_all = false; ///< `--yes`
 };
 
 /// More for a run that is resumed (`--add-usd` and its like).
@@ -58,20 +58,21 @@ struct run_additions {
   usd money;
   std::int64_t steps = 0;
   milliseconds time{0};
-  bool approve_all = false;                        ///< `--yes`
+  bool approve_all = false; ///< `--yes`
 };
 
 struct started_run {
   std::string run_id;
-  orchestrator_actor orchestrator;                 ///< begins when it is asked `start_run{}`
-  budget_guard_actor guard;                        ///< of the run: tells what is spent and held
+  orchestrator_actor orchestrator; ///< begins when it is asked `start_run{}`
+  budget_guard_actor guard;        ///< of the run: tells what is spent and held
 };
 
 /// A running configuration. Made and destroyed outside of actors; its methods may be called from any one thread.
 class runtime {
 public:
   /// Reads keys, scripts and tools, and starts the tree. Everything that is wrong at once, a line each.
-  static expected<std::unique_ptr<runtime>> start(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options);
+  static expected<std::unique_ptr<runtime>> start(caf::actor_system& system, std::shared_ptr<const configuration> config,
+                                                  runtime_options options);
   /// Stops the tree in order, ends transfers and tool processes, and waits for both.
   ~runtime();
   runtime(const runtime&) = delete;

@@ -55,7 +55,8 @@ void service_down(keeper_self self, const caf::down_msg& down) {
     root_ended(self, down.reason);
     return;
   }
-  if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway) || made_again(self, down, kept.checkpoint, "the checkpoint", kept.make_checkpoint))
+  if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway)
+      || made_again(self, down, kept.checkpoint, "the checkpoint", kept.make_checkpoint))
     return;
   for (const auto& [tool, host] : kept.hosts)
     if (made_again(self, down, host, "the host of tool \"" + tool + "\"", [&, name = tool] { return kept.make_host(name); }))

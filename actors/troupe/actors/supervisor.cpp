@@ -28,7 +28,7 @@ namespace {
 struct live_child {
   std::string id;
   std::int64_t incarnation = 0;
-  caf::actor handle;                     ///< agent or supervisor
+  caf::actor handle; ///< agent or supervisor
 };
 
 /// Children that run, once: a tree has a million of them. Found by address and by id.
@@ -63,7 +63,8 @@ public:
     std::vector<const live_child*> children;
     for (const auto& [address, child] : by_address_)
       children.push_back(&child);
-    std::sort(children.begin(), children.end(), [](const auto* a, const auto* b) { return std::tie(a->id, a->incarnation) < std::tie(b->id, b->incarnation); });
+    std::sort(children.begin(), children.end(),
+              [](const auto* a, const auto* b) { return std::tie(a->id, a->incarnation) < std::tie(b->id, b->incarnation); });
     std::vector<caf::actor> handles;
     for (const auto* child : children)
       handles.push_back(child->handle);
@@ -93,7 +94,7 @@ struct supervisor_state {
   std::mt19937_64 dice;
   /// Shared with what runs when this supervisor has ended: nobody outlives it, however it ends.
   std::shared_ptr<brood> live = std::make_shared<brood>();
-  std::unordered_map<std::string, supervisor_actor> below; ///< child supervisors that run
+  std::unordered_map<std::string, supervisor_actor> below;                         ///< child supervisors that run
   std::unordered_map<std::string, std::pair<std::int64_t, milliseconds>> restarts; ///< of members: how often, last wait
   std::optional<caf::typed_response_promise<tree_started>> starter;
   std::multimap<std::string, caf::typed_response_promise<child_changed>> changes; ///< asked for, by the child's id
@@ -142,14 +143,14 @@ void start_below(supervisor_self self, const policy::start_child& start) {
   state.below.insert_or_assign(start.id, made);
   // A supervisor is up when all of its children are.
   ask(self, made, start_tree{})
-    .then(
-      [self, id = start.id, incarnation = start.incarnation](const tree_started& started) {
-        const auto m = moment_of(self);
-        auto& decide = *state_of(self).decide;
-        perform(self, started.failure.empty() ? decide.child_started(id, incarnation, m)
-                                              : decide.child_start_failed(id, incarnation, started.failure, m));
-      },
-      [](const caf::error&) {}); // it died: the down message comes too
+      .then(
+          [self, id = start.id, incarnation = start.incarnation](const tree_started& started) {
+            const auto m = moment_of(self);
+            auto& decide = *state_of(self).decide;
+            perform(self, started.failure.empty() ? decide.child_started(id, incarnation, m)
+                                                  : decide.child_start_failed(id, incarnation, started.failure, m));
+          },
+          [](const caf::error&) {}); // it died: the down message comes too
 }
 
 void carry_out(supervisor_self self, const policy::start_child& start) {
@@ -220,15 +221,15 @@ void carry_out(supervisor_self self, const policy::end_supervisor& end) {
   if (state.starter)
     std::exchange(state.starter, std::nullopt)->deliver(tree_started{end.text.empty() ? "it was stopped while it started" : end.text});
   switch (end.reason) {
-    case policy::end_reason::shutdown:
-      self->quit(caf::exit_reason::user_shutdown);
-      break;
-    case policy::end_reason::escalation: // a shutdown to its own supervisor, as in OTP; the words say why
-      self->quit(escalation_error(end.text));
-      break;
-    case policy::end_reason::boot_failed:
-      self->quit(crash_error(end.text));
-      break;
+  case policy::end_reason::shutdown:
+    self->quit(caf::exit_reason::user_shutdown);
+    break;
+  case policy::end_reason::escalation: // a shutdown to its own supervisor, as in OTP; the words say why
+    self->quit(escalation_error(end.text));
+    break;
+  case policy::end_reason::boot_failed:
+    self->quit(crash_error(end.text));
+    break;
   }
 }
 
@@ -306,8 +307,8 @@ void replace_all(supervisor_self self, const replace_members& which) {
 /// Whether a supervisor of this name stands anywhere below.
 bool has_supervisor(const supervisor_spec& spec, const std::string& name) {
   return spec.name == name || std::any_of(spec.children.begin(), spec.children.end(), [&](const child_spec& child) {
-    return child.kind == child_kind::supervisor && has_supervisor(child.supervisor.front(), name);
-  });
+           return child.kind == child_kind::supervisor && has_supervisor(child.supervisor.front(), name);
+         });
 }
 
 caf::result<child_changed> change(supervisor_self self, const change_child& wanted) {
@@ -319,8 +320,10 @@ caf::result<child_changed> change(supervisor_self self, const change_child& want
       if (child.kind == child_kind::supervisor && has_supervisor(child.supervisor.front(), wanted.supervisor))
         if (const auto below = state.below.find(child.id); below != state.below.end()) {
           ask(self, below->second, wanted)
-            .then([promise](const child_changed& done) mutable { promise.deliver(done); },
-                  [promise, id](const caf::error& reason) mutable { promise.deliver(child_changed{id, text_of(reason)}); });
+              .then([promise](const child_changed& done) mutable { promise.deliver(done); },
+                    [promise, id](const caf::error& reason) mutable {
+                      promise.deliver(child_changed{id, text_of(reason)});
+                    });
           return promise;
         }
     promise.deliver(child_changed{id, "supervisor \"" + own.name + "\" has no supervisor \"" + wanted.supervisor + "\" that runs"});
@@ -330,10 +333,18 @@ caf::result<child_changed> change(supervisor_self self, const change_child& want
   auto& decide = *state.decide;
   const auto m = moment_of(self);
   switch (wanted.what) {
-    case child_change::add: perform(self, decide.add_child(wanted.child, m)); break;
-    case child_change::terminate: perform(self, decide.terminate_child(id, m)); break;
-    case child_change::restart: perform(self, decide.restart_child(id, m)); break;
-    case child_change::remove: perform(self, decide.remove_child(id, m)); break;
+  case child_change::add:
+    perform(self, decide.add_child(wanted.child, m));
+    break;
+  case child_change::terminate:
+    perform(self, decide.terminate_child(id, m));
+    break;
+  case child_change::restart:
+    perform(self, decide.restart_child(id, m));
+    break;
+  case child_change::remove:
+    perform(self, decide.remove_child(id, m));
+    break;
   }
   return promise;
 }
@@ -364,18 +375,18 @@ caf::result<tree_answer> describe(supervisor_self self) {
   };
   for (const auto& [id, below] : state.below)
     ask(self, below, describe_tree{})
-      .then(
-        [node, id = id, one_less = one_less](const tree_answer& answer) mutable {
-          for (auto& child : node->children)
-            if (child.id == id) {
-              const auto restarts = child.restarts;
-              child = *answer.root;
-              child.id = id;
-              child.restarts = restarts;
-            }
-          one_less();
-        },
-        [one_less = one_less](const caf::error&) mutable { one_less(); });
+        .then(
+            [node, id = id, one_less = one_less](const tree_answer& answer) mutable {
+              for (auto& child : node->children)
+                if (child.id == id) {
+                  const auto restarts = child.restarts;
+                  child = *answer.root;
+                  child.id = id;
+                  child.restarts = restarts;
+                }
+              one_less();
+            },
+            [one_less = one_less](const caf::error&) mutable { one_less(); });
   return promise;
 }
 
@@ -387,7 +398,8 @@ judgement judge(supervisor_self self, const observation& seen) {
     return judged;
   const auto* child = state.live->find(from);
   const auto id = child ? child->id : std::string("an agent");
-  spdlog::warn("supervisor {}: {} is looping ({}): {}", state.decide->spec().name, id, name_of(judged.verdict->found->kind), name_of(judged.verdict->rung));
+  spdlog::warn("supervisor {}: {} is looping ({}): {}", state.decide->spec().name, id, name_of(judged.verdict->found->kind),
+               name_of(judged.verdict->rung));
   if (judged.verdict->rung == loop_rung::restarted)
     for (const auto& each : state.decide->describe().children)
       judged.in_place = judged.in_place || (each.id == id && each.restart == restart_type::temporary);
@@ -413,18 +425,18 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
       perform(self, state_of(self).decide->stop(moment_of(self)));
   });
   return {
-    [self](const start_tree&) -> caf::result<tree_started> {
-      auto promise = self->make_response_promise<tree_started>();
-      state_of(self).starter = promise;
-      perform(self, state_of(self).decide->start(moment_of(self)));
-      return promise;
-    },
-    [self](const describe_tree&) { return describe(self); },
-    [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
-    [self](const change_child& wanted) { return change(self, wanted); },
-    [self](const replace_members& which) { replace_all(self, which); },
-    [self](const observation& seen) { return judge(self, seen); },
-    [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
+      [self](const start_tree&) -> caf::result<tree_started> {
+        auto promise = self->make_response_promise<tree_started>();
+        state_of(self).starter = promise;
+        perform(self, state_of(self).decide->start(moment_of(self)));
+        return promise;
+      },
+      [self](const describe_tree&) { return describe(self); },
+      [self](const stop_tree&) { perform(self, state_of(self).decide->stop(moment_of(self))); },
+      [self](const change_child& wanted) { return change(self, wanted); },
+      [self](const replace_members& which) { replace_all(self, which); },
+      [self](const observation& seen) { return judge(self, seen); },
+      [self](const supervision_timer& fired) { perform(self, state_of(self).decide->timer_fired(fired.id, moment_of(self))); },
   };
 }
 

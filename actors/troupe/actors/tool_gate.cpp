@@ -20,21 +20,21 @@ tool_gate_actor::behavior_type tool_gate(tool_gate_actor::stateful_pointer<gate_
   install_handlers(self);
   state_of(self).limits = std::move(limits);
   return {
-    [self](const admit& wanted) -> caf::result<admitted> {
-      auto& state = state_of(self);
-      const auto ticket = state.next_ticket++;
-      if (state.limits.admit(ticket, wanted.agent, wanted.tool, wanted.tool_limit))
-        return admitted{ticket};
-      auto promise = self->make_response_promise<admitted>();
-      state.waiting.emplace(ticket, promise);
-      return promise;
-    },
-    [self](const leave& gone) {
-      auto& state = state_of(self);
-      for (const auto ticket : state.limits.finished(gone.ticket))
-        if (auto node = state.waiting.extract(ticket); !node.empty())
-          node.mapped().deliver(admitted{ticket});
-    },
+      [self](const admit& wanted) -> caf::result<admitted> {
+        auto& state = state_of(self);
+        const auto ticket = state.next_ticket++;
+        if (state.limits.admit(ticket, wanted.agent, wanted.tool, wanted.tool_limit))
+          return admitted{ticket};
+        auto promise = self->make_response_promise<admitted>();
+        state.waiting.emplace(ticket, promise);
+        return promise;
+      },
+      [self](const leave& gone) {
+        auto& state = state_of(self);
+        for (const auto ticket : state.limits.finished(gone.ticket))
+          if (auto node = state.waiting.extract(ticket); !node.empty())
+            node.mapped().deliver(admitted{ticket});
+      },
   };
 }
 

@@ -21,12 +21,12 @@ struct hosted_call {
   std::unique_ptr<policy::tool_attempts> decide;
   clock_point began;
   std::uint64_t timer = 0;
-  std::int64_t attempt = 0;                ///< run numbers of this call, over tools
-  const tool_spec* tool = nullptr;         ///< the one that runs
-  std::optional<std::uint64_t> ticket;     ///< of the gate
+  std::int64_t attempt = 0;            ///< run numbers of this call, over tools
+  const tool_spec* tool = nullptr;     ///< the one that runs
+  std::optional<std::uint64_t> ticket; ///< of the gate
   std::optional<tools::running_id> running;
-  bool abort = false;                      ///< cancelled before it could start
-  bool left_open = false;                  ///< cancelled: nothing more of it is recorded, so that a resume decides by its effect
+  bool abort = false;     ///< cancelled before it could start
+  bool left_open = false; ///< cancelled: nothing more of it is recorded, so that a resume decides by its effect
 };
 
 struct host_state {
@@ -135,36 +135,40 @@ void start_runner(host_self self, std::uint64_t id, hosted_call& call, const pol
   const auto left = std::chrono::floor<milliseconds>(call.wanted.deadline - self->clock().now());
   order.timeout = std::clamp(left, milliseconds{0}, what.timeout);
   const auto weak = self->address();
-  call.running = state_of(self).tools->prepared.at(what.tool->name).run->start(std::move(order), [weak, id, attempt = call.attempt](tool_outcome outcome) {
-    if (auto strong = caf::actor_cast<tool_host_actor>(weak))
-      tell_from_outside(strong, tool_ended{id, attempt, std::make_shared<tool_outcome>(std::move(outcome))});
-  });
+  call.running = state_of(self)
+                     .tools->prepared.at(what.tool->name)
+                     .run->start(std::move(order), [weak, id, attempt = call.attempt](tool_outcome outcome) {
+                       if (auto strong = caf::actor_cast<tool_host_actor>(weak))
+                         tell_from_outside(strong, tool_ended{id, attempt, std::make_shared<tool_outcome>(std::move(outcome))});
+                     });
 }
 
 /// About to run: durable before it does, unless a repeat would do nothing.
 void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
   std::vector<event_body> events;
-  events.emplace_back(tool_started{call.wanted.call_id, what.tool->name, call.wanted.arguments, what.tool->effect, what.attempt, what.instead_of});
+  events.emplace_back(
+      tool_started{call.wanted.call_id, what.tool->name, call.wanted.arguments, what.tool->effect, what.attempt, what.instead_of});
   if (what.tool->effect == effect::none) {
     record(self, call, std::move(events));
     start_runner(self, id, call, what);
     return;
   }
   ask(self, state_of(self).journal, append{call.wanted.run->run_id, call.wanted.task, call.wanted.agent, std::move(events)})
-    .then(
-      [self, id, what](const appended& stored) {
-        auto* call_now = find(self, id);
-        if (call_now == nullptr)
-          return;
-        if (stored.failure.code == error_code::none)
-          start_runner(self, id, *call_now, what);
-        else
-          outcome_of_nothing(self, id, tool_status::not_started, "the journal did not take the record of this call: " + stored.failure.text());
-      },
-      [self, id](const caf::error& reason) {
-        if (find(self, id) != nullptr)
-          outcome_of_nothing(self, id, tool_status::not_started, "the journal is gone: " + text_of(reason));
-      });
+      .then(
+          [self, id, what](const appended& stored) {
+            auto* call_now = find(self, id);
+            if (call_now == nullptr)
+              return;
+            if (stored.failure.code == error_code::none)
+              start_runner(self, id, *call_now, what);
+            else
+              outcome_of_nothing(self, id, tool_status::not_started,
+                                 "the journal did not take the record of this call: " + stored.failure.text());
+          },
+          [self, id](const caf::error& reason) {
+            if (find(self, id) != nullptr)
+              outcome_of_nothing(self, id, tool_status::not_started, "the journal is gone: " + text_of(reason));
+          });
 }
 
 void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
@@ -188,20 +192,20 @@ void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_
   }
   // Limits hold for an agent in its run, whatever member works for it.
   ask(self, state.gate, admit{id, call.wanted.run->run_id + "/" + call.wanted.agent, what.tool->name, what.tool->max_parallel})
-    .then(
-      [self, id, what](const admitted& may) {
-        auto* call_now = find(self, id);
-        if (call_now == nullptr) {
-          tell(self, state_of(self).gate, leave{may.ticket});
-          return;
-        }
-        call_now->ticket = may.ticket;
-        record_and_start(self, id, *call_now, what);
-      },
-      [self, id](const caf::error& reason) {
-        if (find(self, id) != nullptr)
-          outcome_of_nothing(self, id, tool_status::not_started, "the tool gate is gone: " + text_of(reason));
-      });
+      .then(
+          [self, id, what](const admitted& may) {
+            auto* call_now = find(self, id);
+            if (call_now == nullptr) {
+              tell(self, state_of(self).gate, leave{may.ticket});
+              return;
+            }
+            call_now->ticket = may.ticket;
+            record_and_start(self, id, *call_now, what);
+          },
+          [self, id](const caf::error& reason) {
+            if (find(self, id) != nullptr)
+              outcome_of_nothing(self, id, tool_status::not_started, "the tool gate is gone: " + text_of(reason));
+          });
 }
 
 void perform(host_self self, std::uint64_t id, tool_step step) {
@@ -213,7 +217,8 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
     run(self, id, *call, *what);
   } else if (auto* waiting = std::get_if<policy::wait_tool>(&step.next)) {
     const auto now = self->clock().now();
-    tell_later(self, tool_host_actor(self), waiting->at > now ? waiting->at - now : clock_point::duration::zero(), call_timer{id, ++call->timer});
+    tell_later(self, tool_host_actor(self), waiting->at > now ? waiting->at - now : clock_point::duration::zero(),
+               call_timer{id, ++call->timer});
   } else if (std::holds_alternative<policy::abort_tool>(step.next)) {
     if (call->running)
       state_of(self).tools->prepared.at(call->tool->name).run->cancel(*call->running);
@@ -259,8 +264,9 @@ void look_up(host_self self, std::uint64_t id, const task_events& recorded) {
     const auto how_bad = tool == tools.end() ? risk::critical : tool->second.risk;
     if (policy::recover_decision(last_start->effect, how_bad) != policy::recovery::repeat) {
       if (call->wanted.quota && tool != tools.end())
-        (void)call->wanted.quota->take(tool->second); // it may have run
-      report(self, id, *call, policy::report_tool{last_start->tool, tool_status::in_doubt, policy::outcome_unknown_text(last_start->tool), true});
+        (void) call->wanted.quota->take(tool->second); // it may have run
+      report(self, id, *call,
+             policy::report_tool{last_start->tool, tool_status::in_doubt, policy::outcome_unknown_text(last_start->tool), true});
       return;
     }
   }
@@ -292,55 +298,57 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
     return promise;
   }
   ask(self, state.journal, read_task{call.wanted.run->run_id, call.wanted.task})
-    .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
-          [self, id](const caf::error& reason) {
-            answer(self, id, tool_answer{"The journal is gone: " + text_of(reason), true, tool_status::not_started});
-          });
+      .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
+            [self, id](const caf::error& reason) {
+              answer(self, id, tool_answer{"The journal is gone: " + text_of(reason), true, tool_status::not_started});
+            });
   return promise;
 }
 
-tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, tool_gate_actor gate, toolset_ptr tools, std::uint64_t seed) {
+tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
+                                         std::uint64_t seed) {
   install_handlers(self);
   state_of(self).journal = std::move(journal);
   state_of(self).gate = std::move(gate);
   state_of(self).tools = std::move(tools);
   state_of(self).dice.seed(seed);
   return {
-    [self](invoke& wanted) { return begin(self, wanted); },
-    [self](const cancel_calls& which) {
-      std::vector<std::uint64_t> ids;
-      for (const auto& [id, call] : state_of(self).calls)
-        if (call.wanted.run->run_id == which.run_id && (which.task.empty() || call.wanted.task == which.task))
-          ids.push_back(id);
-      for (const auto id : ids)
-        if (auto* call = find(self, id)) {
-          call->left_open = true;
-          perform(self, id, call->decide->cancel(self->clock().now()));
-        }
-    },
-    [self](tool_ended& ended) {
-      auto* call = find(self, ended.call);
-      if (call == nullptr || call->attempt != ended.attempt)
-        return;
-      leave_gate(self, *call);
-      call->running.reset();
-      const auto random = std::uniform_real_distribution<double>(0, 1)(state_of(self).dice);
-      // A tool that was given a secret may print it: no event and no model sees it.
-      ended.outcome->output = redacted(std::move(ended.outcome->output));
-      ended.outcome->error = redacted(std::move(ended.outcome->error));
-      perform(self, ended.call, call->decide->finished(*ended.outcome, self->clock().now(), random));
-    },
-    [self](const call_timer& fired) {
-      auto* call = find(self, fired.call);
-      if (call != nullptr && call->timer == fired.generation)
-        perform(self, fired.call, call->decide->tick(self->clock().now()));
-    },
+      [self](invoke& wanted) { return begin(self, wanted); },
+      [self](const cancel_calls& which) {
+        std::vector<std::uint64_t> ids;
+        for (const auto& [id, call] : state_of(self).calls)
+          if (call.wanted.run->run_id == which.run_id && (which.task.empty() || call.wanted.task == which.task))
+            ids.push_back(id);
+        for (const auto id : ids)
+          if (auto* call = find(self, id)) {
+            call->left_open = true;
+            perform(self, id, call->decide->cancel(self->clock().now()));
+          }
+      },
+      [self](tool_ended& ended) {
+        auto* call = find(self, ended.call);
+        if (call == nullptr || call->attempt != ended.attempt)
+          return;
+        leave_gate(self, *call);
+        call->running.reset();
+        const auto random = std::uniform_real_distribution<double>(0, 1)(state_of(self).dice);
+        // A tool that was given a secret may print it: no event and no model sees it.
+        ended.outcome->output = redacted(std::move(ended.outcome->output));
+        ended.outcome->error = redacted(std::move(ended.outcome->error));
+        perform(self, ended.call, call->decide->finished(*ended.outcome, self->clock().now(), random));
+      },
+      [self](const call_timer& fired) {
+        auto* call = find(self, fired.call);
+        if (call != nullptr && call->timer == fired.generation)
+          perform(self, fired.call, call->decide->tick(self->clock().now()));
+      },
   };
 }
 
 } // namespace
 
-tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools, std::uint64_t seed) {
+tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
+                                std::uint64_t seed) {
   return system.spawn(tool_host, std::move(journal), std::move(gate), std::move(tools), seed);
 }
 

@@ -20,6 +20,7 @@ using toolset_ptr = std::shared_ptr<const toolset>;
 tool_gate_actor spawn_tool_gate(caf::actor_system& system);
 
 /// Spawns the host of one tool of the set. `seed` drives its jitter.
-tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools, std::uint64_t seed);
+tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
+                                std::uint64_t seed);
 
 } // namespace troupe::actors

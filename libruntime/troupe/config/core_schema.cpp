@@ -13,14 +13,26 @@ namespace {
 
 using json = nlohmann::json;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool all_digits(std::string_view text) { return !text.empty() && std::all_of(text.begin(), text.end(), is_digit); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool all_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), is_digit);
+}
 
-bool is_null(std::string_view t) { return t.empty() || t == "~" || t == "null" || t == "Null" || t == "NULL"; }
-bool is_true(std::string_view t) { return t == "true" || t == "True" || t == "TRUE"; }
-bool is_false(std::string_view t) { return t == "false" || t == "False" || t == "FALSE"; }
+bool is_null(std::string_view t) {
+  return t.empty() || t == "~" || t == "null" || t == "Null" || t == "NULL";
+}
+bool is_true(std::string_view t) {
+  return t == "true" || t == "True" || t == "TRUE";
+}
+bool is_false(std::string_view t) {
+  return t == "false" || t == "False" || t == "FALSE";
+}
 
-std::string_view without_sign(std::string_view t) { return !t.empty() && (t.front() == '-' || t.front() == '+') ? t.substr(1) : t; }
+std::string_view without_sign(std::string_view t) {
+  return !t.empty() && (t.front() == '-' || t.front() == '+') ? t.substr(1) : t;
+}
 
 bool is_infinity_or_nan(std::string_view t) {
   const auto bare = without_sign(t);
@@ -117,7 +129,8 @@ json tagged_scalar(std::string_view tag, const std::string& text, std::string& p
     return nullptr;
   if (tag == "float" && value.is_number())
     return value.get<double>();
-  const bool fits = (tag == "int" && value.is_number_integer()) || (tag == "bool" && value.is_boolean()) || (tag == "null" && value.is_null());
+  const bool fits =
+      (tag == "int" && value.is_number_integer()) || (tag == "bool" && value.is_boolean()) || (tag == "null" && value.is_null());
   if (fits)
     return value;
   problem = in_quotes(text) + " is not of the type that its tag !!" + std::string(tag) + " says";

@@ -76,7 +76,9 @@ bool is_readable(const std::string& path) {
 
 } // namespace
 
-file_access real_files() { return {read_file, is_readable}; }
+file_access real_files() {
+  return {read_file, is_readable};
+}
 
 environment process_environment() {
   return [](const std::string& name) -> std::optional<std::string> {

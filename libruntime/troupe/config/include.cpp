@@ -208,7 +208,7 @@ private:
   void twice(const place& later, const place& earlier, const std::string& pointer) {
     problems_.add({merged_.files[later.file], later.key.line, later.key.column, pointer,
                    "defined twice; the other place is " + merged_.files[earlier.file] + ":" + std::to_string(earlier.key.line) + ":"
-                     + std::to_string(earlier.key.column)});
+                       + std::to_string(earlier.key.column)});
   }
 
   static bool by_name(const place& a, const place& b) { return a.name < b.name; }

@@ -37,7 +37,8 @@ public:
   /// From now on what has an error takes no further one.
   void schema_done() { schema_done_ = true; }
   bool has_error_below(std::string_view pointer) const {
-    return std::any_of(errors_.begin(), errors_.end(), [&](const issue& each) { return each.pointer.compare(0, pointer.size(), pointer) == 0; });
+    return std::any_of(errors_.begin(), errors_.end(),
+                       [&](const issue& each) { return each.pointer.compare(0, pointer.size(), pointer) == 0; });
   }
 
   const std::vector<issue>& errors() const { return errors_; }

@@ -11,7 +11,9 @@ namespace troupe::config {
 
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 class json_events final : public nlohmann::json_sax<json> {
 public:

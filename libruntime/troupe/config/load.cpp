@@ -48,7 +48,8 @@ load_result load_unguarded(const std::string& path, const environment& variables
     return out;
   }
   if (!document.value.is_object()) {
-    errors.add({path, document.root.value.line, document.root.value.column, "", "a configuration is a mapping of sections: agents, models, providers, workflows"});
+    errors.add({path, document.root.value.line, document.root.value.column, "",
+                "a configuration is a mapping of sections: agents, models, providers, workflows"});
     out.problems = errors.sorted();
     return out;
   }

@@ -10,7 +10,8 @@ namespace troupe::config {
 const place* place::member(std::string_view wanted) const {
   if (is_array)
     return nullptr;
-  const auto found = std::lower_bound(children.begin(), children.end(), wanted, [](const place& a, std::string_view b) { return a.name < b; });
+  const auto found =
+      std::lower_bound(children.begin(), children.end(), wanted, [](const place& a, std::string_view b) { return a.name < b; });
   return found != children.end() && found->name == wanted ? &*found : nullptr;
 }
 

@@ -21,10 +21,10 @@ struct position {
 
 /// The places of one value and of what is in it. A tree and no map of pointers, so that its size is linear in the text's.
 struct place {
-  std::string name;            ///< of a member: its key
-  position key;                ///< of a member: where its key stands
+  std::string name; ///< of a member: its key
+  position key;     ///< of a member: where its key stands
   position value;
-  std::uint32_t file = 0;      ///< index into `located_document::files`
+  std::uint32_t file = 0; ///< index into `located_document::files`
   bool is_array = false;
   std::vector<place> children; ///< elements in order; members sorted by name
 

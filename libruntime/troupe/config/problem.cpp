@@ -103,7 +103,11 @@ std::vector<std::string> pointer_tokens(std::string_view pointer) {
   return tokens;
 }
 
-std::string child_of(const std::string& pointer, std::string_view token) { return pointer + "/" + escaped_token(token); }
-std::string child_of(const std::string& pointer, std::size_t index) { return pointer + "/" + std::to_string(index); }
+std::string child_of(const std::string& pointer, std::string_view token) {
+  return pointer + "/" + escaped_token(token);
+}
+std::string child_of(const std::string& pointer, std::size_t index) {
+  return pointer + "/" + std::to_string(index);
+}
 
 } // namespace troupe::config

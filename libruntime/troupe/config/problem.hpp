@@ -11,11 +11,11 @@ namespace troupe::config {
 
 /// One problem. Its text is `file:line:column: /pointer: message`, without control characters and at most about 2 kB.
 struct problem {
-  std::string file;          ///< as the user gave it, or as an `include` reaches it from there
-  std::uint32_t line = 0;    ///< from 1; 0: the whole file
-  std::uint32_t column = 0;  ///< from 1, in code points
-  std::string pointer;       ///< JSON pointer; "" is the whole document
-  std::string message;       ///< what is wrong and what to do
+  std::string file;         ///< as the user gave it, or as an `include` reaches it from there
+  std::uint32_t line = 0;   ///< from 1; 0: the whole file
+  std::uint32_t column = 0; ///< from 1, in code points
+  std::string pointer;      ///< JSON pointer; "" is the whole document
+  std::string message;      ///< what is wrong and what to do
 
   std::string text() const;
 };

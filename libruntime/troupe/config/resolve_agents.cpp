@@ -48,7 +48,7 @@ void resolver::agents() {
     from["loop"]["window"].read(into.loop.window);
     if (into.loop.window < into.loop.repeats)
       from["loop"][from["loop"]["window"].present() ? "window" : "repeats"].wrong(
-        "a window of " + std::to_string(into.loop.window) + " calls cannot hold " + std::to_string(into.loop.repeats) + " repeats");
+          "a window of " + std::to_string(into.loop.window) + " calls cannot hold " + std::to_string(into.loop.repeats) + " repeats");
     from["context"]["summaries"].read(into.context.summaries);
     from["context"]["summary_tokens"].read(into.context.summary_tokens);
     from["context"]["fill"].read(into.context.fill);
@@ -75,7 +75,8 @@ void resolver::output(const view& from, output_spec& into) {
   from["min_length"].read(into.min_length);
   from["max_length"].read(into.max_length);
   if (into.min_length && into.max_length && *into.min_length > *into.max_length)
-    from["min_length"].wrong("min_length (" + std::to_string(*into.min_length) + ") is more than max_length (" + std::to_string(*into.max_length) + ")");
+    from["min_length"].wrong("min_length (" + std::to_string(*into.min_length) + ") is more than max_length ("
+                             + std::to_string(*into.max_length) + ")");
   pattern(from["matches"], into.matches);
   pattern(from["not_matches"], into.not_matches);
   from["must_mention"].read(into.must_mention);

@@ -29,7 +29,8 @@ void resolver::agent_tools(const view& from, agent_spec& into) {
     if (out_.tools.count(name) > 0)
       return;
     if (root_["agents"][name].present())
-      each.wrong("no tool named " + in_quotes(name) + "; the agent of this name is " + in_quotes(std::string(policy::agent_tool_prefix) + name));
+      each.wrong("no tool named " + in_quotes(name) + "; the agent of this name is "
+                 + in_quotes(std::string(policy::agent_tool_prefix) + name));
     else
       unknown(each, "tool", out_.tools);
   });
@@ -51,7 +52,8 @@ void resolver::asked_agent(const view& name, const std::string& agent) {
       words += near;
     name.wrong(std::move(words));
   } else if (tree_is_good_ && placed_.count(agent) == 0) {
-    name.wrong("agent " + in_quotes(agent) + " has no place in the supervision tree; add { agent: " + agent + " } or { pool: " + agent + " } to supervision/children");
+    name.wrong("agent " + in_quotes(agent) + " has no place in the supervision tree; add { agent: " + agent + " } or { pool: " + agent
+               + " } to supervision/children");
   }
 }
 
@@ -60,7 +62,8 @@ void resolver::colleagues() {
     const auto from = root_["agents"][name];
     const auto declared = [&](const view& at, const std::string& tool) {
       if (tool.size() > name_bytes_max)
-        at.wrong("the model would see it as " + in_quotes(tool) + ", and names of tools have at most " + std::to_string(name_bytes_max) + " characters; give the agent a shorter name");
+        at.wrong("the model would see it as " + in_quotes(tool) + ", and names of tools have at most " + std::to_string(name_bytes_max)
+                 + " characters; give the agent a shorter name");
       else if (std::find(agent.tools.begin(), agent.tools.end(), tool) != agent.tools.end())
         at.wrong("the model would see it as " + in_quotes(tool) + ", which is a tool of this agent too; rename one of them");
     };

@@ -16,7 +16,8 @@ bool is_private_way(std::string_view url) {
   if (url.substr(0, 7) != "http://")
     return false;
   auto host = url.substr(7, url.find_first_of("/?#", 7) - 7);
-  return is_loopback(host.find_last_of(':') == std::string_view::npos || host.back() == ']' ? std::string(host) + ":80" : std::string(host)).value_or(false);
+  return is_loopback(host.find_last_of(':') == std::string_view::npos || host.back() == ']' ? std::string(host) + ":80" : std::string(host))
+      .value_or(false);
 }
 
 } // namespace
@@ -62,7 +63,10 @@ void resolver::mcp_server(const view& from, tool_spec& into) {
   if (!by_command)
     for (const auto* key : {"env_from", "sandbox", "limits"})
       if (from[key].present())
-        from[key].wrong(std::string("only a server that is started (command) has ") + (key == std::string_view("env_from") ? "an environment" : key == std::string_view("sandbox") ? "a sandbox" : "limits"));
+        from[key].wrong(std::string("only a server that is started (command) has ")
+                        + (key == std::string_view("env_from")  ? "an environment"
+                           : key == std::string_view("sandbox") ? "a sandbox"
+                                                                : "limits"));
   if (by_command)
     for (const auto* key : {"headers", "token_env", "oauth"})
       if (from[key].present())

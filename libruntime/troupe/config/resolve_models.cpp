@@ -98,7 +98,8 @@ void resolver::models() {
     retry["cap"].read_positive(into.retry.cap);
     if (into.retry.cap < into.retry.base)
       retry[retry["cap"].present() ? "cap" : "base"].wrong("the longest pause (cap, " + format_duration(into.retry.cap)
-                                                           + ") is shorter than the first (base, " + format_duration(into.retry.base) + ")");
+                                                           + ") is shorter than the first (base, " + format_duration(into.retry.base)
+                                                           + ")");
     from["breaker"]["failures"].read(into.breaker.failures);
     from["breaker"]["open_for"].read_positive(into.breaker.open_for);
     const auto after = from["hedge"]["after"];
@@ -130,8 +131,9 @@ void resolver::prices() {
         at["context"].warn("answers of agent " + in_quotes(agent.name) + " (max_tokens " + std::to_string(agent.max_tokens)
                            + ") leave no room for a request in " + std::to_string(link.context) + " tokens");
       else if (link.context > 0 && agent.context.summaries > 0 && agent.context.summary_tokens > (link.context - agent.max_tokens) / 2)
-        at["context"].warn("summaries of agent " + in_quotes(agent.name) + " (context.summary_tokens " + std::to_string(agent.context.summary_tokens)
-                           + ") would fill half of what a request may have, " + std::to_string(link.context - agent.max_tokens) + " tokens or more");
+        at["context"].warn("summaries of agent " + in_quotes(agent.name) + " (context.summary_tokens "
+                           + std::to_string(agent.context.summary_tokens) + ") would fill half of what a request may have, "
+                           + std::to_string(link.context - agent.max_tokens) + " tokens or more");
     }
   }
 }

@@ -73,7 +73,8 @@ void resolver::supervisor(const view& from, supervisor_spec& into) {
     }
     read_shutdown(each["shutdown"], child.shutdown);
     if (child.significant && child.restart == restart_type::permanent)
-      each["significant"].wrong("a permanent child is always restarted, so that its end means nothing; say restart: transient or temporary");
+      each["significant"].wrong(
+          "a permanent child is always restarted, so that its end means nothing; say restart: transient or temporary");
     else if (child.significant && into.auto_shutdown == auto_shutdown_type::never)
       each["significant"].wrong("no meaning without auto_shutdown: any_significant or all_significant on its supervisor");
     into.children.push_back(std::move(child));
@@ -91,8 +92,9 @@ void resolver::tree_id(const view& name) {
   if (first)
     return;
   name.wrong(out_.agents.count(*id) > 0 && placed_.count(*id) > 0
-               ? "agent " + in_quotes(*id) + " has a place in the tree already, at " + earlier->second + "; use a pool with a size for several"
-               : in_quotes(*id) + " is the name of another node of the tree, at " + earlier->second + "; names are unique");
+                 ? "agent " + in_quotes(*id) + " has a place in the tree already, at " + earlier->second
+                       + "; use a pool with a size for several"
+                 : in_quotes(*id) + " is the name of another node of the tree, at " + earlier->second + "; names are unique");
 }
 
 } // namespace troupe::config

@@ -50,7 +50,8 @@ void resolver::check_template(const view& text, const template_scope& scope, tas
           text.wrong("no task named " + in_quotes(path[1]) + did_you_mean(path[1], scope.tasks));
       } else {
         if (path.size() > 2 && std::find(task_fields().begin(), task_fields().end(), path[2]) == task_fields().end())
-          text.wrong("a task has no " + in_quotes(path[2]) + did_you_mean(path[2], task_fields()) + " (it has output, status, error, agent, attempts, cost_usd, items)");
+          text.wrong("a task has no " + in_quotes(path[2]) + did_you_mean(path[2], task_fields())
+                     + " (it has output, status, error, agent, attempts, cost_usd, items)");
         if (reader != nullptr)
           reader->needs.push_back(path[1]);
       }
@@ -65,7 +66,8 @@ void resolver::check_template(const view& text, const template_scope& scope, tas
         text.wrong(in_quotes(root) + " stands only in the instruction and the with of a task with for_each");
     } else if (root != "state") {
       static const std::vector<std::string_view> roots{"input", "tasks", "item", "index", "state"};
-      text.wrong("a template cannot read " + in_quotes(root) + did_you_mean(root, roots) + " (it reads input, tasks, state, and item and index of a for_each)");
+      text.wrong("a template cannot read " + in_quotes(root) + did_you_mean(root, roots)
+                 + " (it reads input, tasks, state, and item and index of a for_each)");
     }
   }
 }

@@ -11,9 +11,12 @@ namespace troupe::config {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> builtins{"read_file", "write_file", "list_files", "http_fetch", "calculator", "clock", "state_get", "state_set"};
+constexpr std::array<std::string_view, 8> builtins{"read_file",  "write_file", "list_files", "http_fetch",
+                                                   "calculator", "clock",      "state_get",  "state_set"};
 
-bool is_file_builtin(std::string_view name) { return name == "read_file" || name == "write_file" || name == "list_files"; }
+bool is_file_builtin(std::string_view name) {
+  return name == "read_file" || name == "write_file" || name == "list_files";
+}
 
 effect default_effect(const tool_spec& spec) {
   if (spec.kind == tool_kind::builtin)
@@ -35,7 +38,8 @@ void resolver::tools() {
     if (!spec.alternative.empty() && out_.tools.count(spec.alternative) == 0)
       unknown(root_["tools"][name]["alternative"], "tool", out_.tools);
     else if (const auto other = out_.tools.find(spec.alternative); other != out_.tools.end() && other->second.kind == tool_kind::mcp)
-      root_["tools"][name]["alternative"].wrong(in_quotes(spec.alternative) + " is a server with tools of its own, and no tool; an alternative takes the same arguments");
+      root_["tools"][name]["alternative"].wrong(
+          in_quotes(spec.alternative) + " is a server with tools of its own, and no tool; an alternative takes the same arguments");
   alternative_cycles();
 }
 
@@ -93,13 +97,15 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
         unknown(builtin, "builtin", known);
       else
         from.wrong_key("no builtin named " + in_quotes(name) + did_you_mean(name, known)
-                       + "; name the tool after one, or add builtin: with one of read_file write_file list_files http_fetch calculator clock state_get state_set");
+                       + "; name the tool after one, or add builtin: with one of read_file write_file list_files http_fetch calculator "
+                         "clock state_get state_set");
     }
     from["root"].read_path(into.root);
     if (into.root.empty() && is_file_builtin(into.builtin))
       into.root = in_.folder;
     if (from["root"].present() && !is_file_builtin(into.builtin))
-      from["root"].wrong("the builtin " + in_quotes(into.builtin) + " has no root; only read_file, write_file and list_files are confined to a folder");
+      from["root"].wrong("the builtin " + in_quotes(into.builtin)
+                         + " has no root; only read_file, write_file and list_files are confined to a folder");
     for (const auto* key : {"allow_hosts", "allow_private"})
       if (from[key].present() && into.builtin != "http_fetch")
         from[key].wrong("the builtin " + in_quotes(into.builtin) + " reaches no hosts; only http_fetch does");
@@ -108,7 +114,8 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   } else {
     const auto parameters = from["parameters"];
     schema(parameters, into.parameters);
-    if (parameters.is_object() && parameters["type"].present() && (!parameters["type"].is_string() || *parameters["type"].text() != "object"))
+    if (parameters.is_object() && parameters["type"].present()
+        && (!parameters["type"].is_string() || *parameters["type"].text() != "object"))
       parameters["type"].wrong("arguments are named: the type of parameters is \"object\"");
     if (parameters.present() && parameters.value().is_boolean())
       parameters.wrong("arguments are named: parameters are a schema of an object");

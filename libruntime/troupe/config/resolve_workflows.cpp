@@ -108,10 +108,11 @@ void resolver::task_agent(const view& name) {
   if (out_.agents.count(*name.text()) == 0)
     unknown(name, "agent", out_.agents);
   else if (tree_is_good_ && placed_.count(*name.text()) == 0)
-    name.wrong("agent " + in_quotes(*name.text()) + " has no place in the supervision tree; add { agent: " + *name.text() + " } or { pool: " + *name.text()
-               + " } to supervision/children");
+    name.wrong("agent " + in_quotes(*name.text()) + " has no place in the supervision tree; add { agent: " + *name.text()
+               + " } or { pool: " + *name.text() + " } to supervision/children");
   else if (const auto& agent = out_.agents.at(*name.text()); tree_is_good_ && agent.output && !agent.output->reviewer.empty()
-                                                             && out_.agents.count(agent.output->reviewer) > 0 && placed_.count(agent.output->reviewer) == 0)
+                                                             && out_.agents.count(agent.output->reviewer) > 0
+                                                             && placed_.count(agent.output->reviewer) == 0)
     root_["agents"][agent.name]["output"]["reviewer"].wrong("agent " + in_quotes(agent.output->reviewer)
                                                             + " has no place in the supervision tree; add it to supervision/children");
 }
@@ -135,9 +136,13 @@ void resolver::task_resolve(const view& from, task_spec& into) {
     task_agent(tie["arbiter"]);
   }
   if (made.quorum > static_cast<std::int64_t>(into.agents.size()) && from["agents"].is_array())
-    resolve["quorum"].wrong("a quorum of " + std::to_string(made.quorum) + " cannot come from " + std::to_string(into.agents.size()) + " agents");
-  if (const auto at = std::find(into.agents.begin(), into.agents.end(), made.arbiter); !made.arbiter.empty() && at != into.agents.end() && !in_.issues.warnings_full())
-    from["agents"].element(static_cast<std::size_t>(at - into.agents.begin())).warn("agent " + in_quotes(made.arbiter) + " would decide about its own answer: it is the arbiter too");
+    resolve["quorum"].wrong("a quorum of " + std::to_string(made.quorum) + " cannot come from " + std::to_string(into.agents.size())
+                            + " agents");
+  if (const auto at = std::find(into.agents.begin(), into.agents.end(), made.arbiter);
+      !made.arbiter.empty() && at != into.agents.end() && !in_.issues.warnings_full())
+    from["agents"]
+        .element(static_cast<std::size_t>(at - into.agents.begin()))
+        .warn("agent " + in_quotes(made.arbiter) + " would decide about its own answer: it is the arbiter too");
   if (made.by == "first")
     first_race(from, into);
 }
@@ -149,9 +154,9 @@ void resolver::first_race(const view& from, const task_spec& spec) {
     if (agent == out_.agents.end() || in_.issues.errors_full())
       continue;
     if (const auto* tool = racing_effect(agent->second))
-      from["agents"].element(i).wrong("agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->name) + ", whose effect is "
-                                      + name_of(tool->effect)
-                                      + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
+      from["agents"].element(i).wrong(
+          "agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->name) + ", whose effect is " + name_of(tool->effect)
+          + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
   }
 }
 
@@ -240,7 +245,7 @@ void resolver::workflow_cycles() {
     for (std::size_t i = 0; i < std::min<std::size_t>(cycle.size(), 10); ++i)
       way += in_quotes(names[cycle[i]]) + " → ";
     root_["workflows"][names[last]]["tasks"].element(by_task[last][edge])["workflow"].wrong(
-      "workflows run each other without end: " + way + (cycle.size() > 10 ? "… → " : "") + in_quotes(names[cycle.front()]));
+        "workflows run each other without end: " + way + (cycle.size() > 10 ? "… → " : "") + in_quotes(names[cycle.front()]));
   }
 }
 

@@ -89,10 +89,10 @@ private:
   configuration& out_;
   std::map<std::string, std::string> tree_ids_; ///< id of a child -> pointer of its first place
   std::set<std::string> placed_;                ///< agents in the tree
-  bool tree_is_good_ = false; ///< given, and without mistakes
+  bool tree_is_good_ = false;                   ///< given, and without mistakes
   std::size_t pattern_cost_ = 0;
   bool patterns_told_ = false;
-  std::map<std::string, const tool_spec*> effect_of_tool_;  ///< what `racing_effect` found; null: none
+  std::map<std::string, const tool_spec*> effect_of_tool_; ///< what `racing_effect` found; null: none
   std::map<std::string, const tool_spec*> effect_of_agent_;
 };
 

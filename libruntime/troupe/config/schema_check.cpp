@@ -1,6 +1,5 @@
 #include "troupe/config/schema_check.hpp"
 
-
 #include <cstdlib>
 #include <stdexcept>
 
@@ -43,12 +42,16 @@ const json* at(const json& document, const std::string& pointer) {
   return value;
 }
 
-std::string parent_of(const std::string& pointer) { return pointer.substr(0, pointer.rfind('/')); }
+std::string parent_of(const std::string& pointer) {
+  return pointer.substr(0, pointer.rfind('/'));
+}
 
 /// Where a pattern says less than its purpose does. Found by the pattern's own text, which the violation ends with.
 std::string words_for_pattern(const json& value, const std::string& message) {
   const auto text = value.is_string() ? value.get<std::string>() : std::string();
-  const auto about = [&](std::string_view pattern) { return message.size() >= pattern.size() && message.compare(message.size() - pattern.size(), pattern.size(), pattern) == 0; };
+  const auto about = [&](std::string_view pattern) {
+    return message.size() >= pattern.size() && message.compare(message.size() - pattern.size(), pattern.size(), pattern) == 0;
+  };
   if (about("^[0-9]+(ms|s|m|h|d)$") || about("^[0-9]+(ms|s|m|h|d)$|\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}")) {
     const bool word = about("^p95$|^[0-9]+(ms|s|m|h|d)$") || about("^(brutal_kill|infinity)$|^[0-9]+(ms|s|m|h|d)$");
     if (const auto read = parse_duration(text); !read)
@@ -77,7 +80,8 @@ std::string named_property(const std::string& message, const json& object) {
   const auto end = message.find("\" is not allowed", start == std::string::npos ? message.size() : start + 1);
   if (end == std::string::npos || !object.is_object())
     return {};
-  const auto parsed = json::parse(message.begin() + static_cast<std::ptrdiff_t>(start), message.begin() + static_cast<std::ptrdiff_t>(end) + 1, nullptr, false);
+  const auto parsed = json::parse(message.begin() + static_cast<std::ptrdiff_t>(start),
+                                  message.begin() + static_cast<std::ptrdiff_t>(end) + 1, nullptr, false);
   auto name = parsed.is_string() ? parsed.get<std::string>() : message.substr(start + 1, end - start - 1);
   if (object.contains(name))
     return name;
@@ -129,7 +133,8 @@ issue issue_of(const json& document, schema::violation found) {
   } else if (rule == "oneOf" && tokens.size() > 1 && value != nullptr && value->is_object()) {
     const bool is_task = tokens[tokens.size() - 2] == "tasks";
     out.at_key = true;
-    out.message = is_task ? "a task names exactly one of agent, agents and workflow" : "a child names exactly one of agent, pool and supervisor";
+    out.message =
+        is_task ? "a task names exactly one of agent, agents and workflow" : "a child names exactly one of agent, pool and supervisor";
   } else if (rule == "false" && !tokens.empty()) {
     out.at_key = true;
     const auto* parent = at(document, parent_of(found.pointer));
@@ -152,11 +157,12 @@ issue issue_of(const json& document, schema::violation found) {
       out.at_key = true;
       replace("is null, but must be", "is empty, but must be");
     } else if (const auto yaml_bool = value != nullptr && value->is_string() ? value->get<std::string>() : "";
-               (yaml_bool == "yes" || yaml_bool == "on" || yaml_bool == "no" || yaml_bool == "off") && out.message.find("must be a boolean") != std::string::npos) {
+               (yaml_bool == "yes" || yaml_bool == "on" || yaml_bool == "no" || yaml_bool == "off")
+               && out.message.find("must be a boolean") != std::string::npos) {
       out.message += yaml_bool == "yes" || yaml_bool == "on" ? "; write true" : "; write false";
     }
     for (const auto& [theirs, ours] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
-           {"must be an object", "must be a mapping"}, {"must be an array", "must be a list"}, {"must be a string", "must be a text"}})
+             {"must be an object", "must be a mapping"}, {"must be an array", "must be a list"}, {"must be a string", "must be a text"}})
       if (const auto found_at = out.message.find(theirs); found_at != std::string::npos)
         out.message.replace(found_at, theirs.size(), ours);
   }
@@ -171,7 +177,8 @@ bool is_consequence(const schema::violation& each, const std::vector<schema::vio
     if (other.pointer != each.pointer)
       continue;
     // The nearest alternative of a task or a child, where none holds.
-    if (other.rule == "oneOf" && each.rule == "required" && (each.message.find("\"agent\"") != std::string::npos || each.message.find("\"agents\"") != std::string::npos))
+    if (other.rule == "oneOf" && each.rule == "required"
+        && (each.message.find("\"agent\"") != std::string::npos || each.message.find("\"agents\"") != std::string::npos))
       return true;
     if (other.rule != "additionalProperties")
       continue;

@@ -41,9 +41,11 @@ void tree_builder::account(std::uint64_t count, std::uint64_t bytes, position at
   total_.bytes += bytes;
   const auto what = limits_.before.nodes > 0 ? std::string(" in all files together, aliases") : std::string(", aliases");
   if (total_.nodes > limits_.nodes)
-    stop(at, "more than " + std::to_string(limits_.nodes) + " values" + what + " counted with all that they stand for; a configuration needs fewer");
+    stop(at, "more than " + std::to_string(limits_.nodes) + " values" + what
+                 + " counted with all that they stand for; a configuration needs fewer");
   if (total_.bytes > limits_.expanded_bytes)
-    stop(at, "more than " + std::to_string(limits_.expanded_bytes >> 20) + " MiB of text" + what + " counted with all that they stand for; drop aliases");
+    stop(at, "more than " + std::to_string(limits_.expanded_bytes >> 20) + " MiB of text" + what
+                 + " counted with all that they stand for; drop aliases");
 }
 
 tree_builder::node_id tree_builder::add(entry made) {
@@ -138,8 +140,8 @@ void tree_builder::settle_names(node_id object) {
     }
     later.dropped = true;
     problems_.add({name_, later.key_at.line, later.key_at.column, child_of(pointer(), later.key.substr(0, 1'000)),
-                   "the key " + in_quotes(later.key) + " stands twice; its first place is line " + std::to_string(earlier.key_at.line) + ", column "
-                     + std::to_string(earlier.key_at.column)});
+                   "the key " + in_quotes(later.key) + " stands twice; its first place is line " + std::to_string(earlier.key_at.line)
+                       + ", column " + std::to_string(earlier.key_at.column)});
   }
   members.erase(std::remove_if(members.begin(), members.end(), [&](node_id each) { return nodes_[each].dropped; }), members.end());
 }

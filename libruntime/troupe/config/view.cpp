@@ -122,7 +122,8 @@ void view::read(std::int64_t& into) const {
     return;
   if (value_->is_number_integer())
     into = value_->get<std::int64_t>();
-  else if (value_->is_number_float() && std::floor(value_->get<double>()) == value_->get<double>() && std::abs(value_->get<double>()) < 1e15)
+  else if (value_->is_number_float() && std::floor(value_->get<double>()) == value_->get<double>()
+           && std::abs(value_->get<double>()) < 1e15)
     into = static_cast<std::int64_t>(value_->get<double>()); // 1.0 is an integer to JSON Schema
 }
 
@@ -155,7 +156,8 @@ void view::read(std::chrono::milliseconds& into) const {
   if (const auto time = parse_duration(*found))
     into = *time;
   else
-    wrong(in_->secret.count(pointer_) > 0 ? "the variable's value is no duration; it is a whole number and a unit, as in 10s" : time.error().message);
+    wrong(in_->secret.count(pointer_) > 0 ? "the variable's value is no duration; it is a whole number and a unit, as in 10s"
+                                          : time.error().message);
 }
 
 void view::read_positive(std::chrono::milliseconds& into) const {
@@ -191,8 +193,8 @@ void view::read_size(std::int64_t& into) const {
     std::string_view name;
     std::int64_t bytes;
   };
-  static constexpr unit units[] = {{"B", 1},          {"KiB", 1LL << 10},  {"MiB", 1LL << 20},    {"GiB", 1LL << 30},
-                                   {"kB", 1'000},     {"MB", 1'000'000},   {"GB", 1'000'000'000}};
+  static constexpr unit units[] = {{"B", 1},      {"KiB", 1LL << 10}, {"MiB", 1LL << 20},   {"GiB", 1LL << 30},
+                                   {"kB", 1'000}, {"MB", 1'000'000},  {"GB", 1'000'000'000}};
   std::int64_t count = 0;
   const auto [end, code] = std::from_chars(found->data(), found->data() + found->size(), count);
   const std::string_view name(end, static_cast<std::size_t>(found->data() + found->size() - end));

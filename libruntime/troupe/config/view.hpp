@@ -20,9 +20,9 @@ namespace troupe::config {
 /// What a document is read with.
 struct reading {
   issue_list issues;
-  std::string folder;                                        ///< relative paths start here
-  std::unordered_set<std::string> secret;                    ///< pointers whose text came from the environment: never quoted
-  std::function<bool(const std::string& path)> is_readable;  ///< empty: files are not looked at
+  std::string folder;                                       ///< relative paths start here
+  std::unordered_set<std::string> secret;                   ///< pointers whose text came from the environment: never quoted
+  std::function<bool(const std::string& path)> is_readable; ///< empty: files are not looked at
 };
 
 /// A child of an absent part is absent.

@@ -167,7 +167,8 @@ private:
       for (const auto name : known)
         if (tag.compare(core_prefix.size(), std::string::npos, name) == 0)
           return std::string(name);
-    into_.stop(at, "unknown tag " + in_quotes(tag) + "; leave it out (values are those of JSON: !!str !!int !!float !!bool !!null !!seq !!map)");
+    into_.stop(at, "unknown tag " + in_quotes(tag)
+                       + "; leave it out (values are those of JSON: !!str !!int !!float !!bool !!null !!seq !!map)");
   }
 
   void start(bool is_array, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value style) {
@@ -215,18 +216,18 @@ private:
 /// yaml-cpp's words, where they do not say what to do.
 std::string words_of(const std::string& message) {
   static const std::vector<std::pair<std::string_view, std::string_view>> better{
-    {"illegal map value", "a colon where no value can stand; quote the text, or check the indentation"},
-    {"end of map not found", "this does not continue the mapping around it; check the indentation"},
-    {"end of sequence not found", "this does not continue the list around it; check the indentation"},
-    {"end of map flow not found", "the mapping is not closed: } or , is missing"},
-    {"end of sequence flow not found", "the list is not closed: ] or , is missing"},
-    {"illegal block entry", "a list item cannot stand here; begin it on a line of its own"},
-    {"illegal map key", "a key cannot stand here"},
-    {"illegal flow end", "a bracket closes what was not opened"},
-    {"illegal EOF in scalar", "a quoted text is not closed"},
-    {"illegal document indicator in scalar", "a quoted text is not closed before the document ends"},
-    {"unknown token", "a character that no plain text can begin with; quote the text"},
-    {"the referenced anchor is not defined", "an alias of an anchor that is not defined before it"},
+      {"illegal map value", "a colon where no value can stand; quote the text, or check the indentation"},
+      {"end of map not found", "this does not continue the mapping around it; check the indentation"},
+      {"end of sequence not found", "this does not continue the list around it; check the indentation"},
+      {"end of map flow not found", "the mapping is not closed: } or , is missing"},
+      {"end of sequence flow not found", "the list is not closed: ] or , is missing"},
+      {"illegal block entry", "a list item cannot stand here; begin it on a line of its own"},
+      {"illegal map key", "a key cannot stand here"},
+      {"illegal flow end", "a bracket closes what was not opened"},
+      {"illegal EOF in scalar", "a quoted text is not closed"},
+      {"illegal document indicator in scalar", "a quoted text is not closed before the document ends"},
+      {"unknown token", "a character that no plain text can begin with; quote the text"},
+      {"the referenced anchor is not defined", "an alias of an anchor that is not defined before it"},
   };
   for (const auto& [theirs, ours] : better)
     if (message == theirs)

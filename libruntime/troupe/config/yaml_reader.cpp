@@ -64,7 +64,9 @@ bool looks_like_json(std::string_view text) {
   return first != std::string_view::npos && (text[first] == '{' || text[first] == '[');
 }
 
-bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
 
 } // namespace
 
@@ -72,7 +74,8 @@ text_format format_of(std::string_view file_name) {
   return file_name.size() > 5 && file_name.substr(file_name.size() - 5) == ".json" ? text_format::as_json : text_format::automatic;
 }
 
-located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format, const read_limits& limits) {
+located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format,
+                           const read_limits& limits) {
   std::optional<tree_builder> builder;
   const auto nothing = [&] {
     located_document empty;

@@ -36,7 +36,7 @@ text_format format_of(std::string_view file_name);
 /// problems may come from one text; the value is what could be read around them, and null where nothing could. An empty text is null
 /// without a problem.
 /// Any thread, no I/O; time is linear in the text's length.
-located_document read_text(std::string_view text, const std::string& name, problem_list& problems, text_format format = text_format::automatic,
-                           const read_limits& limits = {});
+located_document read_text(std::string_view text, const std::string& name, problem_list& problems,
+                           text_format format = text_format::automatic, const read_limits& limits = {});
 
 } // namespace troupe::config

@@ -112,9 +112,9 @@ expected<std::unique_ptr<provider>> make_scripted(const provider_spec& spec, htt
 
 const std::vector<provider_row>& provider_rows() {
   static const std::vector<provider_row> rows{
-    {provider_kind::openai, &make_openai},
-    {provider_kind::anthropic, &make_anthropic},
-    {provider_kind::scripted, &make_scripted},
+      {provider_kind::openai, &make_openai},
+      {provider_kind::anthropic, &make_anthropic},
+      {provider_kind::scripted, &make_scripted},
   };
   return rows;
 }

@@ -117,7 +117,9 @@ std::string_view request_view::newest_result(std::string_view tool) const {
     const auto& calls = (*source)[asked]->tool_calls;
     for (auto i = end; i > asked + 1; --i) {
       const auto& message = *(*source)[i - 1];
-      if (message.from == role::tool && std::any_of(calls.begin(), calls.end(), [&](const tool_call& call) { return call.name == tool && call.id == message.tool_call_id; }))
+      if (message.from == role::tool && std::any_of(calls.begin(), calls.end(), [&](const tool_call& call) {
+            return call.name == tool && call.id == message.tool_call_id;
+          }))
         return message.text;
     }
     end = asked;

@@ -11,8 +11,8 @@
 
 namespace troupe::llm {
 
-/// A message of the conversation; the system messages that it begins with are not among them. Each tool result is a message of its own, also where a vendor
-/// packs several into one (Anthropic), so that a script means the same over both.
+/// A message of the conversation; the system messages that it begins with are not among them. Each tool result is a message of its own,
+/// also where a vendor packs several into one (Anthropic), so that a script means the same over both.
 struct view_message {
   struct call {
     std::string_view id;
@@ -21,19 +21,19 @@ struct view_message {
   };
   role from = role::user;
   std::string_view text;
-  std::vector<call> calls;      ///< of an assistant
-  std::string_view call_id;     ///< of a tool result
-  std::string_view tool;        ///< of a tool result: the name of the tool that was called, empty where no call has its id
+  std::vector<call> calls;  ///< of an assistant
+  std::string_view call_id; ///< of a tool result
+  std::string_view tool;    ///< of a tool result: the name of the tool that was called, empty where no call has its id
 };
 
 /// All views point into what the request was made of, or into `kept`: neither may be changed while the view lives. Move it, never copy it.
 struct request_view {
-  std::string_view agent;       ///< as the header X-Troupe-Agent or `llm_request::agent` names it; empty: unnamed
+  std::string_view agent; ///< as the header X-Troupe-Agent or `llm_request::agent` names it; empty: unnamed
   std::string_view model;
-  std::string_view system;      ///< the system messages that it begins with, a blank line between them
+  std::string_view system;                    ///< the system messages that it begins with, a blank line between them
   mutable std::vector<view_message> messages; ///< whoever fills a view fills them; whoever reads it takes `all`
-  const conversation* source = nullptr; ///< where they are not filled in: what they are made of, when somebody wants them all …
-  std::size_t source_begin = 0;         ///< … from this one on
+  const conversation* source = nullptr;       ///< where they are not filled in: what they are made of, when somebody wants them all …
+  std::size_t source_begin = 0;               ///< … from this one on
   std::vector<std::string_view> tools;
   std::int64_t max_tokens = 0;  ///< 0: not stated
   std::deque<std::string> kept; ///< texts that were put together from parts

@@ -203,7 +203,8 @@ std::int64_t script::largest_stated_input() const {
 std::string describe_unmatched(const request_view& view) {
   const auto name = view.agent.empty() ? view.first_line() : view.agent;
   return "no rule of the script matches this request: agent " + in_quotes(name) + ", model " + in_quotes(view.model) + ", turn "
-         + std::to_string(view.turn()) + ", last message " + in_quotes(view.last()) + ". Add a rule, or a last one with `when: { any: true }`";
+         + std::to_string(view.turn()) + ", last message " + in_quotes(view.last())
+         + ". Add a rule, or a last one with `when: { any: true }`";
 }
 
 } // namespace troupe::llm

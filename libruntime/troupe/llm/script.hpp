@@ -30,10 +30,10 @@ BOOST_DESCRIBE_ENUM(fault_kind, status, timeout, reset, truncate, slow, malforme
 
 struct fault {
   fault_kind kind = fault_kind::status;
-  int status = 0;                   ///< of kind `status`: 400 to 599
-  std::string code;                 ///< the vendor's error code or type; empty: the usual one of that status
-  std::string message;              ///< empty: the usual one
-  std::string retry_after;          ///< the header as it is sent; empty: none
+  int status = 0;                                          ///< of kind `status`: 400 to 599
+  std::string code;                                        ///< the vendor's error code or type; empty: the usual one of that status
+  std::string message;                                     ///< empty: the usual one
+  std::string retry_after;                                 ///< the header as it is sent; empty: none
   std::optional<std::chrono::milliseconds> retry_after_ms; ///< the same as a time, where it is one
 };
 
@@ -42,7 +42,7 @@ struct scripted_reply {
   std::string text;
   std::vector<tool_call> tool_calls; ///< ids are filled in; unique within one reply
   finish_reason finish = finish_reason::stop;
-  std::optional<token_usage> usage;  ///< as the rule states it, else estimated by `chars_per_token`; absent: `usage: none`, it is not stated
+  std::optional<token_usage> usage; ///< as the rule states it, else estimated by `chars_per_token`; absent: `usage: none`, it is not stated
 };
 
 namespace detail {
@@ -92,7 +92,8 @@ private:
 using script_ptr = std::shared_ptr<const script>;
 
 /// Compiles a script. Every problem at once: `error::where` is the JSON pointer of the offending value, and the message says what is wrong
-/// and what to write instead. Bounds: 10,000 rules, 64 KiB a template, 1,000 characters and 16 groups a pattern. At most 100 problems are told.
+/// and what to write instead. Bounds: 10,000 rules, 64 KiB a template, 1,000 characters and 16 groups a pattern. At most 100 problems are
+/// told.
 tl::expected<script_ptr, std::vector<error>> parse_script(const json& document);
 
 /// Says in one line which request found no rule: for the error that is answered then.

@@ -45,7 +45,7 @@ bool checker::object(const spot& value, std::string_view what, std::initializer_
   for (const auto& entry : value.value.items())
     if (std::find(known.begin(), known.end(), entry.key()) == known.end())
       good = wrong(value.child(entry.key()), "unknown key " + in_quotes(entry.key()) + " in " + std::string(what)
-                                                + did_you_mean(entry.key(), known) + (known.size() > 12 ? "" : " Known are: " + list));
+                                                 + did_you_mean(entry.key(), known) + (known.size() > 12 ? "" : " Known are: " + list));
   return good;
 }
 
@@ -53,7 +53,8 @@ bool checker::text(const spot& value, std::string& into, std::size_t most) {
   if (!value.value.is_string())
     return wrong(value.pointer, std::string("a text is wanted, found ") + value.value.type_name() + "; put it in quotes");
   into = value.value.get_ref<const std::string&>();
-  return into.size() <= most || wrong(value.pointer, "the text has " + std::to_string(into.size()) + " bytes, at most are " + std::to_string(most));
+  return into.size() <= most
+         || wrong(value.pointer, "the text has " + std::to_string(into.size()) + " bytes, at most are " + std::to_string(most));
 }
 
 bool checker::whole(const spot& value, std::int64_t& into, std::int64_t least, std::int64_t most) {
@@ -61,7 +62,7 @@ bool checker::whole(const spot& value, std::int64_t& into, std::int64_t least, s
                     && (!value.value.is_number_unsigned() || value.value.get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX));
   if (!fits || value.value.get<std::int64_t>() < least || value.value.get<std::int64_t>() > most)
     return wrong(value.pointer, "a whole number from " + std::to_string(least) + " to " + std::to_string(most) + " is wanted, found "
-                                  + value.value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 80));
+                                    + value.value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 80));
   into = value.value.get<std::int64_t>();
   return true;
 }

@@ -41,25 +41,25 @@ struct capture {
 
 struct planned_fault {
   fault what;
-  std::int64_t times = 0;                    ///< 0: always
+  std::int64_t times = 0; ///< 0: always
   mutable std::atomic<std::int64_t> met{0};
 };
 
 struct planned_call {
   std::string name;
-  std::string id;                            ///< empty: made from the request
+  std::string id; ///< empty: made from the request
   std::optional<expression> for_each;
-  text_template raw_arguments;               ///< arguments written as a text: sent as it is, JSON or not
+  text_template raw_arguments; ///< arguments written as a text: sent as it is, JSON or not
   json_template arguments;
   bool is_raw = false;
-  std::string constant_arguments;            ///< filled where they are the same for every request
+  std::string constant_arguments; ///< filled where they are the same for every request
 };
 
 struct rule {
   condition when;
   std::vector<capture> captures;
   text_template text;
-  std::optional<json_template> document;     ///< `reply.json`
+  std::optional<json_template> document; ///< `reply.json`
   std::vector<planned_call> calls;
   std::optional<finish_reason> finish;
   bool constant = false;
@@ -68,7 +68,7 @@ struct rule {
   std::int64_t cached_input = 0, cache_write = 0;
   bool states_usage = true;
   std::chrono::milliseconds latency{0};
-  std::deque<planned_fault> faults;          ///< in order: each until its times are used up
+  std::deque<planned_fault> faults; ///< in order: each until its times are used up
   std::vector<std::pair<std::string, std::string>> headers;
 };
 

@@ -27,23 +27,23 @@ struct filter_row {
 };
 
 constexpr filter_row filter_table[] = {
-  {"json", filter_kind::json, filter_row::none},
-  {"join", filter_kind::join, filter_row::value},
-  {"count", filter_kind::count, filter_row::none},
-  {"first", filter_kind::first, filter_row::none},
-  {"last", filter_kind::last, filter_row::none},
-  {"field", filter_kind::field, filter_row::field},
-  {"where", filter_kind::where, filter_row::field_and_value},
-  {"sort", filter_kind::sort, filter_row::none},
-  {"sort_by", filter_kind::sort_by, filter_row::field},
-  {"reverse", filter_kind::reverse, filter_row::none},
-  {"unique", filter_kind::unique, filter_row::none},
-  {"max", filter_kind::max, filter_row::optional_field},
-  {"min", filter_kind::min, filter_row::optional_field},
-  {"tally", filter_kind::tally, filter_row::optional_field},
-  {"take", filter_kind::take, filter_row::value},
-  {"number", filter_kind::number, filter_row::none},
-  {"default", filter_kind::fallback, filter_row::value},
+    {"json", filter_kind::json, filter_row::none},
+    {"join", filter_kind::join, filter_row::value},
+    {"count", filter_kind::count, filter_row::none},
+    {"first", filter_kind::first, filter_row::none},
+    {"last", filter_kind::last, filter_row::none},
+    {"field", filter_kind::field, filter_row::field},
+    {"where", filter_kind::where, filter_row::field_and_value},
+    {"sort", filter_kind::sort, filter_row::none},
+    {"sort_by", filter_kind::sort_by, filter_row::field},
+    {"reverse", filter_kind::reverse, filter_row::none},
+    {"unique", filter_kind::unique, filter_row::none},
+    {"max", filter_kind::max, filter_row::optional_field},
+    {"min", filter_kind::min, filter_row::optional_field},
+    {"tally", filter_kind::tally, filter_row::optional_field},
+    {"take", filter_kind::take, filter_row::value},
+    {"number", filter_kind::number, filter_row::none},
+    {"default", filter_kind::fallback, filter_row::value},
 };
 
 struct root_row {
@@ -52,9 +52,9 @@ struct root_row {
 };
 
 constexpr root_row root_table[] = {
-  {"last", operand::kind::last},         {"first", operand::kind::first}, {"system", operand::kind::system},
-  {"agent", operand::kind::agent},       {"model", operand::kind::model}, {"turn", operand::kind::turn},
-  {"tool", operand::kind::tool},         {"index", operand::kind::index}, {"captured", operand::kind::captured},
+    {"last", operand::kind::last},   {"first", operand::kind::first}, {"system", operand::kind::system},
+    {"agent", operand::kind::agent}, {"model", operand::kind::model}, {"turn", operand::kind::turn},
+    {"tool", operand::kind::tool},   {"index", operand::kind::index}, {"captured", operand::kind::captured},
 };
 
 template <class Table>

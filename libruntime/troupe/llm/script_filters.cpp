@@ -73,9 +73,8 @@ std::vector<std::size_t> order_of(const json& list, const std::string& field) {
   std::vector<std::size_t> order(list.size());
   for (std::size_t i = 0; i < order.size(); ++i)
     order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return numeric ? keys[a].number < keys[b].number : keys[a].text < keys[b].text;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return numeric ? keys[a].number < keys[b].number : keys[a].text < keys[b].text; });
   return order;
 }
 

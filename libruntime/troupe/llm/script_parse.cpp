@@ -156,7 +156,8 @@ void read_script(checker& check, const spot& whole, script_data& into) {
   }
   constexpr std::size_t most_rules = 10'000;
   if (!whole.has("rules") || !whole.at("rules").value.is_array() || whole.at("rules").value.empty()) {
-    check.wrong(whole.has("rules") ? "/rules" : "/", "a script has a list of rules; write at least rules: [ { when: { any: true }, reply: { text: done } } ]");
+    check.wrong(whole.has("rules") ? "/rules" : "/",
+                "a script has a list of rules; write at least rules: [ { when: { any: true }, reply: { text: done } } ]");
     return;
   }
   const auto rules = whole.at("rules");

@@ -39,8 +39,8 @@ bool read_source(checker& check, const spot& from, capture& into) {
       return true;
     }
   return check.wrong(from.pointer, "no source is named " + in_quotes(source)
-                                     + did_you_mean(source, {"last", "first", "system", "conversation", "tool:NAME"})
-                                     + " Known are: last, first, system, conversation, tool:NAME");
+                                       + did_you_mean(source, {"last", "first", "system", "conversation", "tool:NAME"})
+                                       + " Known are: last, first, system, conversation, tool:NAME");
 }
 
 /// The groups of the pattern: one at most without a name, or all with names.
@@ -116,8 +116,8 @@ bool read_retry_after(checker& check, const spot& from, fault& into) {
 
 void read_fault(checker& check, const spot& from, planned_fault& into) {
   if (!check.object(from, "a fault",
-                    {"status", "crash", "error200", "timeout", "reset", "truncate", "malformed", "empty", "slow", "times", "retry_after", "code",
-                     "message"}))
+                    {"status", "crash", "error200", "timeout", "reset", "truncate", "malformed", "empty", "slow", "times", "retry_after",
+                     "code", "message"}))
     return;
   std::size_t kinds = 0;
   boost::mp11::mp_for_each<boost::describe::describe_enumerators<fault_kind>>([&](auto row) {
@@ -258,7 +258,8 @@ void read_reply(checker& check, const spot& reply, const template_names& names, 
     if (check.text(reply.at("finish"), name, 100)) {
       into.finish = enum_named<finish_reason>(name);
       if (!into.finish || into.finish == finish_reason::other)
-        check.wrong(reply.child("finish"), "no finish is named " + in_quotes(name) + "; known are: stop, tool_calls, length, content_filter");
+        check.wrong(reply.child("finish"),
+                    "no finish is named " + in_quotes(name) + "; known are: stop, tool_calls, length, content_filter");
     }
   }
   if (reply.has("tool_calls")) {
@@ -272,7 +273,7 @@ void read_reply(checker& check, const spot& reply, const template_names& names, 
   }
   into.constant = is_constant(into);
   if (into.constant)
-    into.constant_text = into.document ? into.document->constant.dump(-1, ' ', false, json::error_handler_t::replace)
+    into.constant_text = into.document             ? into.document->constant.dump(-1, ' ', false, json::error_handler_t::replace)
                          : into.text.nodes.empty() ? std::string()
                                                    : into.text.nodes.front().literal;
 }

@@ -15,7 +15,7 @@ constexpr std::size_t most_json_depth = 64;
 class template_reader {
 public:
   template_reader(std::string_view source, const template_names& names, std::string& problem)
-    : source_(source), names_(names), problem_(problem) {}
+      : source_(source), names_(names), problem_(problem) {}
 
   bool read(std::vector<text_template::node>& into) { return read_until_end(into, names_.loops.size()); }
 
@@ -48,7 +48,8 @@ private:
         at_ = reader.position();
         return true;
       }
-      const bool good = reader.accept_word("each") ? read_each(reader, open, into.emplace_back()) : read_value(reader, open, into.emplace_back());
+      const bool good =
+          reader.accept_word("each") ? read_each(reader, open, into.emplace_back()) : read_value(reader, open, into.emplace_back());
       if (!good)
         return false;
     }

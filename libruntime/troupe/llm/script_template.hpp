@@ -16,7 +16,8 @@
 
 namespace troupe::llm::detail {
 
-/// What one rendering may cost: bytes written, and bytes read or moved by expressions. Once something is used up, all that follows is empty.
+/// What one rendering may cost: bytes written, and bytes read or moved by expressions. Once something is used up, all that follows is
+/// empty.
 struct render_budget {
   std::size_t output_left = 1u << 20;
   std::size_t work_left = 64u << 20;
@@ -59,16 +60,34 @@ struct operand {
   enum class kind { literal, last, first, system, agent, model, turn, tool, captured, item, index };
   kind from = kind::literal;
   json literal;
-  std::string name;               ///< of a tool, a capture or a loop
-  std::vector<std::string> path;  ///< members, element numbers, or `count`
+  std::string name;              ///< of a tool, a capture or a loop
+  std::vector<std::string> path; ///< members, element numbers, or `count`
 };
 
-enum class filter_kind { json, join, count, first, last, field, where, sort, sort_by, reverse, unique, max, min, tally, take, number, fallback };
+enum class filter_kind {
+  json,
+  join,
+  count,
+  first,
+  last,
+  field,
+  where,
+  sort,
+  sort_by,
+  reverse,
+  unique,
+  max,
+  min,
+  tally,
+  take,
+  number,
+  fallback
+};
 
 struct filter {
   filter_kind what = filter_kind::json;
-  std::string field;              ///< of field, where, sort_by, max, min, tally; may be empty for the last three
-  operand argument;               ///< of join, where, take, fallback
+  std::string field; ///< of field, where, sort_by, max, min, tally; may be empty for the last three
+  operand argument;  ///< of join, where, take, fallback
 };
 
 struct expression {
@@ -81,9 +100,9 @@ struct text_template {
   struct node {
     enum class kind { literal, value, each };
     kind what = kind::literal;
-    std::string literal;          ///< the text; of `each`: what stands between two repetitions
-    expression value;             ///< of `each`: the list
-    std::string loop;             ///< of `each`: the name of an element
+    std::string literal; ///< the text; of `each`: what stands between two repetitions
+    expression value;    ///< of `each`: the list
+    std::string loop;    ///< of `each`: the name of an element
     std::vector<node> body;
   };
   std::vector<node> nodes;

@@ -9,7 +9,7 @@ namespace troupe::llm::detail {
 class token_reader {
 public:
   token_reader(std::string_view source, std::size_t at, const template_names& names, std::string& problem)
-    : source_(source), at_(at), names_(names), problem_(problem) {}
+      : source_(source), at_(at), names_(names), problem_(problem) {}
 
   std::size_t position() const { return at_; }
   bool at_end() {

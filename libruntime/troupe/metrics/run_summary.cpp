@@ -65,7 +65,9 @@ struct run_fold::state {
   }
 
   /// The element of a top-level for_each task that a path lies in.
-  static std::optional<std::int64_t> element_of(std::string_view path) { return policy::element_index(path.substr(0, path.find_first_of("/(>"))); }
+  static std::optional<std::int64_t> element_of(std::string_view path) {
+    return policy::element_index(path.substr(0, path.find_first_of("/(>")));
+  }
 
   /// Who answered what, where several agents do a top-level task, or an element of one.
   answer_rows& answers_of(std::string_view path) { return tally(path).answers[element_of(path).value_or(-1)]; }
@@ -217,7 +219,7 @@ struct run_fold::state {
       step();
     charge(e, b.charged);
     if (b.reason == "cancelled" && !top_seat(e.task).empty() && answers_of(e.task).decided())
-      return; // its task had its answer: no failure
+      return;                      // its task had its answer: no failure
     if (b.reason != "agent_crash") // rehearsed: the crash that follows is the failure
       fail(e, b.reason.empty() ? "llm_failed" : b.reason);
   }
@@ -264,7 +266,8 @@ struct run_fold::state {
   }
 
   void on(const event& e, const state_written& b) {
-    const auto at = std::lower_bound(sum.state.begin(), sum.state.end(), b.key, [](const state_result& each, const std::string& key) { return each.key < key; });
+    const auto at = std::lower_bound(sum.state.begin(), sum.state.end(), b.key,
+                                     [](const state_result& each, const std::string& key) { return each.key < key; });
     if (at != sum.state.end() && at->key == b.key)
       *at = {b.key, b.version, b.value, e.agent};
     else
@@ -313,8 +316,8 @@ void run_fold::apply(const event& e) {
   std::int64_t since = 0;
   if (__builtin_sub_overflow(e.time_us, s.owner_since_us, &since))
     since = 0;
-  s.sum.owned_us =
-      std::max(std::holds_alternative<run_resumed>(e.body) ? 0 : s.sum.owned_us, plus(s.owned_before_us, std::max<std::int64_t>(since - s.paused.until(e.time_us), 0)));
+  s.sum.owned_us = std::max(std::holds_alternative<run_resumed>(e.body) ? 0 : s.sum.owned_us,
+                            plus(s.owned_before_us, std::max<std::int64_t>(since - s.paused.until(e.time_us), 0)));
 }
 
 run_summary run_fold::summary() const {

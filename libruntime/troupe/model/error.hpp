@@ -11,19 +11,19 @@ namespace troupe {
 
 enum class error_code {
   none,
-  invalid_argument,  ///< a malformed thing from outside: configuration, script, argument
-  not_found,         ///< a name that is not there
-  conflict,          ///< somebody else holds it, or decided already
-  unavailable,       ///< a needed service cannot be reached; trying later may help
+  invalid_argument, ///< a malformed thing from outside: configuration, script, argument
+  not_found,        ///< a name that is not there
+  conflict,         ///< somebody else holds it, or decided already
+  unavailable,      ///< a needed service cannot be reached; trying later may help
   timeout,
   cancelled,
-  corrupt,           ///< stored data that fails its checksum or does not parse
-  exhausted,         ///< a limit is used up
+  corrupt,   ///< stored data that fails its checksum or does not parse
+  exhausted, ///< a limit is used up
   permission_denied,
-  internal,          ///< a defect of ours
+  internal, ///< a defect of ours
 };
-BOOST_DESCRIBE_ENUM(error_code, none, invalid_argument, not_found, conflict, unavailable, timeout, cancelled, corrupt,
-                    exhausted, permission_denied, internal)
+BOOST_DESCRIBE_ENUM(error_code, none, invalid_argument, not_found, conflict, unavailable, timeout, cancelled, corrupt, exhausted,
+                    permission_denied, internal)
 
 /// What went wrong. `message` says what, why and what to do, without a stack trace; `where` is "file:line:column: /pointer",
 /// a provider, a run, a tool: whatever place people know.

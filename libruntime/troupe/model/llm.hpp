@@ -31,11 +31,11 @@ using tool_declarations = std::shared_ptr<const std::vector<tool_declaration>>;
 
 /// One request to one model of one provider.
 struct llm_request {
-  std::string model;                    ///< the provider's name for it
-  std::string agent;                    ///< sent as X-Troupe-Agent where the provider is a rehearsal server, used by scripts
-  conversation messages;                ///< well formed: each tool call has exactly one result
-  tool_declarations tools;              ///< null or empty: no tools are declared
-  std::string tool_choice;              ///< "", "auto", "none", "required", or a tool's name
+  std::string model;       ///< the provider's name for it
+  std::string agent;       ///< sent as X-Troupe-Agent where the provider is a rehearsal server, used by scripts
+  conversation messages;   ///< well formed: each tool call has exactly one result
+  tool_declarations tools; ///< null or empty: no tools are declared
+  std::string tool_choice; ///< "", "auto", "none", "required", or a tool's name
   std::optional<double> temperature;
   std::int64_t max_tokens = 4096;
   bool stream = true;
@@ -64,19 +64,19 @@ struct rate_limits {
 };
 
 struct llm_response {
-  chat_message message;                ///< from the assistant
+  chat_message message; ///< from the assistant
   finish_reason finish = finish_reason::stop;
-  std::optional<token_usage> usage;    ///< absent: the response stated none; may be absurd: the gateway checks it
+  std::optional<token_usage> usage; ///< absent: the response stated none; may be absurd: the gateway checks it
   rate_limits limits;
 };
 
 enum class llm_failure_kind {
-  connection,  ///< no connection was made, or it broke before anything came back (see `llm_failure::sent`)
+  connection, ///< no connection was made, or it broke before anything came back (see `llm_failure::sent`)
   timeout,
-  truncated,   ///< a stream that ended without its terminal event or finish reason
-  malformed,   ///< a body that does not parse
-  status,      ///< an HTTP status that is no success, or 200 with an error object
-  empty,       ///< neither text nor tool call
+  truncated, ///< a stream that ended without its terminal event or finish reason
+  malformed, ///< a body that does not parse
+  status,    ///< an HTTP status that is no success, or 200 with an error object
+  empty,     ///< neither text nor tool call
   cancelled,
   agent_crash, ///< scripted provider only: the agent that receives this dies with an exception
 };
@@ -85,10 +85,10 @@ BOOST_DESCRIBE_ENUM(llm_failure_kind, connection, timeout, truncated, malformed,
 /// Why a request brought no response. The provider reports facts; the retry policy classifies them.
 struct llm_failure {
   llm_failure_kind kind = llm_failure_kind::connection;
-  int http_status = 0;                 ///< 0: none; 200 for an error object in a success
-  std::string code;                    ///< the provider's error code or type, e.g. "insufficient_quota", "overloaded_error"
-  std::string message;                 ///< the provider's words, redacted and bounded (1 kB)
-  bool sent = true;                    ///< false: the connection was never made, nothing can have been charged
+  int http_status = 0; ///< 0: none; 200 for an error object in a success
+  std::string code;    ///< the provider's error code or type, e.g. "insufficient_quota", "overloaded_error"
+  std::string message; ///< the provider's words, redacted and bounded (1 kB)
+  bool sent = true;    ///< false: the connection was never made, nothing can have been charged
   std::optional<std::chrono::milliseconds> retry_after; ///< as the header said, relative to now; unreadable ones are absent
   rate_limits limits;
 };
@@ -97,12 +97,12 @@ using llm_outcome = std::variant<llm_response, llm_failure>;
 
 /// US dollars for a million tokens, in micro-dollars a million tokens. All zero and `free`: it costs nothing.
 struct token_price {
-  bool known = false;                  ///< false: no price was configured
+  bool known = false; ///< false: no price was configured
   std::int64_t input = 0;
   std::int64_t cached_input = 0;
   std::int64_t cache_write = 0;
   std::int64_t output = 0;
-  std::int64_t above_tokens = 0;       ///< 0: no second tier; else requests with more input tokens cost the following
+  std::int64_t above_tokens = 0; ///< 0: no second tier; else requests with more input tokens cost the following
   std::int64_t above_input = 0;
   std::int64_t above_output = 0;
 };

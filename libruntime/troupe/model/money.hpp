@@ -21,8 +21,14 @@ struct usd {
   friend constexpr auto operator<=>(usd, usd) = default;
   friend constexpr usd operator+(usd a, usd b) { return {a.micro + b.micro}; }
   friend constexpr usd operator-(usd a, usd b) { return {a.micro - b.micro}; }
-  usd& operator+=(usd other) { micro += other.micro; return *this; }
-  usd& operator-=(usd other) { micro -= other.micro; return *this; }
+  usd& operator+=(usd other) {
+    micro += other.micro;
+    return *this;
+  }
+  usd& operator-=(usd other) {
+    micro -= other.micro;
+    return *this;
+  }
 };
 
 /// "$1.23" with two to six digits: as many as the amount needs.

@@ -15,7 +15,7 @@ namespace troupe {
 
 /// One member's answer to a task that several agents did.
 struct answer_result {
-  std::string member;                  ///< "sceptic", "sceptic#2"
+  std::string member; ///< "sceptic", "sceptic#2"
   std::string agent;
   task_status status = task_status::success;
   json output;
@@ -24,7 +24,7 @@ struct answer_result {
 };
 /// How they became one.
 struct resolution_result {
-  std::string by;                      ///< agreement vote arbiter first human; empty: not yet
+  std::string by; ///< agreement vote arbiter first human; empty: not yet
   std::string chosen;
   std::string why;
   std::vector<answer_group> groups;
@@ -42,7 +42,7 @@ struct item_result {
   json output;
   usd cost;
   std::string error;
-  std::vector<answer_result> answers;  ///< of a task with `agents`
+  std::vector<answer_result> answers; ///< of a task with `agents`
   std::optional<resolution_result> resolution;
 };
 
@@ -55,7 +55,7 @@ struct task_result_row {
   json output;
   std::string error;
   std::optional<std::vector<item_result>> items;
-  std::vector<answer_result> answers;  ///< of a task with `agents`
+  std::vector<answer_result> answers; ///< of a task with `agents`
   std::optional<resolution_result> resolution;
 };
 
@@ -74,7 +74,8 @@ struct run_summary {
   usd total_cost;
   std::int64_t started_us = 0, finished_us = 0, last_us = 0; ///< UTC microseconds; finished 0: not yet
   std::int64_t owned_us = 0;                                 ///< the run's time that its owners have used: `duration_seconds`
-  std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0, delegations = 0, handoffs = 0;
+  std::int64_t llm_calls = 0, tool_calls = 0, human_approvals = 0, in_doubt = 0, restarts = 0, fail_overs = 0, delegations = 0,
+               handoffs = 0;
   std::int64_t steps = 0;
   token_usage tokens;
   std::vector<std::string> agents_used;
@@ -82,7 +83,7 @@ struct run_summary {
   std::vector<task_result_row> results;
   json result;
   limits budget;
-  std::vector<state_result> state;     ///< shared by the run's agents, by key
+  std::vector<state_result> state; ///< shared by the run's agents, by key
 };
 
 /// The document itself; field names are exact.

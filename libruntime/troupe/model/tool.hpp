@@ -25,20 +25,20 @@ BOOST_DESCRIBE_ENUM(tool_kind, builtin, process, http, mcp)
 
 /// One call of one tool, with arguments that satisfy its schema.
 struct invocation {
-  std::string call_id;          ///< unique in the run; stable over a crash
+  std::string call_id; ///< unique in the run; stable over a crash
   std::string tool;
   json arguments;
-  std::string idempotency_key;  ///< the same for every repeat of this call
+  std::string idempotency_key; ///< the same for every repeat of this call
   std::chrono::milliseconds timeout{30'000};
 };
 
 enum class tool_status {
   ok,
-  failed,       ///< it ran and says no: exit status, HTTP status, an error of a builtin
+  failed, ///< it ran and says no: exit status, HTTP status, an error of a builtin
   timed_out,
-  not_started,  ///< nothing ran: program missing, sandbox missing, arguments refused
+  not_started, ///< nothing ran: program missing, sandbox missing, arguments refused
   cancelled,
-  in_doubt,     ///< it may have run: the process that knew is gone
+  in_doubt, ///< it may have run: the process that knew is gone
 };
 BOOST_DESCRIBE_ENUM(tool_status, ok, failed, timed_out, not_started, cancelled, in_doubt)
 
@@ -48,9 +48,9 @@ struct tool_outcome {
   std::string output;
   std::string error;
   std::int64_t exit_status = 0;
-  bool truncated = false;       ///< the output was cut at its limit; the text says so too
+  bool truncated = false;           ///< the output was cut at its limit; the text says so too
   std::int64_t retry_after_ms = -1; ///< the tool asks not to be called again before that; -1: it says nothing
-  bool permanent = false;       ///< it would fail again in the same way: not repeated, the alternative is next
+  bool permanent = false;           ///< it would fail again in the same way: not repeated, the alternative is next
   friend bool operator==(const tool_outcome&, const tool_outcome&) = default;
 };
 BOOST_DESCRIBE_STRUCT(tool_outcome, (), (status, output, error, exit_status, truncated, retry_after_ms, permanent))

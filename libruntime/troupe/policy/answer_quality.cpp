@@ -63,7 +63,8 @@ std::string said_by(const tool_outcome& outcome) {
     text.pop_back();
   if (outcome.status == tool_status::failed && !text.empty())
     return text;
-  return outcome.error.empty() ? "it exits with " + std::to_string(outcome.exit_status) + " and says nothing" : std::string(utf8_prefix(outcome.error, check_text_bytes));
+  return outcome.error.empty() ? "it exits with " + std::to_string(outcome.exit_status) + " and says nothing"
+                               : std::string(utf8_prefix(outcome.error, check_text_bytes));
 }
 
 } // namespace
@@ -84,7 +85,7 @@ output_spec review_contract(std::int64_t retries) {
 }
 
 answer_quality::answer_quality(const output_spec* rules, std::optional<contract> must_hold, std::int64_t attempt, std::string instruction)
-  : rules_(rules), must_hold_(std::move(must_hold)), attempt_(attempt), instruction_(std::move(instruction)) {
+    : rules_(rules), must_hold_(std::move(must_hold)), attempt_(attempt), instruction_(std::move(instruction)) {
   // nop
 }
 
@@ -192,8 +193,10 @@ quality_commands answer_quality::exhausted(std::vector<event_body> before) {
       return after_review(*review, std::move(before));
     if (reviews_ < reviews_max) {
       std::string text = "Review the output of an agent whose answers do not fulfil their contract.\n\nIts task:\n" + instruction_
-                         + "\n\nThe contract:\n" + words_of(*rules_) + "\n\nIts last answer:\n" + text_ + "\n\nWhat is wrong with it:\n" + listed(violations_)
-                         + "\nverdict \"pass\": the answer is good enough as it is. \"revise\": put a corrected output that fulfils the contract into revised_output,"
+                         + "\n\nThe contract:\n" + words_of(*rules_) + "\n\nIts last answer:\n" + text_ + "\n\nWhat is wrong with it:\n"
+                         + listed(violations_)
+                         + "\nverdict \"pass\": the answer is good enough as it is. \"revise\": put a corrected output that fulfils the "
+                           "contract into revised_output,"
                            " or say in feedback what the agent must change. \"reject\": it cannot be used; say why in feedback.";
       return one(ask_reviewer{rules_->reviewer, (attempt_ - 1) * reviews_max + reviews_ + 1, std::move(text)}, std::move(before));
     }
@@ -221,8 +224,9 @@ quality_commands answer_quality::after_review(const output_reviewed& review, std
   if (review.verdict == review_verdict::pass)
     return one(end_answer{.output = as_it_is()}, std::move(before));
   if (review.verdict == review_verdict::reject)
-    return to_person("review", review.error.empty() ? "its reviewer rejected it" + (review.feedback.empty() ? "" : ": " + review.feedback)
-                                                    : "its reviewer brought no verdict: " + review.error,
+    return to_person("review",
+                     review.error.empty() ? "its reviewer rejected it" + (review.feedback.empty() ? "" : ": " + review.feedback)
+                                          : "its reviewer brought no verdict: " + review.error,
                      std::move(before));
   if (review.revised_output.is_null()) {
     violations_.clear();
@@ -240,8 +244,10 @@ quality_commands answer_quality::after_review(const output_reviewed& review, std
 quality_commands answer_quality::revision_failed(std::vector<event_body> before) {
   const auto why = violations_.empty() ? std::string{} : "Its own suggestion does not fulfil the contract either:\n" + listed(violations_);
   if (reviews_ >= reviews_max)
-    return to_person("review", "its reviewer still wants it revised" + (review_.feedback.empty() ? "" : ": " + review_.feedback), std::move(before));
-  auto text = "A reviewer has read your answer and wants it revised" + (review_.feedback.empty() ? "." : ": " + review_.feedback) + "\n" + why + "Answer again, with the whole answer.";
+    return to_person("review", "its reviewer still wants it revised" + (review_.feedback.empty() ? "" : ": " + review_.feedback),
+                     std::move(before));
+  auto text = "A reviewer has read your answer and wants it revised" + (review_.feedback.empty() ? "." : ": " + review_.feedback) + "\n"
+              + why + "Answer again, with the whole answer.";
   before.emplace_back(message_injected{text, "review"});
   return one(pass_feedback{std::move(text)}, std::move(before));
 }
@@ -262,7 +268,10 @@ quality_commands answer_quality::decided(const person_outcome& outcome) {
     return one(end_answer{.output = as_it_is()});
   if (outcome.status == approval_status::modified)
     return judge(text_of(outcome.modified), stage::modification);
-  return give_up("rejected", outcome.by_human ? outcome.reviewer + " rejected the output" + (outcome.comment.empty() ? "" : ": " + outcome.comment) : outcome.comment, {});
+  return give_up("rejected",
+                 outcome.by_human ? outcome.reviewer + " rejected the output" + (outcome.comment.empty() ? "" : ": " + outcome.comment)
+                                  : outcome.comment,
+                 {});
 }
 
 quality_commands answer_quality::give_up(std::string reason, std::string error, std::vector<event_body> before) {

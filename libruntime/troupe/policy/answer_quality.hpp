@@ -126,7 +126,7 @@ private:
   std::int64_t attempt_ = 1;
   std::string instruction_;
   std::int64_t repairs_ = 0, reviews_ = 0;
-  known known_;                         ///< of the last answer, from the journal
+  known known_; ///< of the last answer, from the journal
   std::int64_t step_ = 0;
   stage stage_ = stage::answer;
   std::string text_;                    ///< the agent's last answer

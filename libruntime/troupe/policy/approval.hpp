@@ -1,5 +1,6 @@
 #pragma once
-// Which actions wait for humans (SEMANTICS 7): by their risk, as `checkpoint.policy` says. Defaults: low and medium run, high and critical ask.
+// Which actions wait for humans (SEMANTICS 7): by their risk, as `checkpoint.policy` says. Defaults: low and medium run, high and critical
+// ask.
 
 #include <cstdint>
 #include <string>

@@ -33,7 +33,8 @@ expected<approval_decision> decision_of(std::string_view text) {
 }
 
 std::string approval_hash(const approval_subject& of) {
-  const json whole{{"run_id", of.run_id}, {"task", of.task}, {"kind", name_of(of.kind)}, {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
+  const json whole{{"run_id", of.run_id},   {"task", of.task},     {"kind", name_of(of.kind)},
+                   {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
   std::string digits;
   const std::string exact = schema::canonical_json(whole);
   std::array<unsigned char, SHA256_DIGEST_LENGTH> hash;
@@ -75,7 +76,10 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
     return approval_effect{*end_};
   }
   if (approved_by_.count(decision.reviewer) != 0)
-    return fail(error_code::conflict, in_quotes(decision.reviewer) + " has approved it already; it needs " + std::to_string(what_.needed) + " different reviewers", what_.id);
+    return fail(error_code::conflict,
+                in_quotes(decision.reviewer) + " has approved it already; it needs " + std::to_string(what_.needed)
+                    + " different reviewers",
+                what_.id);
   if (decision.choice == approval_choice::modify) {
     if (decision.modified_action.is_null())
       return fail(error_code::invalid_argument, "a modification needs the action that is to take its place", what_.id);
@@ -90,7 +94,13 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
       comment += (comment.empty() ? "" : " ") + ("modified: " + modified_.dump());
     return approval_effect{approval_voted{what_.id, decision.reviewer, std::move(comment), approvals(), what_.needed}};
   }
-  end_ = approval_decided{what_.id, modified_.is_null() ? approval_status::approved : approval_status::modified, decision.reviewer, decision.comment, modified_, true, 0};
+  end_ = approval_decided{what_.id,
+                          modified_.is_null() ? approval_status::approved : approval_status::modified,
+                          decision.reviewer,
+                          decision.comment,
+                          modified_,
+                          true,
+                          0};
   return approval_effect{*end_};
 }
 

@@ -67,8 +67,8 @@ public:
   explicit approval_request(approval_requested what) : what_(std::move(what)) {}
 
   /// A decision that was admitted at `time_us` (UTC). `conflict`: it is decided, or this reviewer has approved already; `timeout`: its time
-  /// is up (or, for `expire`, is not); `invalid_argument`: no reviewer named, a modification that changes what others have approved, or is missing.
-  /// Whether a modified action holds is for the caller to see before.
+  /// is up (or, for `expire`, is not); `invalid_argument`: no reviewer named, a modification that changes what others have approved, or is
+  /// missing. Whether a modified action holds is for the caller to see before.
   expected<approval_effect> apply(const approval_decision& decision, std::int64_t time_us);
   /// Its recorded end: decisions are not folded again.
   void ended(approval_decided recorded) { end_ = std::move(recorded); }

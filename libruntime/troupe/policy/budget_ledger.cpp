@@ -46,8 +46,7 @@ std::int64_t us_of(milliseconds ms) {
 
 } // namespace
 
-// --- scopes
-// -------------------------------------------------------------------------------------------------------------------
+// --- scopes --------------------------------------------------------------------------------------------------------
 
 std::optional<budget_ledger::scope_index> budget_ledger::find(const std::string& scope) const {
   auto it = names_.find(scope);
@@ -127,8 +126,7 @@ ledger_changes budget_ledger::limits_changed(scope_state& s) {
   return changes;
 }
 
-// --- reserving
-// -------------------------------------------------------------------------------------------------------------------
+// --- reserving -----------------------------------------------------------------------------------------------------
 
 reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst,
                                       std::optional<spend> least, time_point now) {
@@ -214,8 +212,7 @@ void budget_ledger::unhold(entry& e, spend less) {
   e.amount = e.amount - less;
 }
 
-// --- the line
-// -------------------------------------------------------------------------------------------------------------------
+// --- the line ------------------------------------------------------------------------------------------------------
 
 void budget_ledger::count_claims(const entry& e, bool add) {
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
@@ -318,8 +315,7 @@ void budget_ledger::advance(ledger_changes& changes) {
   }
 }
 
-// --- settling
-// -------------------------------------------------------------------------------------------------------------------
+// --- settling ------------------------------------------------------------------------------------------------------
 
 ledger_changes budget_ledger::settle(const std::string& id, spend actual) {
   return finish(id, actual);
@@ -425,8 +421,7 @@ ledger_changes budget_ledger::charge(const std::vector<std::string>& scopes, spe
   return changes;
 }
 
-// --- time
-// -------------------------------------------------------------------------------------------------------------------
+// --- time ----------------------------------------------------------------------------------------------------------
 
 microseconds budget_ledger::used(const scope_state& s, time_point now) {
   auto running = microseconds{0};
@@ -492,8 +487,7 @@ std::optional<milliseconds> budget_ledger::next_time_warning(time_point now) con
   return next;
 }
 
-// --- looking
-// -------------------------------------------------------------------------------------------------------------------
+// --- looking -------------------------------------------------------------------------------------------------------
 
 spend budget_ledger::left_now(const std::vector<std::string>& scopes) const {
   spend left{{huge}, huge};

@@ -10,10 +10,10 @@ namespace troupe::policy {
 
 namespace {
 
-constexpr std::int64_t message_bytes = 16;  ///< what stands around a message or call, as four tokens
+constexpr std::int64_t message_bytes = 16; ///< what stands around a message or call, as four tokens
 constexpr std::int64_t learn_from_tokens = 256;
-constexpr std::size_t note_worth_bytes = 120; ///< a shorter result stays: its note would hardly save anything
-constexpr std::int64_t result_bytes_min = 256; ///< of a shortened result; with less of it a model cannot do anything
+constexpr std::size_t note_worth_bytes = 120;    ///< a shorter result stays: its note would hardly save anything
+constexpr std::int64_t result_bytes_min = 256;   ///< of a shortened result; with less of it a model cannot do anything
 constexpr std::int64_t summary_tokens_min = 64;  ///< of one that says anything
 constexpr std::int64_t summary_head_tokens = 32; ///< what stands above it
 constexpr std::string_view summary_suffix = "/summary";
@@ -29,7 +29,8 @@ bool is_long_result(const message_ptr& message) {
 }
 
 message_ptr with_text(const chat_message& message, std::string text) {
-  return std::make_shared<const chat_message>(chat_message{message.from, std::move(text), message.tool_calls, message.tool_call_id, message.is_error});
+  return std::make_shared<const chat_message>(
+      chat_message{message.from, std::move(text), message.tool_calls, message.tool_call_id, message.is_error});
 }
 
 std::string shortened(std::string_view text, std::size_t keep) {
@@ -58,7 +59,8 @@ class planner {
 public:
   planner(const conversation& messages, const context_facts& facts, const context_state& state, const token_meter& meter)
       : messages_(messages), facts_(facts), state_(state), meter_(meter), total_(meter.tokens(messages)),
-        window_(window_of(*facts.model, state.link, facts.max_tokens, state.learned_window)), last_(last_exchange(messages, facts.opening)) {}
+        window_(window_of(*facts.model, state.link, facts.max_tokens, state.learned_window)),
+        last_(last_exchange(messages, facts.opening)) {}
 
   context_plan plan() {
     if (window_ == 0 || total_ <= window_)
@@ -108,8 +110,8 @@ private:
   }
 
   bool may_summarise() const {
-    return !facts_.no_summary && state_.summaries < facts_.spec->summaries && (state_.last_summary_step == 0 || facts_.step > state_.last_summary_step + 1)
-           && summary_tokens() >= summary_tokens_min;
+    return !facts_.no_summary && state_.summaries < facts_.spec->summaries
+           && (state_.last_summary_step == 0 || facts_.step > state_.last_summary_step + 1) && summary_tokens() >= summary_tokens_min;
   }
 
   std::int64_t tokens_before_last() const {
@@ -181,11 +183,13 @@ private:
   }
 
   std::string why() const {
-    std::string text = "the conversation does not fit the context of model \"" + facts_.model->name + "\": about " + std::to_string(total_) + " tokens, and "
-                       + name_of_link(*facts_.model, state_.link) + " takes " + std::to_string(window_) + " beside an answer of "
-                       + std::to_string(facts_.max_tokens) + " (max_tokens). Its old tool results are notes by now; ";
+    std::string text = "the conversation does not fit the context of model \"" + facts_.model->name + "\": about " + std::to_string(total_)
+                       + " tokens, and " + name_of_link(*facts_.model, state_.link) + " takes " + std::to_string(window_)
+                       + " beside an answer of " + std::to_string(facts_.max_tokens)
+                       + " (max_tokens). Its old tool results are notes by now; ";
     if (state_.summaries >= facts_.spec->summaries)
-      text += "it was summarised " + std::to_string(state_.summaries) + (state_.summaries == 1 ? " time" : " times") + ", which is what context.summaries allows; ";
+      text += "it was summarised " + std::to_string(state_.summaries) + (state_.summaries == 1 ? " time" : " times")
+              + ", which is what context.summaries allows; ";
     else if (state_.last_summary_step != 0 && facts_.step <= state_.last_summary_step + 1)
       text += "it was summarised for the step before; ";
     else
@@ -312,10 +316,13 @@ bool is_summary_step(std::string_view step_id) {
   return step_id.ends_with(summary_suffix);
 }
 
-conversation summary_request(const conversation& messages, std::size_t opening, std::size_t count, std::int64_t tokens, const token_meter& meter) {
-  constexpr std::string_view system = "You keep the notes of an assistant that works with tools. What it did so far no longer fits its context: your summary takes its place.";
-  constexpr std::string_view order = "Summarise this conversation for the assistant that goes on with it: what was asked, what was found out (names, numbers and "
-                                     "results as they are), what was tried and failed, what is left to do. Write only the summary.";
+conversation summary_request(const conversation& messages, std::size_t opening, std::size_t count, std::int64_t tokens,
+                             const token_meter& meter) {
+  constexpr std::string_view system = "You keep the notes of an assistant that works with tools. What it did so far no longer fits its "
+                                      "context: your summary takes its place.";
+  constexpr std::string_view order =
+      "Summarise this conversation for the assistant that goes on with it: what was asked, what was found out (names, numbers and "
+      "results as they are), what was tried and failed, what is left to do. Write only the summary.";
   std::vector<std::string> entries;
   const auto end = std::min(messages.size(), opening + count);
   for (std::size_t i = 0; i < end; ++i) {

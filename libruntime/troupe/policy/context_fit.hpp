@@ -10,8 +10,8 @@
 // steps need no cut, and what the provider has cached of the conversation stays the same.
 //
 // The window of a model is its `context` less the answer's `max_tokens`. A token is taken for four bytes, or for less where the
-// provider stated more tokens for the last request; a refusal ("context length exceeded") of a request of N tokens shows a window of at most 3/4 N, a second one
-// for the same step N/2.
+// provider stated more tokens for the last request; a refusal ("context length exceeded") of a request of N tokens shows a window of at
+// most 3/4 N, a second one for the same step N/2.
 
 #include <cstddef>
 #include <cstdint>
@@ -47,8 +47,8 @@ private:
 
 /// What a task's cuts have come to: folded from its events, or carried along.
 struct context_state {
-  std::size_t link = 0;               ///< the first model of the chain that is asked
-  std::int64_t learned_window = 0;    ///< 0: no refusal has shown one
+  std::size_t link = 0;            ///< the first model of the chain that is asked
+  std::int64_t learned_window = 0; ///< 0: no refusal has shown one
   std::int64_t summaries = 0;
   std::int64_t last_summary_step = 0; ///< 0: none
 };
@@ -57,10 +57,10 @@ struct context_facts {
   const model_spec* model = nullptr;
   const context_spec* spec = nullptr;
   std::int64_t max_tokens = 0;
-  std::size_t opening = 0;     ///< messages at the beginning that are never touched
-  std::int64_t step = 1;       ///< the one that the request is for
-  bool refused = false;        ///< the provider has refused the conversation as it is
-  bool no_summary = false;     ///< the call for this step brought none
+  std::size_t opening = 0; ///< messages at the beginning that are never touched
+  std::int64_t step = 1;   ///< the one that the request is for
+  bool refused = false;    ///< the provider has refused the conversation as it is
+  bool no_summary = false; ///< the call for this step brought none
 };
 
 /// The conversation fits as it is.
@@ -95,7 +95,8 @@ std::int64_t learned_window(std::int64_t tokens, bool again);
 std::string summary_step(const std::string& step_id);
 bool is_summary_step(std::string_view step_id);
 /// What is asked: the first `messages` behind the opening, written so that the request has at most `tokens` tokens.
-conversation summary_request(const conversation& messages, std::size_t opening, std::size_t count, std::int64_t tokens, const token_meter& meter);
+conversation summary_request(const conversation& messages, std::size_t opening, std::size_t count, std::int64_t tokens,
+                             const token_meter& meter);
 
 /// The text that stands for a result of so many bytes.
 std::string result_note(std::size_t bytes);

@@ -4,8 +4,8 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/loop_sign.hpp"
-#include "troupe/schema/schema.hpp"
 #include "troupe/policy/tool_arguments.hpp"
+#include "troupe/schema/schema.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -22,7 +22,9 @@ bool has_name(const std::vector<std::string>& names, std::string_view name) {
 
 json parameters_of(const char* first, const char* of_first, const char* of_context) {
   return {{"type", "object"},
-          {"properties", {{first, {{"type", "string"}, {"minLength", 1}, {"description", of_first}}}, {"context", {{"type", "string"}, {"description", of_context}}}}},
+          {"properties",
+           {{first, {{"type", "string"}, {"minLength", 1}, {"description", of_first}}},
+            {"context", {{"type", "string"}, {"description", of_context}}}}},
           {"required", json::array({first})},
           {"additionalProperties", false}};
 }
@@ -34,7 +36,8 @@ const json& delegate_parameters() {
 }
 
 const json& handoff_parameters() {
-  static const json made = parameters_of("reason", "Why the task goes to this agent, and what it shall do next.", "What it needs to know beyond this conversation.");
+  static const json made = parameters_of("reason", "Why the task goes to this agent, and what it shall do next.",
+                                         "What it needs to know beyond this conversation.");
   return made;
 }
 
@@ -46,11 +49,6 @@ const schema::compiled_schema& compiled(bool handoff) {
 
 bool is_silent(const json& output) {
   return output.is_null() || (output.is_string() && output.get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos);
-}
-
-std::string bounded(std::string_view text, std::size_t bytes_max) {
-  const auto kept = utf8_prefix(text, bytes_max);
-  return std::string(kept) + (kept.size() < text.size() ? " […]" : "");
 }
 
 } // namespace
@@ -103,16 +101,20 @@ std::int64_t depth_of(std::string_view path) {
 
 // --- calls ---------------------------------------------------------------------------------------------------------
 
-std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent, const agent_rights& has) {
+std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent,
+                                                     const agent_rights& has) {
   std::vector<tool_declaration> out;
   const auto words = [&](const std::string& name) {
     const auto found = agents.find(name);
     return found == agents.end() || found->second.description.empty() ? std::string() : " " + found->second.description;
   };
   for (const auto& each : has.delegates)
-    out.push_back({delegate_tool(each), "Asks the agent " + in_quotes(each) + " to do a task, and waits for its answer." + words(each), delegate_parameters()});
+    out.push_back({delegate_tool(each), "Asks the agent " + in_quotes(each) + " to do a task, and waits for its answer." + words(each),
+                   delegate_parameters()});
   for (const auto& each : agent.handoffs)
-    out.push_back({handoff_tool(each), "Gives this whole task to the agent " + in_quotes(each) + ", which goes on with it in your place." + words(each), handoff_parameters()});
+    out.push_back({handoff_tool(each),
+                   "Gives this whole task to the agent " + in_quotes(each) + ", which goes on with it in your place." + words(each),
+                   handoff_parameters()});
   return out;
 }
 
@@ -158,7 +160,8 @@ delegated_outcome outcome_of(task_status status, const std::string& reason, cons
     why = "it said nothing";
   } else if (status != task_status::success && !silent) {
     said_status = "partial";
-    why = std::string(name_of(status)) + (reason.empty() || reason == name_of(status) ? "" : " (" + reason + ")") + (error.empty() ? "" : ": " + error);
+    why = std::string(name_of(status)) + (reason.empty() || reason == name_of(status) ? "" : " (" + reason + ")")
+          + (error.empty() ? "" : ": " + error);
   } else if (status != task_status::success && why.empty()) {
     why = reason.empty() ? said_status : reason;
   }
@@ -175,7 +178,9 @@ delegated_outcome outcome_of(task_status status, const std::string& reason, cons
     told["error"] = why;
   delegated_outcome made{told.dump(-1, ' ', false, json::error_handler_t::replace), tool_status::ok};
   if (said_status != name_of(task_status::success))
-    made.status = status == task_status::timeout ? tool_status::timed_out : status == task_status::cancelled ? tool_status::cancelled : tool_status::failed;
+    made.status = status == task_status::timeout     ? tool_status::timed_out
+                  : status == task_status::cancelled ? tool_status::cancelled
+                                                     : tool_status::failed;
   return made;
 }
 
@@ -183,9 +188,9 @@ delegated_outcome outcome_of(task_status status, const std::string& reason, cons
 
 std::string handoff_text(const std::string& from, const colleague_call& call, const conversation& turn) {
   constexpr std::size_t one_max = 4'000, all_max = 16'000;
-  std::string head = "Agent " + in_quotes(from) + " worked on this task before you and hands it to you: " + bounded(call.task, one_max);
+  std::string head = "Agent " + in_quotes(from) + " worked on this task before you and hands it to you: " + shortened(call.task, one_max);
   if (!call.context.empty())
-    head += "\n\nContext:\n" + bounded(call.context, one_max);
+    head += "\n\nContext:\n" + shortened(call.context, one_max);
   std::vector<std::string> lines; // the latest first
   std::size_t bytes = 0;
   bool cut = false;
@@ -193,15 +198,16 @@ std::string handoff_text(const std::string& from, const colleague_call& call, co
     const auto& message = **at;
     std::string line;
     if (message.from == role::tool)
-      line = (message.is_error ? "- it failed: " : "- it brought: ") + bounded(message.text, one_max);
+      line = (message.is_error ? "- it failed: " : "- it brought: ") + shortened(message.text, one_max);
     else if (message.from == role::user)
-      line = "- " + in_quotes(from) + " was told: " + bounded(message.text, one_max);
+      line = "- " + in_quotes(from) + " was told: " + shortened(message.text, one_max);
     else if (message.from == role::assistant) {
       if (!message.text.empty())
-        line = "- " + in_quotes(from) + " said: " + bounded(message.text, one_max);
+        line = "- " + in_quotes(from) + " said: " + shortened(message.text, one_max);
       for (const auto& each : message.tool_calls)
         if (!each.name.starts_with(handoff_prefix))
-          line += (line.empty() ? "" : "\n") + std::string("- ") + in_quotes(from) + " called " + bounded(each.name, 64) + "(" + bounded(each.arguments, 400) + ")";
+          line += (line.empty() ? "" : "\n") + std::string("- ") + in_quotes(from) + " called " + shortened(each.name, 64) + "("
+                  + shortened(each.arguments, 400) + ")";
     }
     if (line.empty())
       continue;

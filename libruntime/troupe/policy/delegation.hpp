@@ -5,9 +5,12 @@
 //   handoffs: [writer]                      it has a tool `handoff_to_writer`; a call gives the same task to the other agent
 //
 // Rules
-//   path      `research>writer#3`: asked in the third step; a second call of one response is `#3.2`, one of a second attempt `#a2.3`. Made from
-//             where the call stands, so that it is the same after a crash. At most `delegate.depth` (8) levels below a task of the workflow.
-//   rights    whom an agent asks may use what both have, tools and agents alike; all of its own where the caller says `rights: own`. They hold
+//   path      `research>writer#3`: asked in the third step; a second call of one response is `#3.2`, one of a second attempt `#a2.3`. Made
+//   from
+//             where the call stands, so that it is the same after a crash. At most `delegate.depth` (8) levels below a task of the
+//             workflow.
+//   rights    whom an agent asks may use what both have, tools and agents alike; all of its own where the caller says `rights: own`. They
+//   hold
 //             for the task: who gets it by a hand-off has no more.
 //   outcome   one JSON object: status, output, error. `success` only for a task that ended so and said something; `partial` for one that
 //             failed and left an output; else the status of the task. Cut off, failed, silent: never success.
@@ -50,13 +53,14 @@ std::string delegated_path(std::string_view task, std::string_view to, std::int6
 std::int64_t depth_of(std::string_view path);
 
 /// The tools that stand for other agents, as they are declared to the model.
-std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent, const agent_rights& has);
+std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent,
+                                                     const agent_rights& has);
 
 /// A call of one of them.
 struct colleague_call {
   bool handoff = false;
   std::string agent;
-  std::string task;    ///< of a hand-off: its reason
+  std::string task; ///< of a hand-off: its reason
   std::string context;
   /// What the other agent is told of a task that it is asked to do.
   std::string instruction() const;
@@ -66,7 +70,8 @@ std::optional<expected<colleague_call>> read_colleague_call(const agent_spec& ag
                                                             const std::string& arguments);
 
 std::string too_deep_text(const std::string& agent, std::int64_t depth_max);
-inline constexpr std::string_view second_handoff_text = "Another hand-off stands before this one; a task goes to one agent. Nothing was done.";
+inline constexpr std::string_view second_handoff_text =
+    "Another hand-off stands before this one; a task goes to one agent. Nothing was done.";
 
 /// How a delegated task ended, for the model that asked.
 struct delegated_outcome {

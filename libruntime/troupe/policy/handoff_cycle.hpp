@@ -45,7 +45,9 @@ private:
   };
 
   /// Nothing said and nothing run is never new.
-  bool knows(std::uint64_t what) const { return what == 0 || what == nothing_ || std::find(known_.begin(), known_.end(), what) != known_.end(); }
+  bool knows(std::uint64_t what) const {
+    return what == 0 || what == nothing_ || std::find(known_.begin(), known_.end(), what) != known_.end();
+  }
 
   /// The last three rounds pass control in the same order, and the last two brought nothing.
   bool goes_round(std::size_t period) const {

@@ -113,7 +113,8 @@ llm_step llm_call::granted(time_point now) {
     return step;
   }
   // Another call took what the rate limit had left while this reservation was on its way.
-  if (const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now); at > now && may_pace(now) && worth_waiting(at, now)) {
+  if (const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now);
+      at > now && may_pace(now) && worth_waiting(at, now)) {
     step.settle = spend{};
     proceed(step, now);
     return step;
@@ -233,8 +234,8 @@ void llm_call::proceed(llm_step& step, time_point now) {
   while (!expired(step, now)) {
     if (!fits(link_)) {
       if (!skip_link(step, llm_reason::llm_context_length,
-                     "not asked: the request has about " + std::to_string(facts_.input_tokens) + " tokens, which with an answer of " + std::to_string(facts_.max_tokens)
-                         + " do not fit its context of " + std::to_string(link().context),
+                     "not asked: the request has about " + std::to_string(facts_.input_tokens) + " tokens, which with an answer of "
+                         + std::to_string(facts_.max_tokens) + " do not fit its context of " + std::to_string(link().context),
                      now))
         return;
       continue;
@@ -411,7 +412,8 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
   while (link_ + 1 < links_.size()) { // those whose breakers are open are listed too
     next_link(verdict.reason);
     if (!fits(link_)) {
-      attempts_.push_back({link().provider, link().model, 0, llm_reason::llm_context_length, 0, "not asked: the request does not fit its context"});
+      attempts_.push_back(
+          {link().provider, link().model, 0, llm_reason::llm_context_length, 0, "not asked: the request does not fit its context"});
       continue;
     }
     attempts_.push_back(

@@ -93,9 +93,10 @@ struct llm_call_facts {
   std::string step_id;
   std::int64_t max_tokens = 4096;
   deadlines until;
-  tool_declarations tools;          ///< as declared; an undeclared name in an answer is made one that later requests may contain
-  std::vector<link_facts> links;    ///< one for each link of the chain
-  bool context_length_ends = false; ///< a request that a provider finds too long ends the call (the caller makes it fit) instead of failing over
+  tool_declarations tools;       ///< as declared; an undeclared name in an answer is made one that later requests may contain
+  std::vector<link_facts> links; ///< one for each link of the chain
+  bool context_length_ends =
+      false; ///< a request that a provider finds too long ends the call (the caller makes it fit) instead of failing over
   std::int64_t input_tokens = 0;    ///< estimated: a model whose context takes less is not asked; 0: all may be asked
   std::size_t first_link = 0;       ///< models before it are not asked
   std::int64_t requests_before = 0; ///< of this step, by calls before this one
@@ -150,10 +151,10 @@ struct succeeded {
 struct gave_up {
   task_status status = task_status::error;
   llm_reason reason = llm_reason::llm_server_error;
-  std::string message;                  ///< for people: what, every attempt, what to do
-  std::vector<llm_attempt> attempts;    ///< in order
-  std::optional<time_point> next_probe; ///< all breakers are open: when the first of them takes a probe
-  bool fatal = false;                   ///< a fatal LLM error: the task is not started anew (SEMANTICS 5)
+  std::string message;                     ///< for people: what, every attempt, what to do
+  std::vector<llm_attempt> attempts;       ///< in order
+  std::optional<time_point> next_probe;    ///< all breakers are open: when the first of them takes a probe
+  bool fatal = false;                      ///< a fatal LLM error: the task is not started anew (SEMANTICS 5)
   std::optional<std::size_t> too_long_for; ///< it failed for want of context: the first model that a shorter request could go to
 };
 

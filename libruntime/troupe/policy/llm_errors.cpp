@@ -68,9 +68,9 @@ wording read_words(const llm_failure& failure, std::string_view model) {
   // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
   says.model = code != "no_rule"
                && (has_any(code, {"model"}) || names(text, lowered(model))
-               || (has_any(text, {"model"})
-                   && has_any(text, {"not exist", "not found", "unknown model", "invalid model", "no such model", "unsupported model",
-                                     "not supported", "does not support", "not available", "deprecated", "decommissioned"})));
+                   || (has_any(text, {"model"})
+                       && has_any(text, {"not exist", "not found", "unknown model", "invalid model", "no such model", "unsupported model",
+                                         "not supported", "does not support", "not available", "deprecated", "decommissioned"})));
   says.rate = has_any(code, {"rate_limit", "too_many_requests"});
   says.overloaded = has_any(code, {"overloaded"});
   return says;

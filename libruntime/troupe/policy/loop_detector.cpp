@@ -192,9 +192,10 @@ bool loop_detector::waits_for_results() const {
 
 std::optional<loop_found> loop_detector::said(const text_sketch& text, std::uint64_t reply) {
   const auto before = static_cast<std::size_t>(std::max<std::int64_t>(rules_.monologue, 2) - 1);
-  const bool same = said_.size() >= before && std::all_of(said_.end() - static_cast<std::ptrdiff_t>(before), said_.end(), [&](const message& each) {
-    return each.reply == reply && similarity(each.text, text) >= rules_.similarity;
-  });
+  const bool same =
+      said_.size() >= before && std::all_of(said_.end() - static_cast<std::ptrdiff_t>(before), said_.end(), [&](const message& each) {
+        return each.reply == reply && similarity(each.text, text) >= rules_.similarity;
+      });
   said_.push_back({text, reply});
   if (said_.size() > before)
     said_.pop_front();

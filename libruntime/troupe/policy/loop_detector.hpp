@@ -45,15 +45,15 @@ struct observed_call {
 struct observed_result {
   std::uint64_t outcome = 0; ///< `outcome_sign`; 0: none is known
   bool succeeded = false;
-  bool ran = true;           ///< false: refused, by the runtime or for its arguments
-  bool hollow = false;       ///< `is_hollow`
+  bool ran = true;     ///< false: refused, by the runtime or for its arguments
+  bool hollow = false; ///< `is_hollow`
 };
 
 struct loop_found {
   loop_kind kind = loop_kind::repeat;
-  std::size_t call = 0;      ///< its place in the response
-  std::int64_t count = 0;    ///< calls, rounds, steps or messages
-  bool same_result = false;  ///< of a repeat: all earlier calls had one outcome
+  std::size_t call = 0;     ///< its place in the response
+  std::int64_t count = 0;   ///< calls, rounds, steps or messages
+  bool same_result = false; ///< of a repeat: all earlier calls had one outcome
   friend bool operator==(const loop_found&, const loop_found&) = default;
 };
 
@@ -81,8 +81,8 @@ private:
   struct entry {
     observed_call asked;
     observed_result came;
-    bool known = false;  ///< its outcome
-    bool counts = true;  ///< no write of another call since
+    bool known = false; ///< its outcome
+    bool counts = true; ///< no write of another call since
   };
   struct poll {
     std::uint64_t sign = 0;
@@ -94,8 +94,8 @@ private:
     bool ran = true;
     std::uint64_t outcome = 0;
     std::int64_t count = 0;
-    std::uint64_t step = 0;                    ///< that was counted last
-    std::array<std::uint64_t, 8> signs{};      ///< of the last calls that were counted
+    std::uint64_t step = 0;               ///< that was counted last
+    std::array<std::uint64_t, 8> signs{}; ///< of the last calls that were counted
   };
   struct message {
     text_sketch text;
@@ -110,10 +110,10 @@ private:
   void written(const entry& by);
 
   loop_rules rules_;
-  std::deque<entry> calls_;        ///< the last max(window, 12)
-  std::uint64_t gone_ = 0;         ///< calls before those
+  std::deque<entry> calls_;         ///< the last max(window, 12)
+  std::uint64_t gone_ = 0;          ///< calls before those
   std::vector<observed_call> step_; ///< of the last response
-  std::uint64_t step_begin_ = 0;   ///< its first call's number
+  std::uint64_t step_begin_ = 0;    ///< its first call's number
   std::uint64_t steps_ = 0;
   std::deque<poll> polls_;
   std::deque<streak> streaks_;

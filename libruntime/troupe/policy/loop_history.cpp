@@ -8,8 +8,8 @@ namespace troupe::policy {
 
 observed_call observe_call(const tool_call& asked, const tool_spec* tool) {
   static const std::vector<std::string> none;
-  return {call_sign(asked.name, asked.arguments, tool ? tool->loop_ignore : none), tool_sign(asked.name), tool && tool->effect == effect::none,
-          tool && tool->polling};
+  return {call_sign(asked.name, asked.arguments, tool ? tool->loop_ignore : none), tool_sign(asked.name),
+          tool && tool->effect == effect::none, tool && tool->polling};
 }
 
 observed_result observe_result(const std::string& text, tool_status status) {

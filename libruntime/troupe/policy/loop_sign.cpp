@@ -57,8 +57,8 @@ char32_t folded(char32_t c) {
   if (in('A', 'Z') || (in(0xC0, 0xDE) && c != 0xD7) || (in(0x391, 0x3AB) && c != 0x3A2) || in(0x410, 0x42F))
     return c + 32;
   // Pairs, the capital first and even, or first and odd.
-  if ((in(0x100, 0x137) && c != 0x130 && c != 0x131) || in(0x14A, 0x177) || in(0x460, 0x481) || in(0x48A, 0x4BF) || in(0x4D0, 0x52F) || in(0x1E00, 0x1E95)
-      || in(0x1EA0, 0x1EFF))
+  if ((in(0x100, 0x137) && c != 0x130 && c != 0x131) || in(0x14A, 0x177) || in(0x460, 0x481) || in(0x48A, 0x4BF) || in(0x4D0, 0x52F)
+      || in(0x1E00, 0x1E95) || in(0x1EA0, 0x1EFF))
     return c | 1;
   if ((in(0x139, 0x148) || in(0x179, 0x17E)) && (c & 1) == 1)
     return c + 1;
@@ -67,19 +67,29 @@ char32_t folded(char32_t c) {
   if (in(0x531, 0x556))
     return c + 48;
   switch (c) {
-    case 0x178: return 0xFF;
-    case 0x386: return 0x3AC;
-    case 0x388: case 0x389: case 0x38A: return c + 37;
-    case 0x38C: return 0x3CC;
-    case 0x38E: case 0x38F: return c + 63;
-    case 0x3C2: return 0x3C3; // final sigma
-    default: return c;
+  case 0x178:
+    return 0xFF;
+  case 0x386:
+    return 0x3AC;
+  case 0x388:
+  case 0x389:
+  case 0x38A:
+    return c + 37;
+  case 0x38C:
+    return 0x3CC;
+  case 0x38E:
+  case 0x38F:
+    return c + 63;
+  case 0x3C2:
+    return 0x3C3; // final sigma
+  default:
+    return c;
   }
 }
 
 bool is_space(char32_t c) {
-  return c == ' ' || (c >= 0x09 && c <= 0x0D) || c == 0x85 || c == 0xA0 || (c >= 0x2000 && c <= 0x200B) || c == 0x2028 || c == 0x2029 || c == 0x202F
-         || c == 0x205F || c == 0x3000 || c == 0xFEFF;
+  return c == ' ' || (c >= 0x09 && c <= 0x0D) || c == 0x85 || c == 0xA0 || (c >= 0x2000 && c <= 0x200B) || c == 0x2028 || c == 0x2029
+         || c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
 }
 
 /// The next code point of valid UTF-8; of anything else its first byte.
@@ -101,7 +111,10 @@ char32_t next_code_point(std::string_view& text) {
 constexpr std::array<char, 128> small_letters = [] {
   std::array<char, 128> made{};
   for (int c = 0; c < 128; ++c)
-    made[static_cast<std::size_t>(c)] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c == ' ' || (c >= 9 && c <= 13) ? 0 : c == 0 ? 1 : c);
+    made[static_cast<std::size_t>(c)] = static_cast<char>(c >= 'A' && c <= 'Z'              ? c + 32
+                                                          : c == ' ' || (c >= 9 && c <= 13) ? 0
+                                                          : c == 0                          ? 1
+                                                                                            : c);
   return made;
 }();
 
@@ -170,37 +183,37 @@ void put_number(hash& into, const json& value) {
 
 void put(hash& into, const json& value, std::string& scratch, const std::vector<std::string>* ignored) {
   switch (value.type()) {
-    case json::value_t::object: // its members are in the order of their names
-      into.number('{');
-      for (auto member = value.begin(); member != value.end(); ++member) {
-        if (ignored && std::find(ignored->begin(), ignored->end(), member.key()) != ignored->end())
-          continue;
-        into.text(member.key());
-        put(into, *member, scratch, nullptr);
-      }
-      into.number('}');
-      break;
-    case json::value_t::array:
-      into.number('[');
-      for (const auto& element : value)
-        put(into, element, scratch, nullptr);
-      into.number(']');
-      break;
-    case json::value_t::string:
-      into.number('s');
-      normalise(value.get_ref<const std::string&>(), scratch);
-      into.text(scratch);
-      break;
-    case json::value_t::boolean:
-      into.number(value.get<bool>() ? 't' : 'n');
-      break;
-    case json::value_t::number_integer:
-    case json::value_t::number_unsigned:
-    case json::value_t::number_float:
-      put_number(into, value);
-      break;
-    default:
-      into.number('0');
+  case json::value_t::object: // its members are in the order of their names
+    into.number('{');
+    for (auto member = value.begin(); member != value.end(); ++member) {
+      if (ignored && std::find(ignored->begin(), ignored->end(), member.key()) != ignored->end())
+        continue;
+      into.text(member.key());
+      put(into, *member, scratch, nullptr);
+    }
+    into.number('}');
+    break;
+  case json::value_t::array:
+    into.number('[');
+    for (const auto& element : value)
+      put(into, element, scratch, nullptr);
+    into.number(']');
+    break;
+  case json::value_t::string:
+    into.number('s');
+    normalise(value.get_ref<const std::string&>(), scratch);
+    into.text(scratch);
+    break;
+  case json::value_t::boolean:
+    into.number(value.get<bool>() ? 't' : 'n');
+    break;
+  case json::value_t::number_integer:
+  case json::value_t::number_unsigned:
+  case json::value_t::number_float:
+    put_number(into, value);
+    break;
+  default:
+    into.number('0');
   }
 }
 
@@ -214,10 +227,48 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool is_hollow_word(std::string_view words) {
-  static constexpr std::string_view known[] = {"", "null", "none", "nil", "undefined", "nan", "n/a", "0", "-", "ok", "okay", "done", "success", "true", "false", "yes", "no",
-                                               "empty", "not found", "nothing found", "no result", "no results", "no results found", "no match", "no matches",
-                                               "no matches found", "no match found", "no data", "no output", "no entries", "no files", "no files found", "no rows",
-                                               "no lines", "no items", "no records", "no records found", "0 results", "0 rows", "0 matches", "0 files", "0 items"};
+  static constexpr std::string_view known[] = {"",
+                                               "null",
+                                               "none",
+                                               "nil",
+                                               "undefined",
+                                               "nan",
+                                               "n/a",
+                                               "0",
+                                               "-",
+                                               "ok",
+                                               "okay",
+                                               "done",
+                                               "success",
+                                               "true",
+                                               "false",
+                                               "yes",
+                                               "no",
+                                               "empty",
+                                               "not found",
+                                               "nothing found",
+                                               "no result",
+                                               "no results",
+                                               "no results found",
+                                               "no match",
+                                               "no matches",
+                                               "no matches found",
+                                               "no match found",
+                                               "no data",
+                                               "no output",
+                                               "no entries",
+                                               "no files",
+                                               "no files found",
+                                               "no rows",
+                                               "no lines",
+                                               "no items",
+                                               "no records",
+                                               "no records found",
+                                               "0 results",
+                                               "0 rows",
+                                               "0 matches",
+                                               "0 files",
+                                               "0 items"};
   return std::find(std::begin(known), std::end(known), words) != std::end(known);
 }
 

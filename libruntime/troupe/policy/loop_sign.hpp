@@ -3,7 +3,8 @@
 // text. Equal after canonicalisation means equal numbers, in every process and version: nothing here depends on the machine.
 //
 // Canonical arguments: order of members and spelling of numbers do not matter (RFC 8785: 1.0 is 1), strings are trimmed, case-folded, and
-// runs of white space in them are one blank; members that `loop_ignore` names do not count. Arguments that are no JSON are compared as text.
+// runs of white space in them are one blank; members that `loop_ignore` names do not count. Arguments that are no JSON are compared as
+// text.
 
 #include <cstdint>
 #include <string>
@@ -32,8 +33,8 @@ std::uint64_t outcome_sign(std::string_view text);
 /// "no results", or JSON that holds nothing else.
 bool is_hollow(std::string_view outcome);
 
-/// A text as its words, each as often as it comes: what makes two texts nearly the same. Bounded: of a long text it keeps the 256 words whose
-/// numbers are smallest (Broder's bottom-k sketch), which estimates the similarity of all.
+/// A text as its words, each as often as it comes: what makes two texts nearly the same. Bounded: of a long text it keeps the 256 words
+/// whose numbers are smallest (Broder's bottom-k sketch), which estimates the similarity of all.
 struct text_sketch {
   std::uint64_t whole = 0;          ///< of the normalised text
   std::uint64_t words = 0;          ///< how many there are in all
@@ -42,8 +43,8 @@ struct text_sketch {
 
 text_sketch sketch_of(std::string_view text);
 
-/// Dice's coefficient of the two texts' words: 1 for the same normalised text, 0 for nothing in common; 0.95 is one word in twenty. Exact up
-/// to 256 words. At most 512 steps.
+/// Dice's coefficient of the two texts' words: 1 for the same normalised text, 0 for nothing in common; 0.95 is one word in twenty. Exact
+/// up to 256 words. At most 512 steps.
 double similarity(const text_sketch& a, const text_sketch& b);
 
 } // namespace troupe::policy

@@ -15,16 +15,15 @@ constexpr std::size_t outcome_bytes_max = 240;
 constexpr std::size_t first_lines = 5;
 constexpr std::size_t last_lines = 25;
 
-std::string bounded(std::string_view text, std::size_t bytes_max) {
-  const auto kept = utf8_prefix(text, bytes_max);
-  std::string out(kept);
+std::string on_one_line(std::string_view text, std::size_t bytes_max) {
+  auto out = shortened(text, bytes_max);
   std::replace(out.begin(), out.end(), '\n', ' ');
-  return out + (kept.size() < text.size() ? " […]" : "");
+  return out;
 }
 
 std::string call_text(const tool_call& call) {
-  const auto arguments = normalised_text(call.arguments) == "{}" ? std::string() : bounded(call.arguments, arguments_bytes_max);
-  return bounded(call.name, 64) + "(" + arguments + ")";
+  const auto arguments = normalised_text(call.arguments) == "{}" ? std::string() : on_one_line(call.arguments, arguments_bytes_max);
+  return on_one_line(call.name, 64) + "(" + arguments + ")";
 }
 
 std::string times(std::int64_t count) {
@@ -34,14 +33,15 @@ std::string times(std::int64_t count) {
 /// "called grep({…}) 3 times with the same result"
 std::string what_happened(const loop_found& found, const tool_call& call) {
   switch (found.kind) {
-    case loop_kind::repeat:
-      return "called " + call_text(call) + " " + times(found.count) + (found.same_result ? " with the same result" : " with the same arguments");
-    case loop_kind::no_progress:
-      return "called " + bounded(call.name, 64) + " " + times(found.count) + " with different arguments and the same result";
-    case loop_kind::cycle:
-      return "gone round the same calls " + times(found.count) + ", always with the same results, up to " + call_text(call);
-    case loop_kind::monologue:
-      break;
+  case loop_kind::repeat:
+    return "called " + call_text(call) + " " + times(found.count)
+           + (found.same_result ? " with the same result" : " with the same arguments");
+  case loop_kind::no_progress:
+    return "called " + on_one_line(call.name, 64) + " " + times(found.count) + " with different arguments and the same result";
+  case loop_kind::cycle:
+    return "gone round the same calls " + times(found.count) + ", always with the same results, up to " + call_text(call);
+  case loop_kind::monologue:
+    break;
   }
   return "given the same answer " + times(found.count);
 }
@@ -74,11 +74,14 @@ std::string loop_failure_text(const loop_found& found, const tool_call& call) {
 
 std::string loop_refusal_text(call_ruling ruling, const tool_call& call, const std::vector<std::string>& others) {
   if (ruling == call_ruling::refused_tool)
-    return "The tool " + in_quotes(call.name) + " was taken away from you for the rest of this task, because you were looping. Nothing was run." + what_is_left(others);
-  return "You were looping with " + call_text(call) + ", so it is refused for the rest of this task. Nothing was run. Do something different.";
+    return "The tool " + in_quotes(call.name)
+           + " was taken away from you for the rest of this task, because you were looping. Nothing was run." + what_is_left(others);
+  return "You were looping with " + call_text(call)
+         + ", so it is refused for the rest of this task. Nothing was run. Do something different.";
 }
 
-std::string loop_digest(const conversation& messages, const loop_found& found, const tool_call& call, const std::vector<std::string>& taken) {
+std::string loop_digest(const conversation& messages, const loop_found& found, const tool_call& call,
+                        const std::vector<std::string>& taken) {
   struct done {
     std::string what;
     std::string outcome;
@@ -90,7 +93,7 @@ std::string loop_digest(const conversation& messages, const loop_found& found, c
   for (const auto& message : messages) {
     if (message->from == role::assistant) {
       if (message->tool_calls.empty())
-        all.push_back({"you said", bounded(message->text, outcome_bytes_max), 1});
+        all.push_back({"you said", on_one_line(message->text, outcome_bytes_max), 1});
       for (const auto& asked : message->tool_calls) {
         const auto [at, is_new] = known.try_emplace(call_sign(asked.name, asked.arguments), all.size());
         if (is_new)
@@ -100,7 +103,7 @@ std::string loop_digest(const conversation& messages, const loop_found& found, c
       }
     } else if (message->from == role::tool) {
       if (const auto at = open.find(message->tool_call_id); at != open.end() && !(message->is_error && all[at->second].count > 1))
-        all[at->second].outcome = (message->is_error ? "failed: " : "") + bounded(message->text, outcome_bytes_max);
+        all[at->second].outcome = (message->is_error ? "failed: " : "") + on_one_line(message->text, outcome_bytes_max);
     }
   }
   std::string text = "You have worked on this before, and were started anew because you were looping: you had " + what_happened(found, call)

@@ -22,6 +22,7 @@ std::string loop_refusal_text(call_ruling ruling, const tool_call& call, const s
 
 /// What the agent goes on from: what it did, each call once with its last outcome, and what it is to leave alone. `messages`: its
 /// conversation so far; system and user messages are left out. At most about 12 kB, whatever the conversation's length.
-std::string loop_digest(const conversation& messages, const loop_found& found, const tool_call& call, const std::vector<std::string>& taken);
+std::string loop_digest(const conversation& messages, const loop_found& found, const tool_call& call,
+                        const std::vector<std::string>& taken);
 
 } // namespace troupe::policy

@@ -21,11 +21,11 @@ struct loop_step {
 };
 
 struct loop_verdict {
-  std::optional<loop_found> found;   ///< what the agent is to be told of
-  loop_rung rung = loop_rung::none;  ///< of what was found; none: a monologue, which only ends the repair
-  bool again = false;                ///< the step was judged before: it is recorded already
-  std::vector<call_ruling> rulings;  ///< one for each call; empty: all may run
-  bool report_results = false;       ///< what comes of these calls is to be told before the agent goes on
+  std::optional<loop_found> found;  ///< what the agent is to be told of
+  loop_rung rung = loop_rung::none; ///< of what was found; none: a monologue, which only ends the repair
+  bool again = false;               ///< the step was judged before: it is recorded already
+  std::vector<call_ruling> rulings; ///< one for each call; empty: all may run
+  bool report_results = false;      ///< what comes of these calls is to be told before the agent goes on
 };
 
 /// One thread only. Beside the detector's windows it keeps one number for each rung.

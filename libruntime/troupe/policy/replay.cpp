@@ -147,13 +147,15 @@ void task_fold::take_cut(const context_cut& body) {
 
 void task_fold::take_result(const tool_finished& body) {
   auto& h = history_;
-  const auto call = std::find_if(h.open_calls.begin(), h.open_calls.end(), [&](const open_call& each) { return each.call_id == body.call_id; });
+  const auto call =
+      std::find_if(h.open_calls.begin(), h.open_calls.end(), [&](const open_call& each) { return each.call_id == body.call_id; });
   if (call != h.open_calls.end()) {
     for (const auto& tool : call->tools)
       ++h.calls_of[tool];
     h.open_calls.erase(call);
   }
-  const auto open = std::find_if(h.unresolved.begin(), h.unresolved.end(), [&](const tool_call& asked) { return asked.id == body.call_id; });
+  const auto open =
+      std::find_if(h.unresolved.begin(), h.unresolved.end(), [&](const tool_call& asked) { return asked.id == body.call_id; });
   if (open == h.unresolved.end())
     return; // nobody asked, or it was answered before
   h.unresolved.erase(open);
@@ -213,7 +215,8 @@ void task_fold::apply(const event& e) {
     auto tools = std::move(call->tools);
     if (std::find(tools.begin(), tools.end(), start->tool) == tools.end())
       tools.push_back(start->tool);
-    *call = {start->call_id, start->tool, start->arguments, start->effect, start->attempt, start->instead_of, false, false, std::move(tools)};
+    *call = {start->call_id, start->tool, start->arguments, start->effect, start->attempt, start->instead_of,
+             false,          false,       std::move(tools)};
   } else if (const auto* problem = std::get_if<tool_failed>(&e.body)) {
     if (const auto call = call_of(problem->call_id); call != h.open_calls.end())
       call->failed = true;

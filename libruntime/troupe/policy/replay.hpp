@@ -77,10 +77,10 @@ struct task_history {
 
   // How this attempt's conversation was made to fit (SEMANTICS 1, Context).
   std::int64_t summaries = 0;
-  std::int64_t last_summary_step = 0;           ///< the step that the latest one was made for; 0: none
-  std::size_t link = 0;                         ///< of the model's chain: the first that is asked
-  std::int64_t learned_window = 0;              ///< what the provider's refusals have shown; 0: nothing
-  std::int64_t last_input_tokens = 0;           ///< as the provider stated them for the last request that was answered; 0: it did not
+  std::int64_t last_summary_step = 0; ///< the step that the latest one was made for; 0: none
+  std::size_t link = 0;               ///< of the model's chain: the first that is asked
+  std::int64_t learned_window = 0;    ///< what the provider's refusals have shown; 0: nothing
+  std::int64_t last_input_tokens = 0; ///< as the provider stated them for the last request that was answered; 0: it did not
 
   /// The conversation so far, complete where `unresolved` is empty: messages, the results that are there, what was injected.
   conversation assembled() const;

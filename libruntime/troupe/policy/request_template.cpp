@@ -10,10 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-tl::unexpected<error> wrong(std::string words) {
-  return fail(error_code::invalid_argument, std::move(words));
-}
-
 /// Splits at a character outside of {{ … }}.
 std::vector<std::string> split(std::string_view text, char at) {
   std::vector<std::string> out(1);
@@ -31,10 +27,6 @@ std::vector<std::string> split(std::string_view text, char at) {
   return out;
 }
 
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; });
-}
-
 std::string lower(std::string_view text) {
   std::string out(text);
   std::transform(out.begin(), out.end(), out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
@@ -44,16 +36,24 @@ std::string lower(std::string_view text) {
 expected<text_template> part_of_url(const std::string& text) {
   auto parsed = text_template::parse(text);
   if (!parsed)
-    return wrong("url: " + parsed.error().message);
+    return unusable("url: " + parsed.error().message);
   for (const auto& path : parsed->paths())
     if (path.front() == "env")
-      return wrong("url: a secret in an address stands in every log on its way; {{ env.… }} is for headers only");
+      return unusable("url: a secret in an address stands in every log on its way; {{ env.… }} is for headers only");
   if (has_control(text) || parsed->render_encoded(json::object(), {}).find(' ') != std::string::npos)
-    return wrong("url: it has a space or a control character outside of {{ }}; write %20");
+    return unusable("url: it has a space or a control character outside of {{ }}; write %20");
   return parsed;
 }
 
 } // namespace
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; });
+}
+
+tl::unexpected<error> unusable(std::string words) {
+  return fail(error_code::invalid_argument, std::move(words));
+}
 
 bool is_reserved_header(std::string_view name) {
   static constexpr std::array<std::string_view, 13> names{
@@ -73,7 +73,7 @@ expected<request_template> request_template::compile(const request_source& sourc
   const bool can_have_body = source.method != "GET" && source.method != "HEAD";
   if (!source.body.is_null()) {
     if (!can_have_body)
-      return wrong("body: a " + source.method + " has none");
+      return unusable("body: a " + source.method + " has none");
     auto body = compile_body(source.body, "body");
     if (!body)
       return tl::unexpected(body.error());
@@ -92,22 +92,22 @@ expected<void> request_template::compile_url(const std::string& url) {
   const auto scheme = url.find("://");
   const auto named = scheme == std::string::npos ? std::string() : lower(std::string_view(url).substr(0, scheme));
   if (named != "http" && named != "https")
-    return wrong("url: it begins with http:// or https://");
+    return unusable("url: it begins with http:// or https://");
   const auto end = std::min(url.find_first_of("/?#", scheme + 3), url.size());
   origin_ = url.substr(0, end);
   if (origin_.find("{{") != std::string::npos)
-    return wrong(
+    return unusable(
         "url: scheme, host and port are fixed text, since a template there would let the model choose whom this tool talks to; make "
         "one tool for each host");
   if (origin_.size() == scheme + 3 || origin_.find('@') != std::string::npos || origin_.find('\\') != std::string::npos)
-    return wrong("url: after :// stands a host, without a user or password");
+    return unusable("url: after :// stands a host, without a user or password");
   auto rest = url.substr(end);
   if (split(rest, '#').size() > 1)
-    return wrong("url: a fragment (#) is never sent; leave it out");
+    return unusable("url: a fragment (#) is never sent; leave it out");
   const auto halves = split(rest, '?');
   for (const auto& segment : split(halves.front(), '/')) {
     if (segment == "." || segment == "..")
-      return wrong("url: its path has \"" + segment + "\" in it; write where it leads");
+      return unusable("url: its path has \"" + segment + "\" in it; write where it leads");
     auto parsed = part_of_url(segment);
     if (!parsed)
       return tl::unexpected(parsed.error());
@@ -127,7 +127,7 @@ expected<void> request_template::compile_url(const std::string& url) {
       part.name = sides.front() + "=";
       value = pair.substr(part.name.size());
       if (part.name.find("{{") != std::string::npos)
-        return wrong("url: a name in the query is fixed text; only its value may be a template");
+        return unusable("url: a name in the query is fixed text; only its value may be a template");
     }
     auto parsed = part_of_url(value);
     if (!parsed)
@@ -143,15 +143,15 @@ expected<void> request_template::compile_headers(const request_source& source) {
   for (const auto& [name, text] : source.headers) {
     const auto where = "headers/" + name + ": ";
     if (is_reserved_header(name))
-      return wrong(where + "it belongs to the transfer and cannot be set here");
+      return unusable(where + "it belongs to the transfer and cannot be set here");
     auto parsed = text_template::parse(text);
     if (!parsed)
-      return wrong(where + parsed.error().message);
+      return unusable(where + parsed.error().message);
     for (const auto& path : parsed->paths()) {
       if (path.front() != "env")
         continue;
       if (path.size() != 2)
-        return wrong(where + "a secret is written {{ env.NAME }}");
+        return unusable(where + "a secret is written {{ env.NAME }}");
       if (std::find(credentials_.begin(), credentials_.end(), name) == credentials_.end())
         credentials_.push_back(name);
     }
@@ -175,10 +175,10 @@ expected<request_template::body_part> request_template::compile_body(const json&
   if (from.is_string()) {
     auto parsed = text_template::parse(from.get_ref<const std::string&>());
     if (!parsed)
-      return wrong(where + ": " + parsed.error().message);
+      return unusable(where + ": " + parsed.error().message);
     for (const auto& path : parsed->paths())
       if (path.front() == "env")
-        return wrong(where + ": secrets stand in headers only, as {{ env.NAME }}");
+        return unusable(where + ": secrets stand in headers only, as {{ env.NAME }}");
     out.kind = body_part::shape::text;
     out.text = std::move(*parsed);
   } else if (from.is_object()) {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -92,5 +93,10 @@ private:
 
 /// Header names that belong to the transfer itself, or that the runtime sets: Host, Content-Length, Idempotency-Key … Any case.
 bool is_reserved_header(std::string_view name);
+
+/// A control character that no header and no address may have.
+bool has_control(std::string_view text);
+/// `invalid_argument`, in these words.
+tl::unexpected<error> unusable(std::string words);
 
 } // namespace troupe::policy

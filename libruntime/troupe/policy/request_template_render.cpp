@@ -15,10 +15,6 @@ using nlohmann::json;
 constexpr std::size_t url_bytes_max = 8'192;
 constexpr std::size_t header_bytes_max = 16'384;
 
-tl::unexpected<error> wrong(std::string words) {
-  return fail(error_code::invalid_argument, std::move(words));
-}
-
 bool is_unreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
@@ -49,10 +45,6 @@ bool climbs(std::string_view value) {
   }
 }
 
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; });
-}
-
 std::string dotted(const text_template::path& path) {
   std::string out;
   for (const auto& each : path)
@@ -79,13 +71,13 @@ expected<std::string> request_template::render_url(const json& arguments) const 
                         : value->is_string()                 ? value->get<std::string>()
                                                              : value->dump();
       if (text.empty())
-        return wrong("\"" + dotted(path) + "\" is empty or absent, and the address needs it");
+        return unusable("\"" + dotted(path) + "\" is empty or absent, and the address needs it");
       if (climbs(text))
-        return wrong("\"" + dotted(path) + "\" has \"..\" in it, and a value cannot leave its place in the address");
+        return unusable("\"" + dotted(path) + "\" has \"..\" in it, and a value cannot leave its place in the address");
     }
     const auto text = segment.render_encoded(arguments, percent_encoded);
     if (!segment.paths().empty() && (text == "." || text == ".."))
-      return wrong("\"" + dotted(segment.paths().front()) + "\" would make \"" + text + "\" of a part of the address");
+      return unusable("\"" + dotted(segment.paths().front()) + "\" would make \"" + text + "\" of a part of the address");
     out += text;
   }
   char mark = '?';
@@ -96,8 +88,8 @@ expected<std::string> request_template::render_url(const json& arguments) const 
     mark = '&';
   }
   if (out.size() > url_bytes_max)
-    return wrong("the address would have " + std::to_string(out.size()) + " bytes, and at most " + std::to_string(url_bytes_max)
-                 + " are sent; shorten the arguments");
+    return unusable("the address would have " + std::to_string(out.size()) + " bytes, and at most " + std::to_string(url_bytes_max)
+                    + " are sent; shorten the arguments");
   return out;
 }
 
@@ -155,8 +147,8 @@ expected<request_parts> request_template::render(const json& arguments, const st
     if (!value)
       continue;
     if (has_control(*value) || value->size() > header_bytes_max) // words without the value: it may hold a secret
-      return wrong("the header \"" + name + "\" would have a line break or another control character in it, or more than "
-                   + std::to_string(header_bytes_max) + " bytes; arguments for it are short and on one line");
+      return unusable("the header \"" + name + "\" would have a line break or another control character in it, or more than "
+                      + std::to_string(header_bytes_max) + " bytes; arguments for it are short and on one line");
     has_type = has_type || ::strcasecmp(name.c_str(), "content-type") == 0;
     out.headers.emplace_back(name, std::move(*value));
   }

@@ -103,8 +103,7 @@ void routing::lose_tasks(members::value_type& member, bool crashed, time_point n
   }
 }
 
-// --- members
-// -------------------------------------------------------------------------------------------------------------------
+// --- members -------------------------------------------------------------------------------------------------------
 
 void routing::expect(const std::string& member) {
   if (auto [it, added] = members_.try_emplace(member); added)
@@ -175,8 +174,7 @@ routing_changes routing::not_coming(const std::string& member, time_point now) {
   return changes;
 }
 
-// --- tasks
-// -------------------------------------------------------------------------------------------------------------------
+// --- tasks ---------------------------------------------------------------------------------------------------------
 
 submit_answer routing::submit(const std::string& task, time_point now, std::int64_t crashes) {
   submit_answer answer;

@@ -77,8 +77,7 @@ supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_
     TROUPE_ASSERT(append(c.id, std::make_shared<const child_spec>(c)));
 }
 
-// --- children
-// -------------------------------------------------------------------------------------------------------------------
+// --- children ------------------------------------------------------------------------------------------------------
 
 /// False: one of the names is taken.
 bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec) {
@@ -154,8 +153,7 @@ microseconds supervision::back_off(child& c, bool ran, const moment& m) const {
   return microseconds(static_cast<std::int64_t>(static_cast<double>(upper.count()) * m.random));
 }
 
-// --- inputs
-// -------------------------------------------------------------------------------------------------------------------
+// --- inputs --------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::start(const moment&) {
   supervision_commands out;
@@ -266,8 +264,7 @@ supervision_commands supervision::timer_fired(std::uint64_t timer, const moment&
   return out;
 }
 
-// --- decisions
-// -------------------------------------------------------------------------------------------------------------------
+// --- decisions -----------------------------------------------------------------------------------------------------
 
 /// Whether several children are being started or stopped, which exits of others must not disturb.
 bool supervision::disturbs() const {
@@ -476,8 +473,7 @@ void supervision::go_on(supervision_commands& out) {
   }
 }
 
-// --- requests
-// -------------------------------------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------------------------
 
 supervision_commands supervision::request(request_input r, const moment&) {
   supervision_commands out;

@@ -72,8 +72,7 @@ constexpr exit_kind exit_of(end_reason reason) {
   return reason == end_reason::boot_failed ? exit_kind::crash : exit_kind::shutdown;
 }
 
-// --- commands
-// -------------------------------------------------------------------------------------------------------------------
+// --- commands ------------------------------------------------------------------------------------------------------
 
 /// Start this child; answer with `child_started` or `child_start_failed`, and later with `child_exited`, all with this incarnation.
 struct start_child {
@@ -138,8 +137,7 @@ using supervision_command = std::variant<start_child, stop_child, kill_child, st
                                          boot_finished, request_done, end_supervisor>;
 using supervision_commands = std::vector<supervision_command>;
 
-// --- what it looks like
-// -------------------------------------------------------------------------------------------------------------------
+// --- what it looks like --------------------------------------------------------------------------------------------
 
 enum class child_state { stopped, starting, running, stopping, restarting };
 BOOST_DESCRIBE_ENUM(child_state, stopped, starting, running, stopping, restarting)

@@ -304,8 +304,7 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
   }
 }
 
-// --- several agents at one task
-// -------------------------------------------------------------------------------------------------------------------
+// --- several agents at one task ------------------------------------------------------------------------------------
 
 std::optional<std::size_t> task_graph::impl::find_seat(const task_spec& task, std::string_view name) const {
   const auto members = panel_members(task.agents);
@@ -323,8 +322,15 @@ void task_graph::impl::launch_panel(place p, std::string instruction, bool resum
   const auto& t = spec(p.node);
   auto& u = nodes[p.node].units[p.unit];
   const auto where = path(p);
-  u.several = std::make_unique<panel>(panel{answer_panel(t.resolve.value_or(resolve_spec{.by = "vote", .tie = "fail"}), t.agents, u.attempt),
-                                            std::vector<bool>(t.agents.size() + 1), std::move(instruction), {}, {}, false, {}, 0});
+  u.several =
+      std::make_unique<panel>(panel{answer_panel(t.resolve.value_or(resolve_spec{.by = "vote", .tie = "fail"}), t.agents, u.attempt),
+                                    std::vector<bool>(t.agents.size() + 1),
+                                    std::move(instruction),
+                                    {},
+                                    {},
+                                    false,
+                                    {},
+                                    0});
   auto& several = *u.several;
   const auto& members = several.answers.members();
   const auto known = [&](std::string_view name) { return resumed ? before(seat_path(where, name)) : nullptr; };
@@ -332,7 +338,8 @@ void task_graph::impl::launch_panel(place p, std::string instruction, bool resum
   for (std::size_t i = 0; i < members.size(); ++i)
     if (const auto* old = known(members[i].name); old && old->finished)
       there.push_back(i);
-  std::sort(there.begin(), there.end(), [&](std::size_t a, std::size_t b) { return known(members[a].name)->order < known(members[b].name)->order; });
+  std::sort(there.begin(), there.end(),
+            [&](std::size_t a, std::size_t b) { return known(members[a].name)->order < known(members[b].name)->order; });
   for (const auto i : there) {
     const auto& f = *known(members[i].name)->finished;
     several.answers.ended(i, {f.status, f.reason, f.error, f.output, false});
@@ -432,7 +439,8 @@ bool task_graph::impl::advance(place p, graph_commands& out) {
   if (several.running > 0)
     return false;
   // Nobody is at work, and nothing was decided: the run is being stopped.
-  auto outcome = several.decided ? std::move(several.outcome) : task_outcome{task_status::cancelled, {}, "it was stopped before its answers were there", {}, false};
+  auto outcome = several.decided ? std::move(several.outcome)
+                                 : task_outcome{task_status::cancelled, {}, "it was stopped before its answers were there", {}, false};
   end_unit({p.node, p.unit}, std::move(outcome), out);
   return true;
 }
@@ -448,7 +456,9 @@ bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands&
     outcome.error = "the task had its answer before this one ended";
   }
   out.push_back(record_event{seat_path(path(p), seat_name(several, p.seat)),
-                             member ? several.answers.members()[p.seat].agent : several.asked == arbiter_seat ? spec(p.node).resolve->arbiter : std::string(),
+                             member                          ? several.answers.members()[p.seat].agent
+                             : several.asked == arbiter_seat ? spec(p.node).resolve->arbiter
+                                                             : std::string(),
                              task_finished{u.attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
   // One that an abort has stopped may still answer once the run is resumed: until then it counts as at work.
   const bool cut = u.cancelled && failed(outcome.status);
@@ -463,8 +473,7 @@ bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands&
   return advance({p.node, p.unit}, out);
 }
 
-// --- the end of what was started
-// -------------------------------------------------------------------------------------------------------------------
+// --- the end of what was started -----------------------------------------------------------------------------------
 
 /// It starts anew, where it may; else it is done.
 void task_graph::impl::end_unit(place p, task_outcome outcome, graph_commands& out) {
@@ -593,8 +602,7 @@ void task_graph::impl::go_on(graph_commands& out) {
     look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
 }
 
-// --- the machine's surface
-// -------------------------------------------------------------------------------------------------------------------
+// --- the machine's surface -----------------------------------------------------------------------------------------
 
 task_graph::task_graph(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 task_graph::task_graph(task_graph&&) noexcept = default;
@@ -715,13 +723,12 @@ const workflow_spec& task_graph::workflow() const {
   return impl_->plan.workflow;
 }
 
-// --- what was before
-// -------------------------------------------------------------------------------------------------------------------
+// --- what was before -----------------------------------------------------------------------------------------------
 
 restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
   replay_fold run;
-  bool run_refused = false; // a limit of the run, or above it, was met since the last start
+  bool run_refused = false;      // a limit of the run, or above it, was met since the last start
   std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
   std::int64_t order = 0;
   const auto unfinish = [&](const auto& ended_by_abort) {

@@ -27,8 +27,8 @@
 //                before handing in the outcomes that it explains; a task's or agent's own limit is no abort: that task ends as
 //                budget_exceeded or timeout.
 //   resume       finished tasks are not started again; one that was started but not finished is started with the same attempt and
-//                `resumed`, and with the instruction that is recorded. What an abort ended is unfinished again once the run is resumed, also where its process died before that end
-//                of the run was recorded.
+//                `resumed`, and with the instruction that is recorded. What an abort ended is unfinished again once the run is resumed,
+//                also where its process died before that end of the run was recorded.
 
 #include <cstdint>
 #include <functional>
@@ -61,8 +61,7 @@ struct task_outcome {
 enum class abort_reason { budget_exceeded, timeout, cancelled };
 BOOST_DESCRIBE_ENUM(abort_reason, budget_exceeded, timeout, cancelled)
 
-// --- commands
-// -------------------------------------------------------------------------------------------------------------------
+// --- commands ------------------------------------------------------------------------------------------------------
 
 /// Append this event to the journal, before executing what follows.
 struct record_event {
@@ -77,8 +76,8 @@ struct start_task {
   std::string agent;
   std::string instruction;
   std::int64_t attempt = 1;
-  std::optional<std::int64_t> index; ///< of an item
-  bool resumed = false;              ///< it was started before: go on from the journal
+  std::optional<std::int64_t> index;   ///< of an item
+  bool resumed = false;                ///< it was started before: go on from the journal
   std::vector<std::string> arbitrates; ///< it is an arbiter: the agents whose answers it sees, in the order shown
 };
 /// Run this workflow with this input; its paths begin with `path` + "/". Answer with `task_ended`.
@@ -94,13 +93,13 @@ struct start_subworkflow {
 /// Stop this task; answer with `task_ended` (status cancelled, or what it reached within the grace).
 struct cancel_task {
   std::string path;
-  milliseconds grace{0}; ///< calls in flight may finish for so long
+  milliseconds grace{0};    ///< calls in flight may finish for so long
   bool if_harmless = false; ///< only when no tool of its agent has an effect; else it goes on and its outcome is kept
 };
 /// People decide between answers; answer with `task_ended(path, attempt, outcome)` whose output is { "choice": N from 1 } or
 /// { "answer": … }.
 struct ask_human {
-  std::string path;            ///< "check(human)"
+  std::string path; ///< "check(human)"
   const task_spec* spec = nullptr;
   std::string instruction;
   std::vector<std::pair<std::string, json>> answers; ///< member, answer
@@ -117,8 +116,7 @@ struct finish_run {
 using graph_command = std::variant<record_event, start_task, start_subworkflow, cancel_task, ask_human, finish_run>;
 using graph_commands = std::vector<graph_command>;
 
-// --- what was before
-// -------------------------------------------------------------------------------------------------------------------
+// --- what was before -----------------------------------------------------------------------------------------------
 
 /// What the journal knows of one path.
 struct restored_task {
@@ -126,8 +124,8 @@ struct restored_task {
   bool started = true;               ///< false: only its retry is recorded
   std::optional<std::int64_t> items; ///< of a for_each task that was opened
   std::optional<task_finished> finished;
-  std::int64_t order = 0; ///< when it finished, among the others: the first failure is the run's reason
-  std::string instruction; ///< of its last start: what it goes on with
+  std::int64_t order = 0;                   ///< when it finished, among the others: the first failure is the run's reason
+  std::string instruction;                  ///< of its last start: what it goes on with
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
 };
 using restored_state = std::map<std::string, restored_task>;
@@ -135,8 +133,7 @@ using restored_state = std::map<std::string, restored_task>;
 /// Folds a run's events, in order, into what `start` wants. Linear.
 restored_state fold_tasks(const std::vector<event_ptr>& events);
 
-// --- the machine
-// -------------------------------------------------------------------------------------------------------------------
+// --- the machine ---------------------------------------------------------------------------------------------------
 
 class task_graph {
 public:
@@ -148,7 +145,8 @@ public:
   task_graph& operator=(task_graph&&) noexcept;
   ~task_graph();
 
-  /// What `{{ state.key }}` reads: an object, asked for whenever templates are evaluated, if one reads it. Before `start`; absent without it.
+  /// What `{{ state.key }}` reads: an object, asked for whenever templates are evaluated, if one reads it. Before `start`; absent without
+  /// it.
   void read_state(std::function<json()> values);
   /// Once. `restored`: of the whole run; paths outside of the prefix are ignored. A sub-workflow that is not `resumed` starts with
   /// nothing restored.

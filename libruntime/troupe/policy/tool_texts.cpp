@@ -14,11 +14,6 @@ constexpr std::size_t names_max = 40;
 constexpr std::size_t error_bytes_max = 2'000;
 constexpr std::size_t output_bytes_max = 4'000;
 
-std::string bounded(std::string_view text, std::size_t bytes_max) {
-  const auto kept = utf8_prefix(text, bytes_max);
-  return std::string(kept) + (kept.size() < text.size() ? " […]" : "");
-}
-
 /// `"a", "b" and 3 more`; those for which `without` says yes are left out.
 template <class Without>
 std::string list_of(const std::vector<std::string>& names, Without without) {
@@ -70,7 +65,7 @@ std::string arguments_invalid_text(const std::string& tool, const std::vector<st
     list += "\n- " + violation;
   }
   return "The arguments for " + in_quotes(tool) + " do not fit its parameters. Nothing was run. What is wrong:"
-         + bounded(list, error_bytes_max) + "\nCorrect this and call it again.";
+         + shortened(list, error_bytes_max) + "\nCorrect this and call it again.";
 }
 
 std::string max_calls_text(const tool_spec& tool) {
@@ -86,10 +81,10 @@ std::string tool_failure_text(const std::string& tool, tool_status status, const
   for (const auto& one : tried) {
     text += "\n- " + in_quotes(one.tool) + (one.tool == tool ? "" : " in its place") + ", "
             + (one.attempts == 0 ? std::string("not run") : "run " + times(one.attempts)) + ": "
-            + bounded(one.error.empty() ? "cancelled" : std::string_view(one.error), error_bytes_max);
+            + shortened(one.error.empty() ? "cancelled" : std::string_view(one.error), error_bytes_max);
   }
   if (!output.empty())
-    text += "\nThe last one wrote:\n" + bounded(output, output_bytes_max);
+    text += "\nThe last one wrote:\n" + shortened(output, output_bytes_max);
   const auto others = list_of(agent_tools, [&](const auto& name) {
     for (const auto& one : tried)
       if (one.tool == name)

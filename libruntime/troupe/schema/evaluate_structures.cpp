@@ -9,10 +9,6 @@
 namespace troupe::schema {
 namespace {
 
-std::string plural(std::size_t count, const char* noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
-}
-
 std::string properties_of(const json& object) {
   return std::to_string(object.size()) + (object.size() == 1 ? " property" : " properties");
 }

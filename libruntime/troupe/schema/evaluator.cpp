@@ -16,10 +16,6 @@ constexpr std::size_t max_remembered = 200'000;
 // Combinations of dynamic anchors, each of which takes memory: so many use up all steps.
 constexpr std::size_t max_scopes = 10'000;
 
-std::string plural(std::size_t count, const char* noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
-}
-
 std::string pointer_of(const place& at) {
   std::vector<const place*> path;
   for (const auto* step = &at; step->parent != nullptr; step = step->parent)

@@ -16,6 +16,11 @@
 
 namespace troupe::schema {
 
+/// "1 item", "2 items".
+inline std::string plural(std::size_t count, const char* noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 /// A place in the value, as a chain up the stack: a pointer is only written for a violation.
 struct place {
   const place* parent = nullptr;

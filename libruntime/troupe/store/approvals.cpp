@@ -7,17 +7,14 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/contract.hpp"
 #include "troupe/schema/schema.hpp"
+#include "troupe/store/row.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::store {
 
 namespace {
 
-constexpr std::size_t runs_max = 100'000;
-
-bool has_ended(run_status status) {
-  return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
-}
+constexpr std::size_t runs_read_max = 100'000;
 
 /// All requests of a run, in the order in which they were asked.
 expected<std::vector<approval_row>> approvals_of(journal& from, const run_row& run) {
@@ -53,40 +50,41 @@ std::string words_of(const std::vector<schema::violation>& broken) {
 expected<void> holds(const approval_requested& what, const json& modified) {
   std::vector<schema::violation> broken;
   switch (what.kind) {
-    case approval_kind::tool: {
-      if (!modified.is_object())
-        return fail(error_code::invalid_argument, "the arguments that take their place must be a JSON object", what.id);
-      if (const auto wanted = what.details.find("schema"); wanted != what.details.end() && wanted->is_object())
-        if (const auto compiled = schema::compiled_schema::compile(*wanted))
-          broken = compiled->validate(modified);
-      break;
+  case approval_kind::tool: {
+    if (!modified.is_object())
+      return fail(error_code::invalid_argument, "the arguments that take their place must be a JSON object", what.id);
+    if (const auto wanted = what.details.find("schema"); wanted != what.details.end() && wanted->is_object())
+      if (const auto compiled = schema::compiled_schema::compile(*wanted))
+        broken = compiled->validate(modified);
+    break;
+  }
+  case approval_kind::conflict:
+  case approval_kind::output: {
+    if (const auto wanted = what.details.find("contract"); wanted != what.details.end()) {
+      const auto rules = from_document<output_spec>(*wanted);
+      if (rules)
+        if (const auto compiled = contract::compile(*rules))
+          broken = compiled->check(modified.is_string() ? modified.get<std::string>() : modified.dump()).violations;
     }
-    case approval_kind::conflict:
-    case approval_kind::output: {
-      if (const auto wanted = what.details.find("contract"); wanted != what.details.end()) {
-        const auto rules = from_document<output_spec>(*wanted);
-        if (rules)
-          if (const auto compiled = contract::compile(*rules))
-            broken = compiled->check(modified.is_string() ? modified.get<std::string>() : modified.dump()).violations;
-      }
-      break;
-    }
-    case approval_kind::task:
-      if (!modified.is_object() || !modified.contains("instruction") || !modified["instruction"].is_string())
-        return fail(error_code::invalid_argument, "a task is modified by an object with its new \"instruction\"", what.id);
-      break;
-    default:
-      break;
+    break;
+  }
+  case approval_kind::task:
+    if (!modified.is_object() || !modified.contains("instruction") || !modified["instruction"].is_string())
+      return fail(error_code::invalid_argument, "a task is modified by an object with its new \"instruction\"", what.id);
+    break;
+  default:
+    break;
   }
   if (broken.empty())
     return {};
-  return fail(error_code::invalid_argument, "the modified action does not hold, and the request stays pending:" + words_of(broken), what.id);
+  return fail(error_code::invalid_argument, "the modified action does not hold, and the request stays pending:" + words_of(broken),
+              what.id);
 }
 
 } // namespace
 
 expected<std::vector<approval_row>> pending_approvals(journal& from) {
-  const auto runs = from.list_runs(runs_max);
+  const auto runs = from.list_runs(runs_read_max);
   if (!runs)
     return tl::unexpected(runs.error());
   std::vector<approval_row> found;

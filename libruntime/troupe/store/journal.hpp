@@ -94,17 +94,14 @@ public:
   /// Set it before `own`; null ends it.
   virtual void on_cancel_request(std::function<void(std::string run_id)> wake) = 0;
 
-  /// Adds a decision if `admit` (called on the writer's thread) says so; else `done` gets its error. Durable when `done` is called. Never blocks.
-  virtual void add_decision(decision_row, admit_decision, on_durable done) {
-    done(fail(error_code::unavailable, "this journal takes no decisions"));
-  }
+  /// Adds a decision if `admit` (called on the writer's thread) says so; else `done` gets its error. Durable when `done` is called. Never
+  /// blocks.
+  virtual void add_decision(decision_row, admit_decision, on_durable done) = 0;
   /// What was decided about an approval, in order. Blocks.
-  virtual expected<std::vector<decision_row>> decisions(const std::string& run_id) {
-    (void)run_id;
-    return std::vector<decision_row>{};
-  }
-  /// Calls `take` (on any thread) for each decision about a run that this process owns, once an ownership; those that wait already after `own`.
-  virtual void on_decision(std::function<void(decision_row)> take) { (void)take; }
+  virtual expected<std::vector<decision_row>> decisions(const std::string& run_id) = 0;
+  /// Calls `take` (on any thread) for each decision about a run that this process owns, once an ownership; those that wait already after
+  /// `own`.
+  virtual void on_decision(std::function<void(decision_row)> take) = 0;
 
   /// Retention: deletes runs that ended before `before_us` (UTC), with all that only they used. Returns how many. Blocks.
   virtual expected<std::int64_t> delete_ended(std::int64_t before_us) = 0;

@@ -21,10 +21,6 @@ namespace {
 
 class memory_journal;
 
-bool has_ended(run_status status) {
-  return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
-}
-
 } // namespace
 
 class memory_file {
@@ -170,7 +166,8 @@ public:
   expected<std::vector<decision_row>> decisions(const std::string& run_id) override {
     const std::lock_guard guard(file_->mutex);
     std::vector<decision_row> found;
-    std::copy_if(file_->decisions.begin(), file_->decisions.end(), std::back_inserter(found), [&](const auto& row) { return row.run_id == run_id; });
+    std::copy_if(file_->decisions.begin(), file_->decisions.end(), std::back_inserter(found),
+                 [&](const auto& row) { return row.run_id == run_id; });
     return found;
   }
 

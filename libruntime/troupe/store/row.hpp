@@ -64,6 +64,10 @@ struct run_change {
   std::string reason;
 };
 run_change change_of(const event_body& body);
+/// Nothing follows in its journal.
+inline bool has_ended(run_status status) {
+  return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
+}
 
 /// What is wrong with the rows of one run, found while they pass by in their order (SEMANTICS 9).
 class chain_check {

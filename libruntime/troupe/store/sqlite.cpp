@@ -181,7 +181,8 @@ public:
   void on_cancel_request(std::function<void(std::string)> wake) override { watcher_->on_wish(std::move(wake)); }
 
   void add_decision(decision_row row, admit_decision admit, on_durable done) override {
-    writer_->post([this, row = std::move(row), admit = std::move(admit), done = std::move(done)] { done(writer_->add_decision(row, admit)); });
+    writer_->post(
+        [this, row = std::move(row), admit = std::move(admit), done = std::move(done)] { done(writer_->add_decision(row, admit)); });
   }
 
   expected<std::vector<decision_row>> decisions(const std::string& run_id) override {

@@ -201,7 +201,8 @@ expected<std::vector<decision_row>> sqlite_reader::decisions_from(statement& bou
   std::vector<decision_row> found;
   int code;
   while ((code = bound.step()) == SQLITE_ROW)
-    found.push_back({bound.integer(0), std::string(bound.text(1)), std::string(bound.text(2)), std::string(bound.text(4)), bound.integer(3)});
+    found.push_back(
+        {bound.integer(0), std::string(bound.text(1)), std::string(bound.text(2)), std::string(bound.text(4)), bound.integer(3)});
   if (code != SQLITE_DONE)
     return tl::unexpected<error>(db_->failure(code, "reading decisions"));
   return found;

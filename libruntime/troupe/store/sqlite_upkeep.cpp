@@ -1,6 +1,7 @@
 // What the writer does beside appending: cuts a torn tail, keeps wishes, deletes old runs.
 
 #include "troupe/model/described.hpp"
+#include "troupe/store/row.hpp"
 #include "troupe/store/sqlite_writer.hpp"
 
 namespace troupe::store {
@@ -9,10 +10,6 @@ namespace {
 
 /// Runs deleted in one transaction: others get their turn in between.
 constexpr std::size_t deleted_at_once = 64;
-
-bool has_ended(run_status status) {
-  return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
-}
 
 } // namespace
 

@@ -57,8 +57,8 @@ private:
   std::unordered_set<std::string> told_;
   std::shared_ptr<const take_function> take_;
   std::unordered_map<std::string, std::unordered_set<std::int64_t>> told_decisions_; ///< by run, while it is owned here
-  std::vector<std::string> taken_;                                                    ///< runs whose decisions are to be read whole
-  bool from_the_start_ = false; ///< whoever takes decisions is another one
+  std::vector<std::string> taken_;                                                   ///< runs whose decisions are to be read whole
+  bool from_the_start_ = false;                                                      ///< whoever takes decisions is another one
   bool stopping_ = false;
   std::int64_t last_decision_ = 0; // of the thread alone
   std::thread thread_;

@@ -36,9 +36,9 @@ expected<url_target> target_of(const std::string& url);
 /// Without a port every port is allowed.
 struct allowed_host {
   std::string host;
-  std::uint16_t port = 0;  ///< 0: any
-  bool below = false;      ///< "*."
-  bool is_address = false; ///< a literal address: allowed whatever kind of address it is
+  std::uint16_t port = 0;     ///< 0: any
+  bool below = false;         ///< "*."
+  bool is_address = false;    ///< a literal address: allowed whatever kind of address it is
   bool allow_private = false; ///< the name may lead into an own network
 };
 expected<std::vector<allowed_host>> parse_allowed_hosts(const std::vector<std::string>& entries, bool allow_private = false);

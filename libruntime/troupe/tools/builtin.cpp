@@ -14,7 +14,8 @@ namespace troupe::tools {
 
 namespace {
 
-const builtin_row* const rows[] = {&calculator_row, &clock_row, &http_fetch_row, &list_files_row, &read_file_row, &state_get_row, &state_set_row, &write_file_row};
+const builtin_row* const rows[] = {&calculator_row, &clock_row,     &http_fetch_row, &list_files_row,
+                                   &read_file_row,  &state_get_row, &state_set_row,  &write_file_row};
 
 expected<const builtin_row*> row_named(std::string_view name) {
   for (const auto* row : rows)

@@ -1,5 +1,6 @@
 #pragma once
-// Tools that are part of the runtime: read_file write_file list_files http_fetch calculator clock state_get state_set. File tools are confined to `root`.
+// Tools that are part of the runtime: read_file write_file list_files http_fetch calculator clock state_get state_set. File tools are
+// confined to `root`.
 
 #include <memory>
 #include <string>

@@ -21,7 +21,8 @@ struct builtin_row {
   expected<std::unique_ptr<runner>> (*make)(const tool_spec& spec, environment& shared);
 };
 
-extern const builtin_row calculator_row, clock_row, http_fetch_row, list_files_row, read_file_row, write_file_row, state_get_row, state_set_row;
+extern const builtin_row calculator_row, clock_row, http_fetch_row, list_files_row, read_file_row, write_file_row, state_get_row,
+    state_set_row;
 
 /// Whether a call should end: it was cancelled, or its time is up. Asked now and then by what takes long.
 class call_token {

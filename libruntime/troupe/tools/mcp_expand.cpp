@@ -8,7 +8,9 @@ namespace troupe::tools {
 
 namespace {
 
-bool is_server(const tool_spec& spec) { return spec.kind == tool_kind::mcp && spec.mcp.server.empty(); }
+bool is_server(const tool_spec& spec) {
+  return spec.kind == tool_kind::mcp && spec.mcp.server.empty();
+}
 
 /// Those of a server's tools that the entry offers, in the entry's order where it names them.
 expected<std::vector<const mcp_tool*>> offered_tools(const tool_spec& entry, const mcp_listing& listing) {
@@ -42,7 +44,8 @@ tool_spec spec_of(const tool_spec& entry, const mcp_tool& tool, const std::strin
   out.mcp.tool = tool.name;
   out.mcp_tools.clear();
   if (held) {
-    out.description = "This tool is held: its server describes it differently than before, and a human has not approved that yet. It cannot be called.";
+    out.description =
+        "This tool is held: its server describes it differently than before, and a human has not approved that yet. It cannot be called.";
     out.parameters = {{"type", "object"}};
     out.effect = effect::once;
     return out;

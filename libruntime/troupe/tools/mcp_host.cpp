@@ -34,8 +34,12 @@ std::string mcp_state_folder(const configuration& config) {
   return config.folder + "/.troupe";
 }
 
-std::string mcp_pins_path(const std::string& state) { return state + "/mcp-tools.json"; }
-std::string mcp_tokens_path(const std::string& state) { return state + "/mcp-tokens.json"; }
+std::string mcp_pins_path(const std::string& state) {
+  return state + "/mcp-tools.json";
+}
+std::string mcp_tokens_path(const std::string& state) {
+  return state + "/mcp-tokens.json";
+}
 
 mcp_servers::mcp_servers(environment& shared, std::string state) : shared_(shared), state_(std::move(state)) {}
 

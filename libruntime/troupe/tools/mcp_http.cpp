@@ -65,8 +65,10 @@ struct under_way {
 
 class http_transport : public mcp_transport, public std::enable_shared_from_this<http_transport> {
 public:
-  http_transport(const tool_spec& spec, environment& shared, std::shared_ptr<mcp_authorizer> authorizer, std::string token, mcp_transport_events events)
-      : spec_(spec), loop_(shared.loop), http_(*shared.http), authorizer_(std::move(authorizer)), fixed_token_(std::move(token)), events_(std::move(events)) {}
+  http_transport(const tool_spec& spec, environment& shared, std::shared_ptr<mcp_authorizer> authorizer, std::string token,
+                 mcp_transport_events events)
+      : spec_(spec), loop_(shared.loop), http_(*shared.http), authorizer_(std::move(authorizer)), fixed_token_(std::move(token)),
+        events_(std::move(events)) {}
 
   void send(mcp_send what) override {
     if (closing_)
@@ -193,7 +195,8 @@ private:
 
   void post(std::int64_t id, under_way& request) {
     request.token = token();
-    if (const auto version = std::find_if(request.what.headers.begin(), request.what.headers.end(), [](const auto& each) { return each.first == "MCP-Protocol-Version"; });
+    if (const auto version = std::find_if(request.what.headers.begin(), request.what.headers.end(),
+                                          [](const auto& each) { return each.first == "MCP-Protocol-Version"; });
         version != request.what.headers.end())
       version_ = version->second;
     auto out = prepare(id, request);
@@ -258,7 +261,8 @@ private:
         requests_.erase(found); // it offers no such stream
       return;
     }
-    const bool legacy = std::none_of(request.what.headers.begin(), request.what.headers.end(), [](const auto& each) { return each.first == "Mcp-Method"; });
+    const bool legacy =
+        std::none_of(request.what.headers.begin(), request.what.headers.end(), [](const auto& each) { return each.first == "Mcp-Method"; });
     const bool broke_off = result.error == http_error::none || result.error == http_error::broken;
     if (streamed && legacy && broke_off && seen.wrong.empty() && !request.last_event.empty() && request.resumes < resumes_max) {
       ++request.resumes;
@@ -306,9 +310,13 @@ private:
     out.session_gone = result.status == 404 && !session_.empty();
     if (result.status == 401 || scope) {
       out.needs_login = true;
-      out.words = std::string(scope ? "its token does not reach far enough" : request.token.empty() ? "it wants a token" : "it does not take our token") + "; "
+      out.words = std::string(scope                   ? "its token does not reach far enough"
+                              : request.token.empty() ? "it wants a token"
+                                                      : "it does not take our token")
+                  + "; "
                   + (authorizer_ ? authorizer_->advice(challenge != nullptr ? *challenge : std::string())
-                                 : std::string(spec_.mcp.token_env.empty() ? "name one by token_env" : "look at the variable that token_env names"));
+                                 : std::string(spec_.mcp.token_env.empty() ? "name one by token_env"
+                                                                           : "look at the variable that token_env names"));
     } else if (result.error != http_error::none && result.error != http_error::stopped) {
       out.words = spec_.url + ": " + result.message;
     } else if (!seen.wrong.empty()) {
@@ -342,18 +350,21 @@ private:
 
 } // namespace
 
-expected<std::shared_ptr<mcp_transport>> open_mcp_http(const tool_spec& spec, environment& shared, std::shared_ptr<mcp_authorizer> authorizer,
-                                                       mcp_transport_events events) {
+expected<std::shared_ptr<mcp_transport>> open_mcp_http(const tool_spec& spec, environment& shared,
+                                                       std::shared_ptr<mcp_authorizer> authorizer, mcp_transport_events events) {
   if (shared.http == nullptr)
-    return fail(error_code::invalid_argument, "a remote MCP server needs an HTTP client, and this runtime was started without one", "tool \"" + spec.name + "\"");
+    return fail(error_code::invalid_argument, "a remote MCP server needs an HTTP client, and this runtime was started without one",
+                "tool \"" + spec.name + "\"");
   std::string token;
   if (!spec.mcp.token_env.empty()) {
     const auto found = shared.secret ? shared.secret(spec.mcp.token_env) : std::nullopt;
     if (!found)
-      return fail(error_code::not_found, "`token_env` names " + spec.mcp.token_env + ", which is not set in the environment; set it", "tool \"" + spec.name + "\"");
+      return fail(error_code::not_found, "`token_env` names " + spec.mcp.token_env + ", which is not set in the environment; set it",
+                  "tool \"" + spec.name + "\"");
     token = *found;
   }
-  return std::shared_ptr<mcp_transport>(std::make_shared<http_transport>(spec, shared, std::move(authorizer), std::move(token), std::move(events)));
+  return std::shared_ptr<mcp_transport>(
+      std::make_shared<http_transport>(spec, shared, std::move(authorizer), std::move(token), std::move(events)));
 }
 
 } // namespace troupe::tools

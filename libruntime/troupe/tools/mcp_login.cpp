@@ -68,7 +68,8 @@ public:
     if (!out.fd_ || ::setsockopt(out.fd_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0
         || ::bind(out.fd_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(out.fd_.get(), 8) != 0
         || ::getsockname(out.fd_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      return fail(error_code::unavailable, "the browser cannot come back to " + (wanted.empty() ? std::string("this machine") : wanted) + ": " + std::strerror(errno));
+      return fail(error_code::unavailable, "the browser cannot come back to " + (wanted.empty() ? std::string("this machine") : wanted)
+                                               + ": " + std::strerror(errno));
     out.port_ = ntohs(address.sin_port);
     return out;
   }
@@ -115,8 +116,9 @@ private:
 
   static void answer(int fd, bool good) {
     const std::string body = good ? "You can close this page and go back to the terminal.\n" : "There is nothing here.\n";
-    const auto text = std::string("HTTP/1.1 ") + (good ? "200 OK" : "404 Not Found") + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "
-                      + std::to_string(body.size()) + "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" + body;
+    const auto text = std::string("HTTP/1.1 ") + (good ? "200 OK" : "404 Not Found")
+                      + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " + std::to_string(body.size())
+                      + "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" + body;
     [[maybe_unused]] const auto sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
   }
 
@@ -138,8 +140,13 @@ public:
       return done;
     const auto state = random_text(), verifier = random_text();
     const auto scope = scope_to_ask(challenge_, how().scopes, resource_, issuer_, with_.scope + " " + order_.scope);
-    oauth_form ask{{"response_type", "code"}, {"client_id", with_.client_id}, {"redirect_uri", door->address()}, {"state", state},
-                   {"code_challenge", base64url(sha256_bytes(verifier))}, {"code_challenge_method", "S256"}, {"resource", with_.resource}};
+    oauth_form ask{{"response_type", "code"},
+                   {"client_id", with_.client_id},
+                   {"redirect_uri", door->address()},
+                   {"state", state},
+                   {"code_challenge", base64url(sha256_bytes(verifier))},
+                   {"code_challenge_method", "S256"},
+                   {"resource", with_.resource}};
     if (!scope.empty())
       ask.emplace_back("scope", scope);
     if (scope.find("offline_access") != std::string::npos)
@@ -152,13 +159,20 @@ public:
     if (!code)
       return tl::unexpected(code.error());
     secrets().add(*code);
-    return exchange({{"grant_type", "authorization_code"}, {"code", *code}, {"redirect_uri", door->address()}, {"code_verifier", verifier}, {"resource", with_.resource}}, scope);
+    return exchange({{"grant_type", "authorization_code"},
+                     {"code", *code},
+                     {"redirect_uri", door->address()},
+                     {"code_verifier", verifier},
+                     {"resource", with_.resource}},
+                    scope);
   }
 
 private:
   mcp_oauth_spec how() const { return order_.server.mcp.oauth.value_or(mcp_oauth_spec{}); }
 
-  error refused(std::string words) const { return {error_code::permission_denied, std::move(words), "MCP server \"" + order_.server.name + "\""}; }
+  error refused(std::string words) const {
+    return {error_code::permission_denied, std::move(words), "MCP server \"" + order_.server.name + "\""};
+  }
 
   /// A document from an address that somebody else named.
   expected<json> document_at(const std::string& url) {
@@ -184,8 +198,14 @@ private:
     llm::http_request request;
     request.method = "POST";
     request.url = order_.server.url;
-    request.headers = {{"Content-Type", "application/json"}, {"Accept", "application/json, text/event-stream"}, {"MCP-Protocol-Version", mcp_modern_version}, {"Mcp-Method", "server/discover"}};
-    request.body = mcp_text(mcp_request(1, "server/discover", {{"_meta", {{"io.modelcontextprotocol/protocolVersion", mcp_modern_version}, {"io.modelcontextprotocol/clientCapabilities", json::object()}}}}));
+    request.headers = {{"Content-Type", "application/json"},
+                       {"Accept", "application/json, text/event-stream"},
+                       {"MCP-Protocol-Version", mcp_modern_version},
+                       {"Mcp-Method", "server/discover"}};
+    request.body = mcp_text(mcp_request(1, "server/discover",
+                                        {{"_meta",
+                                          {{"io.modelcontextprotocol/protocolVersion", mcp_modern_version},
+                                           {"io.modelcontextprotocol/clientCapabilities", json::object()}}}}));
     const auto result = fetch(http_, std::move(request));
     if (const auto* header = result.headers.find("www-authenticate"); header != nullptr && result.status == 401)
       challenge_ = parse_challenge(*header);
@@ -196,7 +216,8 @@ private:
       ask_server();
     else
       challenge_ = parse_challenge(order_.challenge);
-    auto places = challenge_.resource_metadata.empty() ? resource_metadata_addresses(order_.server.url) : std::vector<std::string>{challenge_.resource_metadata};
+    auto places = challenge_.resource_metadata.empty() ? resource_metadata_addresses(order_.server.url)
+                                                       : std::vector<std::string>{challenge_.resource_metadata};
     error last;
     bool found = false;
     for (const auto& place : places) {
@@ -248,7 +269,9 @@ private:
       if (!own.client_secret_env.empty()) {
         const auto secret = order_.secret(own.client_secret_env);
         if (!secret)
-          return fail(error_code::not_found, "`oauth.client_secret_env` names " + own.client_secret_env + ", which is not set in the environment; set it", order_.server.name);
+          return fail(error_code::not_found,
+                      "`oauth.client_secret_env` names " + own.client_secret_env + ", which is not set in the environment; set it",
+                      order_.server.name);
         with_.client_secret = *secret;
         with_.method = method_for_secret(issuer_);
       }
@@ -266,7 +289,8 @@ private:
       return {};
     }
     if (issuer_.registration_endpoint.empty())
-      return tl::unexpected(refused("the authorization server " + in_quotes(issuer_.issuer) + " registers nobody by itself; register a client there and name it by oauth.client_id"));
+      return tl::unexpected(refused("the authorization server " + in_quotes(issuer_.issuer)
+                                    + " registers nobody by itself; register a client there and name it by oauth.client_id"));
     llm::http_request request;
     request.method = "POST";
     request.url = issuer_.registration_endpoint;
@@ -274,10 +298,13 @@ private:
     request.body = registration_request(redirect, issuer_).dump();
     request.address_filter = oauth_address_filter(order_.server.url, request.url);
     const auto result = fetch(http_, std::move(request));
-    const auto document = result.status == 200 || result.status == 201 ? parse_bounded(result.body) : expected<json>(fail(error_code::unavailable, {}));
+    const auto document =
+        result.status == 200 || result.status == 201 ? parse_bounded(result.body) : expected<json>(fail(error_code::unavailable, {}));
     if (!document)
-      return tl::unexpected(refused("the authorization server " + in_quotes(issuer_.issuer) + " did not register us: "
-                                    + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300)) : result.message)));
+      return tl::unexpected(
+          refused("the authorization server " + in_quotes(issuer_.issuer) + " did not register us: "
+                  + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300))
+                                        : result.message)));
     const auto client = read_registration(*document, issuer_);
     if (!client)
       return tl::unexpected(refused(client.error().message));
@@ -294,8 +321,10 @@ private:
     const auto result = fetch(http_, std::move(request));
     const auto document = parse_bounded(result.body);
     if (result.status != 200 || !document)
-      return tl::unexpected(refused("the authorization server gave no token: "
-                                    + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300)) : result.message)));
+      return tl::unexpected(
+          refused("the authorization server gave no token: "
+                  + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300))
+                                        : result.message)));
     const auto tokens = read_tokens(*document);
     if (!tokens)
       return tl::unexpected(refused(tokens.error().message));
@@ -321,7 +350,9 @@ std::function<bool(const sockaddr*)> oauth_address_filter(const std::string& ser
   const bool own_host = server && target && server->host == target->host;
   const auto local = [](const std::string& host) { return host == "localhost" || host == "::1" || host.substr(0, 4) == "127."; };
   const bool both_here = server && target && local(server->host) && local(target->host);
-  return [own_host, both_here](const sockaddr* address) { return own_host || is_public_address(address) || (both_here && is_loopback_address(address)); };
+  return [own_host, both_here](const sockaddr* address) {
+    return own_host || is_public_address(address) || (both_here && is_loopback_address(address));
+  };
 }
 
 llm::http_request token_request(const mcp_credentials& client, oauth_form form) {
@@ -343,6 +374,8 @@ llm::http_request token_request(const mcp_credentials& client, oauth_form form) 
   return out;
 }
 
-expected<void> log_in(const login_order& order, llm::http_client& http) { return login(order, http).run(); }
+expected<void> log_in(const login_order& order, llm::http_client& http) {
+  return login(order, http).run();
+}
 
 } // namespace troupe::tools

@@ -15,16 +15,18 @@ namespace troupe::tools {
 
 /// What is kept of one server. Nothing of it is ever logged: all secrets are known to the redactor.
 struct mcp_credentials {
-  std::string source;   ///< the server's address: those of another one are not used
-  std::string issuer;   ///< whose client and tokens these are
+  std::string source; ///< the server's address: those of another one are not used
+  std::string issuer; ///< whose client and tokens these are
   std::string resource, token_endpoint;
   std::string client_id, client_secret, method = "none";
   std::string redirect_uri; ///< that the client was registered with; empty: it was not registered here
   std::string access, refresh;
-  std::string scope;    ///< what was asked for so far
+  std::string scope;          ///< what was asked for so far
   std::int64_t expires_s = 0; ///< UTC; 0: not known
 };
-BOOST_DESCRIBE_STRUCT(mcp_credentials, (), (source, issuer, resource, token_endpoint, client_id, client_secret, method, redirect_uri, access, refresh, scope, expires_s))
+BOOST_DESCRIBE_STRUCT(mcp_credentials, (),
+                      (source, issuer, resource, token_endpoint, client_id, client_secret, method, redirect_uri, access, refresh, scope,
+                       expires_s))
 
 expected<mcp_credentials> load_credentials(const std::string& path, const tool_spec& server);
 expected<void> save_credentials(const std::string& path, const std::string& server, const mcp_credentials& what);
@@ -56,14 +58,15 @@ private:
 
 /// A request to the issuer's token endpoint, as this client authenticates there.
 llm::http_request token_request(const mcp_credentials& client, oauth_form form);
-/// Only addresses that the server's own place allows (SSRF): public ones, this machine where the server is on it, and the server's own host.
+/// Only addresses that the server's own place allows (SSRF): public ones, this machine where the server is on it, and the server's own
+/// host.
 std::function<bool(const sockaddr*)> oauth_address_filter(const std::string& server_url, const std::string& url);
 
 struct login_order {
   tool_spec server;
   std::string tokens_path;
-  std::string challenge;   ///< of the server's refusal; empty: it is asked without a token
-  std::string scope;       ///< more than that
+  std::string challenge; ///< of the server's refusal; empty: it is asked without a token
+  std::string scope;     ///< more than that
   std::function<std::optional<std::string>(const std::string&)> secret;
   /// Shows a human where to go; the browser comes back by itself.
   std::function<void(const std::string& address)> open_browser;

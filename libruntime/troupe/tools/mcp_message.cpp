@@ -120,4 +120,9 @@ std::string mcp_text(const json& message) {
   return message.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string string_at(const json& from, const char* key) {
+  const auto found = from.is_object() ? from.find(key) : from.end();
+  return from.is_object() && found != from.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 } // namespace troupe::tools

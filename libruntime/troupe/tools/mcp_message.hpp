@@ -38,6 +38,9 @@ json mcp_notification(std::string_view method, json params);
 json mcp_result(const json& id, json result);
 json mcp_error(const json& id, std::int64_t code, std::string_view text);
 
+/// The text at a key of an object; empty where there is none.
+std::string string_at(const json& from, const char* key);
+
 /// A message as it goes over the wire: one line.
 std::string mcp_text(const json& message);
 

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "troupe/tools/address_check.hpp"
+#include "troupe/tools/mcp_message.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -12,11 +13,6 @@ namespace troupe::tools {
 namespace {
 
 using nlohmann::json;
-
-std::string text_of(const json& from, const char* key) {
-  const auto found = from.is_object() ? from.find(key) : from.end();
-  return from.is_object() && found != from.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 std::vector<std::string> texts_of(const json& from, const char* key) {
   std::vector<std::string> out;
@@ -38,9 +34,13 @@ std::vector<std::string> words_of(std::string_view text) {
   return out;
 }
 
-bool has(const std::vector<std::string>& list, std::string_view word) { return std::find(list.begin(), list.end(), word) != list.end(); }
+bool has(const std::vector<std::string>& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
 
-tl::unexpected<error> wrong(std::string words) { return fail(error_code::invalid_argument, std::move(words)); }
+tl::unexpected<error> unusable(std::string words) {
+  return fail(error_code::invalid_argument, std::move(words));
+}
 
 /// The path of an address, without query and fragment; empty for the root.
 std::string path_of(const std::string& url) {
@@ -57,7 +57,8 @@ std::string decoded(std::string_view text) {
   std::string out;
   const auto digit = [](char c) { return c <= '9' ? c - '0' : std::tolower(static_cast<unsigned char>(c)) - 'a' + 10; };
   for (std::size_t i = 0; i < text.size(); ++i)
-    if (text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(text[i + 1])) && std::isxdigit(static_cast<unsigned char>(text[i + 2]))) {
+    if (text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(text[i + 1]))
+        && std::isxdigit(static_cast<unsigned char>(text[i + 2]))) {
       out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
       i += 2;
     } else {
@@ -118,7 +119,8 @@ bool is_safe_address(const std::string& url) {
   if (target->scheme == "https")
     return true;
   const auto& host = target->host;
-  return host == "localhost" || host == "::1" || (host.substr(0, 4) == "127." && host.find_first_not_of("0123456789.") == std::string::npos);
+  return host == "localhost" || host == "::1"
+         || (host.substr(0, 4) == "127." && host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
 std::string origin_of_address(const std::string& url) {
@@ -135,7 +137,8 @@ std::vector<std::string> resource_metadata_addresses(const std::string& server_u
 std::vector<std::string> issuer_metadata_addresses(const std::string& issuer) {
   const auto origin = origin_of_address(issuer);
   const auto path = path_of(issuer);
-  std::vector<std::string> out{origin + "/.well-known/oauth-authorization-server" + path, origin + "/.well-known/openid-configuration" + path};
+  std::vector<std::string> out{origin + "/.well-known/oauth-authorization-server" + path,
+                               origin + "/.well-known/openid-configuration" + path};
   if (!path.empty())
     out.push_back(origin + path + "/.well-known/openid-configuration");
   return out;
@@ -143,37 +146,38 @@ std::vector<std::string> issuer_metadata_addresses(const std::string& issuer) {
 
 expected<oauth_resource> read_resource_metadata(const json& from, const std::string& server_url) {
   oauth_resource out;
-  out.resource = text_of(from, "resource");
+  out.resource = string_at(from, "resource");
   out.scopes = texts_of(from, "scopes_supported");
   // The resource is the server, or something above it on the same origin: a token for anything else is none of its business.
   const auto own = path_of(server_url), named = path_of(out.resource);
   const bool same_origin = origin_of_address(out.resource) == origin_of_address(server_url) && !origin_of_address(server_url).empty();
   if (!same_origin || (own != named && own.rfind(named + "/", 0) != 0))
-    return wrong("its metadata is about " + in_quotes(out.resource) + ", and not about " + server_url);
+    return unusable("its metadata is about " + in_quotes(out.resource) + ", and not about " + server_url);
   const auto issuers = texts_of(from, "authorization_servers");
   if (issuers.empty())
-    return wrong("its metadata names no authorization server");
+    return unusable("its metadata names no authorization server");
   out.issuer = issuers.front();
   if (!is_safe_address(out.issuer))
-    return wrong("its authorization server " + in_quotes(out.issuer) + " is not reached by https");
+    return unusable("its authorization server " + in_quotes(out.issuer) + " is not reached by https");
   return out;
 }
 
 expected<oauth_issuer> read_issuer_metadata(const json& from, const std::string& issuer) {
   oauth_issuer out;
-  out.issuer = text_of(from, "issuer");
+  out.issuer = string_at(from, "issuer");
   if (out.issuer != issuer)
-    return wrong("the metadata of " + in_quotes(issuer) + " says that it is of " + in_quotes(out.issuer));
-  out.authorization_endpoint = text_of(from, "authorization_endpoint");
-  out.token_endpoint = text_of(from, "token_endpoint");
-  out.registration_endpoint = text_of(from, "registration_endpoint");
+    return unusable("the metadata of " + in_quotes(issuer) + " says that it is of " + in_quotes(out.issuer));
+  out.authorization_endpoint = string_at(from, "authorization_endpoint");
+  out.token_endpoint = string_at(from, "token_endpoint");
+  out.registration_endpoint = string_at(from, "registration_endpoint");
   for (const auto* endpoint : {&out.authorization_endpoint, &out.token_endpoint})
     if (!is_safe_address(*endpoint))
-      return wrong("an endpoint of " + in_quotes(issuer) + ", " + in_quotes(*endpoint) + ", is not reached by https");
+      return unusable("an endpoint of " + in_quotes(issuer) + ", " + in_quotes(*endpoint) + ", is not reached by https");
   if (!out.registration_endpoint.empty() && !is_safe_address(out.registration_endpoint))
     out.registration_endpoint.clear();
   if (!has(texts_of(from, "code_challenge_methods_supported"), "S256"))
-    return wrong("the authorization server " + in_quotes(issuer) + " does not support PKCE with S256, without which a code could be stolen");
+    return unusable("the authorization server " + in_quotes(issuer)
+                    + " does not support PKCE with S256, without which a code could be stolen");
   out.scopes = texts_of(from, "scopes_supported");
   out.auth_methods = texts_of(from, "token_endpoint_auth_methods_supported");
   out.client_metadata = from.value("client_id_metadata_document_supported", json()) == true;
@@ -207,18 +211,15 @@ std::string method_for_secret(const oauth_issuer& issuer) {
 
 json registration_request(const std::string& redirect_uri, const oauth_issuer& issuer) {
   const bool open = issuer.auth_methods.empty() || has(issuer.auth_methods, "none");
-  return {{"client_name", "troupe"},
-          {"application_type", "native"},
-          {"redirect_uris", {redirect_uri}},
-          {"grant_types", {"authorization_code", "refresh_token"}},
-          {"response_types", {"code"}},
-          {"token_endpoint_auth_method", open ? "none" : method_for_secret(issuer)}};
+  return {{"client_name", "troupe"},         {"application_type", "native"},
+          {"redirect_uris", {redirect_uri}}, {"grant_types", {"authorization_code", "refresh_token"}},
+          {"response_types", {"code"}},      {"token_endpoint_auth_method", open ? "none" : method_for_secret(issuer)}};
 }
 
 expected<oauth_client> read_registration(const json& from, const oauth_issuer& issuer) {
-  oauth_client out{text_of(from, "client_id"), text_of(from, "client_secret"), text_of(from, "token_endpoint_auth_method")};
+  oauth_client out{string_at(from, "client_id"), string_at(from, "client_secret"), string_at(from, "token_endpoint_auth_method")};
   if (out.id.empty())
-    return wrong("the authorization server registered us without a client_id");
+    return unusable("the authorization server registered us without a client_id");
   if (out.secret.empty())
     out.method = "none";
   else if (out.method != "client_secret_basic" && out.method != "client_secret_post" && out.method != "none")
@@ -255,19 +256,21 @@ expected<std::string> code_of_callback(std::string_view target, const oauth_issu
   if (told == found.end() ? issuer.tells_issuer : told->second != issuer.issuer)
     return denied("the answer in the browser does not come from " + in_quotes(issuer.issuer) + "; nothing of it is believed");
   if (const auto problem = found.find("error"); problem != found.end())
-    return denied("the authorization server says " + in_quotes(mended_utf8(problem->second)) + (found["error_description"].empty() ? "" : ": " + in_quotes(mended_utf8(found["error_description"]))));
+    return denied("the authorization server says " + in_quotes(mended_utf8(problem->second))
+                  + (found["error_description"].empty() ? "" : ": " + in_quotes(mended_utf8(found["error_description"]))));
   if (found["code"].empty())
     return denied("the answer in the browser has no code");
   return found["code"];
 }
 
 expected<oauth_tokens> read_tokens(const json& from) {
-  oauth_tokens out{text_of(from, "access_token"), text_of(from, "refresh_token"), text_of(from, "scope"), 0};
-  auto type = text_of(from, "token_type");
+  oauth_tokens out{string_at(from, "access_token"), string_at(from, "refresh_token"), string_at(from, "scope"), 0};
+  auto type = string_at(from, "token_type");
   std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (out.access.empty() || (!type.empty() && type != "bearer"))
-    return wrong("the authorization server answered without a bearer token");
-  if (const auto expires = from.find("expires_in"); expires != from.end() && expires->is_number() && expires->get<double>() > 0 && expires->get<double>() < 1e10)
+    return unusable("the authorization server answered without a bearer token");
+  if (const auto expires = from.find("expires_in");
+      expires != from.end() && expires->is_number() && expires->get<double>() > 0 && expires->get<double>() < 1e10)
     out.expires_in_s = static_cast<std::int64_t>(expires->get<double>());
   return out;
 }

@@ -1,7 +1,7 @@
 #pragma once
 // OAuth 2.1 for remote MCP servers, the decisions of it: where metadata is, which of it may be believed, what is asked for. Pure.
-// Sources: the specification's pages on authorization (2026-07-28); RFC 6749, 6750, 7636 (PKCE), 7591 (registration), 8414 and 9728 (metadata),
-// 8707 (resource), 9207 (iss).
+// Sources: the specification's pages on authorization (2026-07-28); RFC 6749, 6750, 7636 (PKCE), 7591 (registration), 8414 and 9728
+// (metadata), 8707 (resource), 9207 (iss).
 
 #include <map>
 #include <optional>

@@ -90,7 +90,8 @@ expected<mcp_pins> mcp_pins::load(const std::string& path) {
     return out;
   auto document = parse_bounded(*text);
   if (!document || !document->is_object() || document->value("version", 0) != 1 || !document->value("servers", json()).is_object())
-    return fail(error_code::corrupt, "it is not a list of approved MCP tools; look at it, and remove it to see every tool for the first time", path);
+    return fail(error_code::corrupt,
+                "it is not a list of approved MCP tools; look at it, and remove it to see every tool for the first time", path);
   out.servers_ = std::move((*document)["servers"]);
   return out;
 }
@@ -116,7 +117,8 @@ void mcp_pins::pin(const std::string& server, const std::string& source, const m
   servers_[server]["tools"][tool.name] = tool.definition();
 }
 
-expected<std::map<std::string, std::string>> mcp_pins::admit(const std::string& path, const tool_spec& server, const std::vector<mcp_tool>& tools) {
+expected<std::map<std::string, std::string>> mcp_pins::admit(const std::string& path, const tool_spec& server,
+                                                             const std::vector<mcp_tool>& tools) {
   const file_guard guard(path);
   auto pins = load(path);
   if (!pins)

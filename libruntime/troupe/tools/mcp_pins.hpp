@@ -1,6 +1,6 @@
 #pragma once
-// What humans have let in: the definition of each tool of each MCP server as it was first seen, or approved. A file beside the journal, for this
-// user only. A tool that is not as it stands here is held (SEMANTICS 4): its new words reach no model.
+// What humans have let in: the definition of each tool of each MCP server as it was first seen, or approved. A file beside the journal, for
+// this user only. A tool that is not as it stands here is held (SEMANTICS 4): its new words reach no model.
 
 #include <map>
 #include <string>
@@ -26,7 +26,8 @@ public:
   void pin(const std::string& server, const std::string& source, const mcp_tool& tool);
 
   /// Judges all tools, and pins what is seen for the first time. The digests of what may be called; what is held is left out.
-  static expected<std::map<std::string, std::string>> admit(const std::string& path, const tool_spec& server, const std::vector<mcp_tool>& tools);
+  static expected<std::map<std::string, std::string>> admit(const std::string& path, const tool_spec& server,
+                                                            const std::vector<mcp_tool>& tools);
   /// Pins all of them as they are now.
   static expected<void> approve(const std::string& path, const tool_spec& server, const std::vector<mcp_tool>& tools);
 

@@ -108,9 +108,11 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
     mcp_transport_events events;
     events.on_message = on([](mcp_session& s, mcp_message message) { return s.receive(std::move(message), clock::now()); });
     events.on_garbage = on([](mcp_session& s, const std::string& what) { return s.garbage(what); });
-    events.on_failed = on([](mcp_session& s, std::int64_t id, const mcp_http_failure& failure) { return s.request_failed(id, failure, clock::now()); });
+    events.on_failed =
+        on([](mcp_session& s, std::int64_t id, const mcp_http_failure& failure) { return s.request_failed(id, failure, clock::now()); });
     events.on_lost = on([](mcp_session& s, const error& why) { return s.lost(why); });
-    auto transport = spec.command.empty() ? open_mcp_http(spec, shared, authorizer, std::move(events)) : start_mcp_process(spec, shared, std::move(events));
+    auto transport = spec.command.empty() ? open_mcp_http(spec, shared, authorizer, std::move(events))
+                                          : start_mcp_process(spec, shared, std::move(events));
     current = made;
     if (!transport) {
       perform(made, made->session.lost(transport.error()));
@@ -210,7 +212,8 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
       leave();
       return;
     }
-    spdlog::error("{}; it broke more than {} times within {} s and is left alone for as long", redacted(why.message), spec.mcp.max_restarts, restart_span.count());
+    spdlog::error("{}; it broke more than {} times within {} s and is left alone for as long", redacted(why.message), spec.mcp.max_restarts,
+                  restart_span.count());
     given_up = why;
     given_up_until = clock::now() + restart_span;
     fail_waiting();
@@ -404,9 +407,10 @@ running_id mcp_server::call(std::string tool, invocation wanted, on_outcome done
   const auto id = next_.fetch_add(1, std::memory_order_relaxed);
   mcp_call call{id, std::move(tool), std::move(wanted.arguments), std::move(wanted.idempotency_key), wanted.timeout};
   const auto until = clock::now() + std::min(wanted.timeout, milliseconds(std::chrono::hours(24 * 365)));
-  impl_->shared.loop.post([self = impl_, id, item = std::make_shared<impl::asked>(impl::asked{std::move(call), std::move(done), until, nullptr})] {
-    self->take(id, std::move(*item));
-  });
+  impl_->shared.loop.post(
+      [self = impl_, id, item = std::make_shared<impl::asked>(impl::asked{std::move(call), std::move(done), until, nullptr})] {
+        self->take(id, std::move(*item));
+      });
   return id;
 }
 

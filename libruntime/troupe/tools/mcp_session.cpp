@@ -53,7 +53,9 @@ tool_outcome ended(tool_status status, std::string words) {
 
 mcp_session::mcp_session(mcp_session_options options) : options_(std::move(options)) {}
 
-std::string mcp_session::who() const { return "MCP server " + in_quotes(options_.server); }
+std::string mcp_session::who() const {
+  return "MCP server " + in_quotes(options_.server);
+}
 
 // --- sending -------------------------------------------------------------------------------------------------------
 
@@ -119,7 +121,8 @@ void mcp_session::discover(mcp_actions& out, time_point now) {
   tried_versions_.insert(version_);
   // Silence means an older server, where one may be spoken to; over HTTP, where each answer comes by itself, it means no server.
   const bool probes = !options_.http && options_.protocol.empty();
-  request(out, purpose::discover, "server/discover", json::object(), now + (probes ? std::min(options_.probe_timeout, options_.open_timeout) : options_.open_timeout));
+  request(out, purpose::discover, "server/discover", json::object(),
+          now + (probes ? std::min(options_.probe_timeout, options_.open_timeout) : options_.open_timeout));
 }
 
 void mcp_session::initialize(mcp_actions& out, const std::string& version, time_point now) {
@@ -159,8 +162,10 @@ void mcp_session::choose_version(mcp_actions& out, const json& supported, time_p
   std::string words;
   for (const auto& name : names)
     words += (words.empty() ? "" : ", ") + short_text(name.substr(0, 40));
-  breaks(out, {error_code::unavailable, who() + " speaks " + (words.empty() ? "no version that it names" : words) + ", and of these we speak none"
-                                            + (may_be_old ? "" : " that `protocol` allows"), {}});
+  breaks(out, {error_code::unavailable,
+               who() + " speaks " + (words.empty() ? "no version that it names" : words) + ", and of these we speak none"
+                   + (may_be_old ? "" : " that `protocol` allows"),
+               {}});
 }
 
 void mcp_session::discovered(mcp_actions& out, const json& result, time_point now) {
@@ -194,8 +199,10 @@ void mcp_session::discover_failed(mcp_actions& out, std::int64_t code, const jso
 void mcp_session::initialized(mcp_actions& out, const json& result, time_point now) {
   const auto version = string_member(result, "protocolVersion");
   if (!is_legacy(version) || (!options_.protocol.empty() && version != options_.protocol)) {
-    breaks(out, {error_code::unavailable, who() + " answered with protocol version " + in_quotes(version) + ", which we do not speak"
-                                              + (options_.protocol.empty() ? "" : " by `protocol`"), {}});
+    breaks(out, {error_code::unavailable,
+                 who() + " answered with protocol version " + in_quotes(version) + ", which we do not speak"
+                     + (options_.protocol.empty() ? "" : " by `protocol`"),
+                 {}});
     return;
   }
   version_ = version;
@@ -231,8 +238,10 @@ void mcp_session::listed(mcp_actions& out, const json& result, time_point now) {
   const auto next = string_member(result, "nextCursor");
   if (!next.empty()) {
     if (!cursors_.insert(next).second || cursors_.size() > pages_max || coming_.size() > mcp_tools_max) {
-      breaks(out, {error_code::unavailable, who() + " lists its tools without end: " + std::to_string(coming_.size()) + " in "
-                                                + std::to_string(cursors_.size()) + " pages", {}});
+      breaks(out, {error_code::unavailable,
+                   who() + " lists its tools without end: " + std::to_string(coming_.size()) + " in " + std::to_string(cursors_.size())
+                       + " pages",
+                   {}});
       return;
     }
     list(out, next, now);
@@ -318,7 +327,9 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
   if (found == calls_.end())
     return;
   if (message.what == mcp_message::kind::error) {
-    end_call(out, call, ended(tool_status::failed, who() + " answered with error " + std::to_string(message.code) + ": " + short_text(message.text)), false, "");
+    end_call(out, call,
+             ended(tool_status::failed, who() + " answered with error " + std::to_string(message.code) + ": " + short_text(message.text)),
+             false, "");
     return;
   }
   const auto kind = member(message.result, "resultType");
@@ -327,7 +338,8 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
     return;
   }
   if (!kind.is_null() && kind != "complete") {
-    end_call(out, call, ended(tool_status::failed, who() + " answered with a result of an unknown type " + short_text(kind.dump())), false, "");
+    end_call(out, call, ended(tool_status::failed, who() + " answered with a result of an unknown type " + short_text(kind.dump())), false,
+             "");
     return;
   }
   const auto* tool = tool_named(found->second.wanted.tool);
@@ -338,7 +350,9 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
 void mcp_session::input_required(mcp_actions& out, running& which, const json& result, time_point now) {
   const auto call = which.wanted.id;
   if (++which.rounds > input_rounds_max) {
-    end_call(out, call, ended(tool_status::failed, who() + " asked for input " + std::to_string(input_rounds_max) + " times and still is not content"), false, "");
+    end_call(out, call,
+             ended(tool_status::failed, who() + " asked for input " + std::to_string(input_rounds_max) + " times and still is not content"),
+             false, "");
     return;
   }
   json more = json::object();
@@ -346,7 +360,9 @@ void mcp_session::input_required(mcp_actions& out, running& which, const json& r
     json answers = json::object();
     for (const auto& [key, ask] : asks.items()) {
       if (string_member(ask, "method") != "elicitation/create") {
-        end_call(out, call, ended(tool_status::failed, who() + " asks for " + in_quotes(string_member(ask, "method")) + ", which we never offered"), false, "");
+        end_call(out, call,
+                 ended(tool_status::failed, who() + " asks for " + in_quotes(string_member(ask, "method")) + ", which we never offered"),
+                 false, "");
         return;
       }
       answers[key] = elicited(member(ask, "params"));
@@ -466,7 +482,8 @@ void mcp_session::asked(mcp_actions& out, const mcp_message& message) {
 
 void mcp_session::noticed(mcp_actions& out, const mcp_message& message, time_point now) {
   if (message.method == "notifications/tools/list_changed") {
-    const bool under_way = std::any_of(pending_.begin(), pending_.end(), [](const auto& each) { return each.second.what == purpose::list; });
+    const bool under_way =
+        std::any_of(pending_.begin(), pending_.end(), [](const auto& each) { return each.second.what == purpose::list; });
     if (phase_ != phase::open && phase_ != phase::listing)
       return;
     if (under_way)
@@ -505,8 +522,10 @@ mcp_actions mcp_session::request_failed(std::int64_t id, const mcp_http_failure&
   if (found == pending_.end() || phase_ == phase::broken)
     return out;
   // An error's status comes with a body that says more.
-  if (auto messages = failure.body.empty() ? expected<std::vector<mcp_message>>(fail(error_code::not_found, {})) : parse_mcp_messages(failure.body);
-      messages && messages->size() == 1 && messages->front().what == mcp_message::kind::error && !failure.needs_login && !failure.session_gone) {
+  if (auto messages =
+          failure.body.empty() ? expected<std::vector<mcp_message>>(fail(error_code::not_found, {})) : parse_mcp_messages(failure.body);
+      messages && messages->size() == 1 && messages->front().what == mcp_message::kind::error && !failure.needs_login
+      && !failure.session_gone) {
     const bool modern_error = messages->front().code <= header_mismatch && messages->front().code >= -32099;
     if (failure.status < 500 && (modern_error || found->second.what != purpose::discover || failure.status == 404)) {
       answered(out, id, messages->front(), now);
@@ -524,7 +543,8 @@ mcp_actions mcp_session::request_failed(std::int64_t id, const mcp_http_failure&
     }
     out.push_back(mcp_expired{});
   } else if (what.what == purpose::call) {
-    end_call(out, what.call, ended(failure.sent && !failure.needs_login ? tool_status::in_doubt : tool_status::not_started, why.message), false, "");
+    end_call(out, what.call, ended(failure.sent && !failure.needs_login ? tool_status::in_doubt : tool_status::not_started, why.message),
+             false, "");
   } else if (what.what == purpose::discover && failure.status >= 400 && failure.status < 500 && !failure.needs_login) {
     pending_.erase(found);
     discover_failed(out, 0, {}, failure.words, now);
@@ -561,8 +581,8 @@ mcp_actions mcp_session::tick(time_point now) {
     if (each.what == purpose::call) {
       const auto& call = calls_.at(each.call);
       end_call(out, each.call,
-               ended(tool_status::timed_out, who() + ": no answer within the timeout of " + std::to_string(call.wanted.timeout.count()) + " ms"
-                                                 + (call.progress.empty() ? "" : "; its last progress was " + call.progress)),
+               ended(tool_status::timed_out, who() + ": no answer within the timeout of " + std::to_string(call.wanted.timeout.count())
+                                                 + " ms" + (call.progress.empty() ? "" : "; its last progress was " + call.progress)),
                true, "timed out");
     } else if (each.what == purpose::discover && !options_.http && options_.protocol.empty()) {
       pending_.erase(id);
@@ -570,8 +590,11 @@ mcp_actions mcp_session::tick(time_point now) {
     } else if (each.what == purpose::ping && heard_ > *each.until - options_.ping) {
       pending_.erase(id); // it said something else meanwhile: it lives
     } else {
-      breaks(out, {error_code::unavailable, who() + (each.what == purpose::ping ? " did not answer a ping within " + std::to_string(options_.ping.count()) + " ms"
-                                                                                : " did not answer within " + std::to_string(options_.open_timeout.count()) + " ms"), {}});
+      breaks(out, {error_code::unavailable,
+                   who()
+                       + (each.what == purpose::ping ? " did not answer a ping within " + std::to_string(options_.ping.count()) + " ms"
+                                                     : " did not answer within " + std::to_string(options_.open_timeout.count()) + " ms"),
+                   {}});
     }
   }
   if (listen_at_ && *listen_at_ <= now && phase_ == phase::open) {

@@ -1,6 +1,6 @@
 #pragma once
-// One connection to an MCP server, as a pure state machine of both eras of the protocol: what came in, and what is due, goes in; what is to be
-// sent, and who is to be answered, comes out. Transports and clocks stand outside (mcp_server).
+// One connection to an MCP server, as a pure state machine of both eras of the protocol: what came in, and what is due, goes in; what is to
+// be sent, and who is to be answered, comes out. Transports and clocks stand outside (mcp_server).
 //
 //   fresh --open--> discovering --DiscoverResult-------------------------------> listing --last page--> open
 //                       | \--UnsupportedProtocolVersion: once more, or the older --^                      |  ^
@@ -8,8 +8,8 @@
 //                       \--any other error, or silence--> initializing --result---/                    relisting
 //   any --garbage, a missed ping, lost, no version in common--> broken: every call is answered
 //
-// 2026-07-28 is stateless: each request says version, client and capabilities in `_meta`, and HTTP repeats them in headers. Up to 2025-11-25 a
-// handshake (`initialize`) says so once. Rules: the specification's pages on versioning, transports, cancellation and MRTR.
+// 2026-07-28 is stateless: each request says version, client and capabilities in `_meta`, and HTTP repeats them in headers. Up to
+// 2025-11-25 a handshake (`initialize`) says so once. Rules: the specification's pages on versioning, transports, cancellation and MRTR.
 // Invariants: a call is answered exactly once; no id is used twice; a call's end by time or by wish touches no other call.
 
 #include <chrono>
@@ -37,13 +37,13 @@ using header_list = std::vector<std::pair<std::string, std::string>>;
 using std::chrono::milliseconds;
 
 struct mcp_session_options {
-  std::string server;            ///< the entry's name, for words
+  std::string server; ///< the entry's name, for words
   bool http = false;
-  std::string protocol;          ///< the only version that is spoken; empty: the newest that both know
+  std::string protocol;              ///< the only version that is spoken; empty: the newest that both know
   bool answer_with_defaults = false; ///< elicitation: accepted with the server's own defaults; else declined
   milliseconds open_timeout{30'000};
   milliseconds probe_timeout{10'000}; ///< silence after server/discover that means: an older server (stdio)
-  milliseconds ping{30'000};     ///< of stdio, while calls are in flight; 0: none
+  milliseconds ping{30'000};          ///< of stdio, while calls are in flight; 0: none
   std::size_t output_bytes = std::size_t{1} << 20;
 };
 
@@ -62,7 +62,7 @@ struct mcp_call {
 struct mcp_send {
   std::int64_t id = 0;
   json message;
-  header_list headers;    ///< of HTTP
+  header_list headers;     ///< of HTTP
   bool stays_open = false; ///< its answer is a stream that lasts
 };
 /// HTTP: nothing more of this request is wanted; its response is closed.
@@ -71,7 +71,8 @@ struct mcp_drop {
 };
 /// The server has told its tools: `tools()`. Also when it told them anew.
 struct mcp_listed {};
-/// HTTP, handshake era: the session stands, and the server may say something by itself (changes, questions): a stream for that may be opened.
+/// HTTP, handshake era: the session stands, and the server may say something by itself (changes, questions): a stream for that may be
+/// opened.
 struct mcp_greeted {};
 /// This call surely did not run, since its session was forgotten: it is to be given to a new one.
 struct mcp_again {
@@ -92,11 +93,11 @@ using mcp_actions = std::vector<mcp_action>;
 
 /// Why HTTP brought no JSON-RPC answer to a request.
 struct mcp_http_failure {
-  int status = 0;           ///< 0: none was read
-  std::string body;         ///< its first bytes
-  std::string words;        ///< for people
-  bool sent = true;         ///< the server may have acted
-  bool needs_login = false; ///< 401, or 403 for its scope
+  int status = 0;            ///< 0: none was read
+  std::string body;          ///< its first bytes
+  std::string words;         ///< for people
+  bool sent = true;          ///< the server may have acted
+  bool needs_login = false;  ///< 401, or 403 for its scope
   bool session_gone = false; ///< 404 to a request of a session
 };
 
@@ -147,7 +148,8 @@ private:
     std::string progress;
   };
 
-  std::int64_t request(mcp_actions& out, purpose what, std::string_view method, json params, std::optional<time_point> until, std::uint64_t call = 0);
+  std::int64_t request(mcp_actions& out, purpose what, std::string_view method, json params, std::optional<time_point> until,
+                       std::uint64_t call = 0);
   header_list headers_of(std::string_view method, const json& params) const;
   json meta() const;
   json capabilities() const;

@@ -50,14 +50,17 @@ public:
       if (const auto self = weak.lock())
         self->take(piece);
     };
-    process_ = process_call::start(loop_, std::move(job), [self = shared_from_this()](process_ending ending) { self->ended(std::move(ending)); });
+    process_ =
+        process_call::start(loop_, std::move(job), [self = shared_from_this()](process_ending ending) { self->ended(std::move(ending)); });
   }
 
   void send(mcp_send what) override {
     if (gone_ || closing_)
       return;
     if (!process_->write(mcp_text(what.message) + "\n"))
-      loop_.post([self = shared_from_this()] { self->lost({error_code::unavailable, "MCP server " + in_quotes(self->server_) + " does not read what it is sent", {}}); });
+      loop_.post([self = shared_from_this()] {
+        self->lost({error_code::unavailable, "MCP server " + in_quotes(self->server_) + " does not read what it is sent", {}});
+      });
   }
 
   void drop(std::int64_t) override {}

@@ -35,7 +35,9 @@ void keep_secret(const mcp_credentials& what) {
     secrets().add(*each);
 }
 
-std::int64_t now_s() { return utc_now_us() / 1'000'000; }
+std::int64_t now_s() {
+  return utc_now_us() / 1'000'000;
+}
 
 } // namespace
 
@@ -102,7 +104,8 @@ std::string stored_authorizer::advice(const std::string& challenge) {
   const std::lock_guard guard(mutex_);
   challenge_ = challenge;
   const auto scope = parse_challenge(challenge).scope;
-  return "log in by `troupe mcp login CONFIG " + server_.name + "`" + (scope.empty() ? std::string() : "; it asks for the scope " + in_quotes(scope));
+  return "log in by `troupe mcp login CONFIG " + server_.name + "`"
+         + (scope.empty() ? std::string() : "; it asks for the scope " + in_quotes(scope));
 }
 
 void stored_authorizer::renew(std::string refused, std::function<void(std::string)> then) {
@@ -119,7 +122,9 @@ void stored_authorizer::renew(std::string refused, std::function<void(std::strin
   oauth_form form{{"grant_type", "refresh_token"}, {"refresh_token", with.refresh}, {"resource", with.resource}};
   auto request = token_request(with, std::move(form));
   request.address_filter = oauth_address_filter(server_.url, with.token_endpoint);
-  request.on_done = [self = shared_from_this(), then = std::move(then)](llm::http_result result) { self->renewed(std::move(result), then); };
+  request.on_done = [self = shared_from_this(), then = std::move(then)](llm::http_result result) {
+    self->renewed(std::move(result), then);
+  };
   http_.submit(std::move(request));
 }
 

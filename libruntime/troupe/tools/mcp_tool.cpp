@@ -8,6 +8,7 @@
 #include "troupe/schema/canonical_json.hpp"
 #include "troupe/schema/schema.hpp"
 #include "troupe/tools/mcp_digest.hpp"
+#include "troupe/tools/mcp_message.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -30,11 +31,6 @@ std::string lowered(std::string text) {
   for (auto& c : text)
     c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
-}
-
-std::string text_of(const json& from, const char* key) {
-  const auto found = from.find(key);
-  return found != from.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 std::size_t count_marks(const json& schema) {
@@ -88,7 +84,8 @@ std::string read_marks(mcp_tool& into) {
   return {};
 }
 
-/// Most servers still write JSON Schema draft 7. What differs in what they use is spelled as 2020-12 has it; other dialects are refused later.
+/// Most servers still write JSON Schema draft 7. What differs in what they use is spelled as 2020-12 has it; other dialects are refused
+/// later.
 json as_2020_12(json schema) {
   if (schema.is_array()) {
     for (auto& each : schema)
@@ -108,7 +105,10 @@ json as_2020_12(json schema) {
       for (auto& [name, needs] : value.items())
         out[needs.is_array() ? "dependentRequired" : "dependentSchemas"][name] = as_2020_12(std::move(needs));
     } else {
-      const auto spelled = key == "definitions" ? "$defs" : key == "items" && tuple ? "prefixItems" : key == "additionalItems" && tuple ? "items" : key;
+      const auto spelled = key == "definitions"                ? "$defs"
+                           : key == "items" && tuple           ? "prefixItems"
+                           : key == "additionalItems" && tuple ? "items"
+                                                               : key;
       out[spelled] = as_2020_12(std::move(value));
     }
   }
@@ -117,7 +117,8 @@ json as_2020_12(json schema) {
 
 json schema_of(json schema) {
   const auto dialect = schema.find("$schema");
-  if (dialect == schema.end() || !dialect->is_string() || dialect->get<std::string>().find("json-schema.org/draft-07/") == std::string::npos)
+  if (dialect == schema.end() || !dialect->is_string()
+      || dialect->get<std::string>().find("json-schema.org/draft-07/") == std::string::npos)
     return schema;
   schema.erase("$schema");
   return as_2020_12(std::move(schema));
@@ -134,22 +135,23 @@ std::size_t base64_bytes(std::string_view text) {
 
 /// One item of `content`, for a model.
 std::string content_text(const json& item) {
-  const auto type = text_of(item, "type");
+  const auto type = string_at(item, "type");
   if (type == "text")
-    return text_of(item, "text");
-  const auto kind = text_of(item, "mimeType");
+    return string_at(item, "text");
+  const auto kind = string_at(item, "mimeType");
   if (type == "image" || type == "audio")
-    return "[" + type + (kind.empty() ? "" : " " + kind) + ", about " + std::to_string(base64_bytes(text_of(item, "data"))) + " bytes, not shown]";
+    return "[" + type + (kind.empty() ? "" : " " + kind) + ", about " + std::to_string(base64_bytes(string_at(item, "data")))
+           + " bytes, not shown]";
   if (type == "resource_link")
-    return "[resource " + text_of(item, "uri") + (text_of(item, "name").empty() ? "" : " (" + text_of(item, "name") + ")") + "]";
+    return "[resource " + string_at(item, "uri") + (string_at(item, "name").empty() ? "" : " (" + string_at(item, "name") + ")") + "]";
   if (type == "resource") {
     const auto inner = item.find("resource");
     if (inner == item.end() || !inner->is_object())
       return "[an empty resource]";
     if (inner->contains("text"))
-      return "[resource " + text_of(*inner, "uri") + "]\n" + text_of(*inner, "text");
-    return "[resource " + text_of(*inner, "uri") + (text_of(*inner, "mimeType").empty() ? "" : " " + text_of(*inner, "mimeType")) + ", about "
-           + std::to_string(base64_bytes(text_of(*inner, "blob"))) + " bytes, not shown]";
+      return "[resource " + string_at(*inner, "uri") + "]\n" + string_at(*inner, "text");
+    return "[resource " + string_at(*inner, "uri") + (string_at(*inner, "mimeType").empty() ? "" : " " + string_at(*inner, "mimeType"))
+           + ", about " + std::to_string(base64_bytes(string_at(*inner, "blob"))) + " bytes, not shown]";
   }
   return "[content of the unknown type " + in_quotes(type) + ", not shown]";
 }
@@ -165,7 +167,8 @@ std::string structure_problem(const mcp_tool& tool, const json& result, bool fai
   if (!compiled)
     return {}; // a schema that we cannot read says nothing
   const auto broken = compiled->validate(*structured);
-  return broken.empty() ? std::string() : "its structured content breaks its output schema: " + broken.front().pointer + ": " + broken.front().message;
+  return broken.empty() ? std::string()
+                        : "its structured content breaks its output schema: " + broken.front().pointer + ": " + broken.front().message;
 }
 
 std::string provider_name(std::string_view name) {
@@ -180,7 +183,11 @@ std::string provider_name(std::string_view name) {
 } // namespace
 
 json mcp_tool::definition() const {
-  return {{"name", name}, {"description", description}, {"inputSchema", input_schema}, {"outputSchema", output_schema}, {"annotations", annotations}};
+  return {{"name", name},
+          {"description", description},
+          {"inputSchema", input_schema},
+          {"outputSchema", output_schema},
+          {"annotations", annotations}};
 }
 
 expected<mcp_tool> read_mcp_tool(const json& from, bool http) {
@@ -188,12 +195,12 @@ expected<mcp_tool> read_mcp_tool(const json& from, bool http) {
   if (!from.is_object())
     return wrong("a tool that is no object");
   mcp_tool out;
-  out.name = text_of(from, "name");
+  out.name = string_at(from, "name");
   if (out.name.empty() || out.name.size() > name_bytes_max)
     return wrong("a tool without a name, or with one over " + std::to_string(name_bytes_max) + " bytes");
-  out.description = text_of(from, "description");
+  out.description = string_at(from, "description");
   if (out.description.empty())
-    out.description = text_of(from, "title");
+    out.description = string_at(from, "title");
   if (out.description.size() > description_bytes_max)
     return wrong("the description of " + in_quotes(out.name) + " has more than " + std::to_string(description_bytes_max) + " bytes");
   const auto input = from.find("inputSchema");
@@ -267,7 +274,8 @@ tool_outcome mcp_outcome(const std::string& who, const mcp_tool& tool, const jso
         continue;
       auto text = content_text(item);
       if (structured != result.end() && !said_in_text)
-        said_in_text = json::parse(text, nullptr, false) == *structured || (structured->is_object() && structured->size() == 1 && structured->front() == text);
+        said_in_text = json::parse(text, nullptr, false) == *structured
+                       || (structured->is_object() && structured->size() == 1 && structured->front() == text);
       out.output += (out.output.empty() ? "" : "\n") + text;
       if (out.output.size() > bytes_max)
         break;
@@ -293,7 +301,7 @@ tool_outcome mcp_outcome(const std::string& who, const mcp_tool& tool, const jso
 }
 
 expected<std::map<std::pair<std::string, std::string>, std::string>> mcp_names(const std::vector<mcp_offer>& offers,
-                                                                              const std::set<std::string>& taken) {
+                                                                               const std::set<std::string>& taken) {
   std::map<std::string, int> plain;
   for (const auto& offer : offers)
     for (const auto& tool : offer.tools)
@@ -307,9 +315,11 @@ expected<std::map<std::pair<std::string, std::string>, std::string>> mcp_names(c
         name = provider_name(offer.server + "_" + tool);
       const auto who = "tool " + in_quotes(tool) + " of server " + in_quotes(offer.server);
       if (taken.count(name) > 0)
-        return fail(error_code::conflict, who + " and the configuration's own tool are both named " + in_quotes(name) + "; rename one of them");
+        return fail(error_code::conflict,
+                    who + " and the configuration's own tool are both named " + in_quotes(name) + "; rename one of them");
       if (const auto [at, fresh] = owner.emplace(name, who); !fresh)
-        return fail(error_code::conflict, who + " and " + at->second + " are both named " + in_quotes(name) + "; offer only one of them by `tools`");
+        return fail(error_code::conflict,
+                    who + " and " + at->second + " are both named " + in_quotes(name) + "; offer only one of them by `tools`");
       out.emplace(std::make_pair(offer.server, tool), std::move(name));
     }
   return out;

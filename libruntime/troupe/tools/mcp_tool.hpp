@@ -58,6 +58,6 @@ struct mcp_offer {
 /// providers refuse are replaced by '_', and names are cut to 64 with the rest told by a digest. (server, tool) -> name; a name that
 /// is left twice is `conflict`.
 expected<std::map<std::pair<std::string, std::string>, std::string>> mcp_names(const std::vector<mcp_offer>& offers,
-                                                                              const std::set<std::string>& taken);
+                                                                               const std::set<std::string>& taken);
 
 } // namespace troupe::tools

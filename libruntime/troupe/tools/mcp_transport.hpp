@@ -48,7 +48,7 @@ public:
 };
 
 /// A remote server. `authorizer` may be null.
-expected<std::shared_ptr<mcp_transport>> open_mcp_http(const tool_spec& spec, environment& shared, std::shared_ptr<mcp_authorizer> authorizer,
-                                                       mcp_transport_events events);
+expected<std::shared_ptr<mcp_transport>> open_mcp_http(const tool_spec& spec, environment& shared,
+                                                       std::shared_ptr<mcp_authorizer> authorizer, mcp_transport_events events);
 
 } // namespace troupe::tools

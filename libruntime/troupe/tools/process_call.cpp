@@ -29,7 +29,7 @@
 namespace troupe::tools {
 
 namespace asio = boost::asio;
-using boost::system::error_code;
+using io_error = boost::system::error_code;
 using how = process_ending::how;
 using stream = asio::posix::stream_descriptor;
 
@@ -70,7 +70,7 @@ pid_t parent_of(pid_t pid) {
 
 /// False where the kernel watches no more descriptors; the stream is closed then.
 bool adopt(stream& into, unique_fd& fd) {
-  error_code failed;
+  io_error failed;
   into.assign(fd.get(), failed);
   if (failed)
     return false;
@@ -121,8 +121,8 @@ struct process_call::impl {
   stream in, out, err, reports, status, reaper, init;
   asio::steady_timer deadline, grace, census;
   std::size_t written = 0;
-  bool writing = false;      // a wait for `in` is under way
-  bool input_ends = true;    // `in` is closed when all is written
+  bool writing = false;     // a wait for `in` is under way
+  bool input_ends = true;   // `in` is closed when all is written
   std::string report_bytes; // of the reaper
   std::string status_text;  // of bubblewrap
 
@@ -196,7 +196,7 @@ void process_call::impl::begin() {
   if (!job.input.empty())
     write_input();
   deadline.expires_after(std::min(job.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)))); // later would overflow
-  deadline.async_wait([this, keep = self](error_code failed) {
+  deadline.async_wait([this, keep = self](io_error failed) {
     if (!failed)
       stop(how::timed_out, true);
   });
@@ -253,7 +253,7 @@ bool process_call::impl::launch_it() {
 void process_call::impl::write_input() {
   if (std::exchange(writing, true))
     return;
-  in.async_wait(stream::wait_write, [this, keep = self](error_code failed) {
+  in.async_wait(stream::wait_write, [this, keep = self](io_error failed) {
     writing = false;
     if (failed || finished)
       return;
@@ -287,7 +287,7 @@ bool process_call::impl::read_some(stream& from, capture& into) {
 }
 
 void process_call::impl::read_output(stream& from, capture& into) {
-  from.async_wait(stream::wait_read, [this, keep = self, &from, &into](error_code failed) {
+  from.async_wait(stream::wait_read, [this, keep = self, &from, &into](io_error failed) {
     if (failed || finished)
       return;
     if (read_some(from, into))
@@ -299,7 +299,7 @@ void process_call::impl::read_output(stream& from, capture& into) {
 
 /// Reads what the reaper and bubblewrap tell whenever `from`, one of the two, has news.
 void process_call::impl::follow(stream& from) {
-  from.async_wait(stream::wait_read, [this, keep = self, &from](error_code failed) {
+  from.async_wait(stream::wait_read, [this, keep = self, &from](io_error failed) {
     if (failed || finished)
       return;
     take_news();
@@ -397,7 +397,7 @@ void process_call::impl::sandbox_is_up(pid_t init_pid) {
 
 void process_call::impl::count_processes() {
   census.expires_after(census_interval);
-  census.async_wait([this, keep = self](error_code failed) {
+  census.async_wait([this, keep = self](io_error failed) {
     if (failed || finished || program_ended)
       return;
     std::array<pid_t, 8192> pids;
@@ -436,7 +436,7 @@ void process_call::impl::terminate() {
     return;
   }
   grace.expires_after(job.grace);
-  grace.async_wait([this, keep = self](error_code failed) {
+  grace.async_wait([this, keep = self](io_error failed) {
     if (!failed)
       kill_all();
   });
@@ -455,7 +455,7 @@ void process_call::impl::kill_all() {
 }
 
 void process_call::impl::await_reaper() {
-  reaper.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+  reaper.async_wait(stream::wait_read, [this, keep = self](io_error failed) {
     if (!failed)
       reaper_has_ended();
   });
@@ -482,7 +482,7 @@ void process_call::impl::reaper_has_ended() {
 
 /// The init of the PID namespace ends when nobody else is left in it, or everybody ends when it does.
 void process_call::impl::await_init() {
-  init.async_wait(stream::wait_read, [this, keep = self](error_code failed) {
+  init.async_wait(stream::wait_read, [this, keep = self](io_error failed) {
     if (failed || finished)
       return;
     init_ended = true;
@@ -534,7 +534,7 @@ void process_call::impl::finish() {
   }
   for (auto* timer : {&deadline, &grace, &census})
     timer->cancel();
-  error_code unimportant;
+  io_error unimportant;
   for (auto* each : {&in, &out, &err, &reports, &status, &reaper, &init})
     each->close(unimportant);
   lifeline.reset();

@@ -19,9 +19,9 @@ class io_loop;
 
 /// What is to run, with every template rendered.
 struct process_job {
-  launch plan;           ///< without descriptors and control group: the call sets those
-  bool sandboxed = true; ///< the plan starts bubblewrap (sandbox.hpp) and not the program itself
-  std::string input;     ///< standard input; empty: /dev/null
+  launch plan;            ///< without descriptors and control group: the call sets those
+  bool sandboxed = true;  ///< the plan starts bubblewrap (sandbox.hpp) and not the program itself
+  std::string input;      ///< standard input; empty: /dev/null
   bool converses = false; ///< standard input stays open for `write`, and `on_output` gets standard output as it comes, not the ending
   std::function<void(std::string_view piece)> on_output;
   tool_limits limits;

@@ -36,9 +36,9 @@ std::string describe(const launch_failure& failure);
 /// What the reaper writes to its report pipe, in this form.
 struct reaper_report {
   enum class kind : std::int32_t {
-    failed,  ///< `failure`: nothing ran
-    started, ///< `value`: the program's pid
-    ended,   ///< `value`: the program's status, as waitpid gives it
+    failed,   ///< `failure`: nothing ran
+    started,  ///< `value`: the program's pid
+    ended,    ///< `value`: the program's status, as waitpid gives it
     too_many, ///< more than `tasks_max`: all are killed
   };
   kind what = kind::failed;

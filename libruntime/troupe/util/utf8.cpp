@@ -119,6 +119,11 @@ std::string_view utf8_prefix(std::string_view text, std::size_t max_bytes) {
   return text.substr(0, end);
 }
 
+std::string shortened(std::string_view text, std::size_t max_bytes) {
+  const auto kept = utf8_prefix(text, max_bytes);
+  return std::string(kept) + (kept.size() < text.size() ? " […]" : "");
+}
+
 void append_code_point(std::string& out, char32_t code_point) {
   if (code_point > 0x10FFFF || (code_point >= 0xD800 && code_point <= 0xDFFF)) {
     out.append(replacement);

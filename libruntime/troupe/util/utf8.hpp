@@ -25,6 +25,9 @@ std::size_t code_point_count(std::string_view text);
 /// The longest prefix of at most `max_bytes` bytes that does not cut a code point.
 std::string_view utf8_prefix(std::string_view text, std::size_t max_bytes);
 
+/// That prefix, with " […]" behind it where something is cut off.
+std::string shortened(std::string_view text, std::size_t max_bytes);
+
 /// Appends a code point in UTF-8; a surrogate or a value above U+10FFFF becomes U+FFFD.
 void append_code_point(std::string& out, char32_t code_point);
 

@@ -45,11 +45,11 @@ TROUPE_TEST_WITH(quiet_system, "no message comes before its time") {
 TROUPE_TEST_WITH(quiet_system, "what waits for an actor goes with it") {
   const auto witness = std::make_shared<int>(0);
   const auto actor = system->spawn(
-    [](caf::event_based_actor* self, const std::shared_ptr<int>& held) -> caf::behavior {
-      self->delayed_send(self, std::chrono::minutes(60), 1);
-      return {[held](int) {}};
-    },
-    witness);
+      [](caf::event_based_actor* self, const std::shared_ptr<int>& held) -> caf::behavior {
+        self->delayed_send(self, std::chrono::minutes(60), 1);
+        return {[held](int) {}};
+      },
+      witness);
   caf::scoped_actor self{*system};
   const auto before = caf::actor_cast<caf::actor_addr>(actor);
   self->monitor(actor);
@@ -60,30 +60,31 @@ TROUPE_TEST_WITH(quiet_system, "what waits for an actor goes with it") {
 
 TROUPE_TEST_WITH(quiet_system, "a request that is not answered in time fails, and one that is leaves nothing") {
   const auto silent = system->spawn(
-    [](caf::event_based_actor* self, int) -> caf::behavior {
-      self->set_default_handler(caf::skip);
-      return {[](int x) { return x; }};
-    },
-    0);
+      [](caf::event_based_actor* self, int) -> caf::behavior {
+        self->set_default_handler(caf::skip);
+        return {[](int x) { return x; }};
+      },
+      0);
   caf::scoped_actor self{*system};
   self->request(silent, std::chrono::minutes(60), 5).receive([](int x) { CHECK_EQ(x, 5); }, [](const caf::error&) { CHECK(false); });
   self->request(silent, milliseconds(10), std::string("?"))
-    .receive([](const std::string&) { CHECK(false); }, [](const caf::error& reason) { CHECK(reason == caf::sec::request_timeout); });
+      .receive([](const std::string&) { CHECK(false); }, [](const caf::error& reason) { CHECK(reason == caf::sec::request_timeout); });
   self->send_exit(silent, caf::exit_reason::kill);
 }
 
 TROUPE_TEST_WITH(quiet_system, "an actor that hears nothing for a while is told so, again and again") {
   caf::scoped_actor self{*system};
   const auto waiter = system->spawn(
-    [](caf::event_based_actor* me, const caf::actor& whom) -> caf::behavior {
-      const auto rounds = std::make_shared<int>(0);
-      return {[](int) {}, caf::after(milliseconds(5)) >> [=] {
-                me->send(whom, ++*rounds);
-                if (*rounds == 3)
-                  me->quit();
-              }};
-    },
-    caf::actor_cast<caf::actor>(self.ptr()));
+      [](caf::event_based_actor* me, const caf::actor& whom) -> caf::behavior {
+        const auto rounds = std::make_shared<int>(0);
+        return {[](int) {}, caf::after(milliseconds(5)) >>
+                                [=] {
+                                  me->send(whom, ++*rounds);
+                                  if (*rounds == 3)
+                                    me->quit();
+                                }};
+      },
+      caf::actor_cast<caf::actor>(self.ptr()));
   std::vector<int> rounds;
   while (rounds.size() < 3)
     self->receive([&](int round) { rounds.push_back(round); });

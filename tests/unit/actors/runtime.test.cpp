@@ -15,11 +15,16 @@ models:
   m: { chain: [ { provider: p, model: first, usd_per_mtok: { input: 1000, output: 1000 } }, { provider: p, model: second, usd_per_mtok: { input: 1000, output: 1000 } } ] }
 tools: { calculator: { kind: builtin } }
 agents:
-  worker: { model: m, system: You work., tools: [calculator], max_tokens: 300, )" + agent_keys + R"( }
-)" + supervision + R"(
+  worker: { model: m, system: You work., tools: [calculator], max_tokens: 300, )"
+         + agent_keys + R"( }
+)" + supervision
+         + R"(
 workflows:
-  one: { )" + workflow_keys + R"( tasks: [ { id: task, agent: worker, instruction: "Do {{ input.what }}" } ] }
-  many: { )" + workflow_keys + R"( tasks: [ { id: task, agent: worker, for_each: "{{ input.list }}", parallel: 4, instruction: "Do {{ item }}" } ] }
+  one: { )"
+         + workflow_keys + R"( tasks: [ { id: task, agent: worker, instruction: "Do {{ input.what }}" } ] }
+  many: { )"
+         + workflow_keys
+         + R"( tasks: [ { id: task, agent: worker, for_each: "{{ input.list }}", parallel: 4, instruction: "Do {{ item }}" } ] }
 )";
 }
 
@@ -79,7 +84,8 @@ rules:
 }
 
 TROUPE_TEST("when the root gives up, waiting tasks fail instead of waiting for ever") {
-  test::company company(config("", "supervision: { name: root, max_restarts: 0, within: 5s, children: [ { agent: worker } ] }"), R"(version: 1
+  test::company company(config("", "supervision: { name: root, max_restarts: 0, within: 5s, children: [ { agent: worker } ] }"),
+                        R"(version: 1
 rules:
   - when: { any: true }
     reply: { text: never }
@@ -91,7 +97,8 @@ rules:
 }
 
 TROUPE_TEST("the budget of a run is never overshot, however many tasks spend at once, and its results are kept") {
-  test::company company(config("", "supervision: { name: root, children: [ { pool: worker, size: 4 } ] }", "budget: { usd: 1.50, steps: 50 },"), R"(version: 1
+  test::company company(
+      config("", "supervision: { name: root, children: [ { pool: worker, size: 4 } ] }", "budget: { usd: 1.50, steps: 50 },"), R"(version: 1
 rules:
   - when: { any: true }
     reply: { text: fine }
@@ -178,6 +185,6 @@ TROUPE_TEST("a model that nobody knows is an answer of the gateway, not a silenc
   caf::scoped_actor self{company.system()};
   std::string reason = "silence";
   self->request(gateway, std::chrono::seconds(5), actors::llm_ask{.run = run, .task = "t", .step_id = "t@1/1", .model = "nobody"})
-    .receive([&](const actors::llm_answer& answer) { reason = answer.reason; }, [](const caf::error&) {});
+      .receive([&](const actors::llm_answer& answer) { reason = answer.reason; }, [](const caf::error&) {});
   CHECK_EQ(reason, std::string("llm_not_found"));
 }

@@ -271,10 +271,14 @@ TROUPE_TEST("a task names who does it, once, and what goes with that") {
        "/workflows/report/tasks/0/resolve: the key \"arbiter\" is missing"},
       {"race with an effect", task("agents: [writer, saver], instruction: Go., resolve: { by: first }"),
        "/workflows/report/tasks/0/agents/1: agent \"saver\" may call \"save\", whose effect is idempotent"},
-      {"race that writes the state", {{"tools", "{ state_set: { kind: builtin } }"}, {"agents", "{ writer: { model: fast }, editor: { model: fast, tools: [state_set] } }"},
+      {"race that writes the state",
+       {{"tools", "{ state_set: { kind: builtin } }"},
+        {"agents", "{ writer: { model: fast }, editor: { model: fast, tools: [state_set] } }"},
         {"workflows", workflow("{ id: a, agents: [writer, editor], instruction: Go., resolve: { by: first } }")}},
        "/workflows/report/tasks/0/agents/1: agent \"editor\" may call \"state_set\", whose effect is idempotent"},
-      {"a write to the state without an effect", {{"tools", "{ put: { kind: builtin, builtin: state_set, effect: none } }"}, {"agents", "{ writer: { model: fast, tools: [put] } }"},
+      {"a write to the state without an effect",
+       {{"tools", "{ put: { kind: builtin, builtin: state_set, effect: none } }"},
+        {"agents", "{ writer: { model: fast, tools: [put] } }"},
         {"workflows", workflow("{ id: a, agent: writer, instruction: Go. }")}},
        "/tools/put/effect: a write to the run's state has an effect"},
       {"race without one", task("agents: [writer, editor], instruction: Go., resolve: { by: first }"), ""},
@@ -356,10 +360,12 @@ TROUPE_TEST("schemas and patterns are compiled, and refused where they stand") {
       {"not_matches", agent("not_matches: \"(?<=a)b\""), "/agents/writer/output/not_matches: "},
       {"parameters",
        {{"tools",
-         "{ grep: { kind: process, description: d, command: [grep], effect: none, parameters: { properties: { a: { minimum: x } } } } }"}, {"agents", "{ writer: { model: fast } }"}},
+         "{ grep: { kind: process, description: d, command: [grep], effect: none, parameters: { properties: { a: { minimum: x } } } } }"},
+        {"agents", "{ writer: { model: fast } }"}},
        "/tools/grep/parameters/properties/a/minimum: "},
       {"parameters of no object",
-       {{"tools", "{ grep: { kind: process, description: d, command: [grep], effect: none, parameters: { type: array } } }"}, {"agents", "{ writer: { model: fast } }"}},
+       {{"tools", "{ grep: { kind: process, description: d, command: [grep], effect: none, parameters: { type: array } } }"},
+        {"agents", "{ writer: { model: fast } }"}},
        "/tools/grep/parameters/type: arguments are named"},
       {"input",
        {{"workflows", workflow("{ id: a, agent: writer, instruction: Go. }", "input: { schema: { required: x } }, ")}},
@@ -387,7 +393,9 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
       {"a name that is no builtin", tool("kind: builtin"), "/tools/grep: no builtin named \"grep\""},
       {"root of a clock", tool("kind: builtin, builtin: clock, root: x"), "/tools/grep/root: the builtin \"clock\" has no root"},
       {"no hosts", tool("kind: builtin, builtin: http_fetch"), "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
-      {"what is no host", tool("kind: builtin, builtin: http_fetch, allow_hosts: ['a.example', '*.b.example:8443', '127.0.0.1:80', '[::1]:80', '::1', 'http://c.example']"),
+      {"what is no host",
+       tool("kind: builtin, builtin: http_fetch, allow_hosts: ['a.example', '*.b.example:8443', '127.0.0.1:80', '[::1]:80', '::1', "
+            "'http://c.example']"),
        "/tools/grep/allow_hosts/5: \"http://c.example\" is no host"},
       {"an empty list of hosts", tool("kind: builtin, builtin: http_fetch, allow_hosts: []"),
        "/tools/grep: http_fetch reads only from the hosts that allow_hosts names"},
@@ -418,22 +426,31 @@ TROUPE_TEST("a tool has the keys of its kind, and its templates read its paramet
 
 TROUPE_TEST("an HTTP tool goes where the file says, with what the file says") {
   const auto tool = [](const std::string& rest) {
-    return sections{{"tools", "{ get: { kind: http, description: d, url: \"https://api.example/{{ id }}\", parameters: { type: object, properties: { id: {} } }, " + rest + " } }"},
+    return sections{{"tools", "{ get: { kind: http, description: d, url: \"https://api.example/{{ id }}\", parameters: { type: object, "
+                              "properties: { id: {} } }, "
+                                  + rest + " } }"},
                     {"agents", "{ writer: { model: fast } }"}};
   };
   const auto url = [](const std::string& text) {
     return sections{{"tools", "{ get: { kind: http, description: d, url: \"" + text + "\" } }"}, {"agents", "{ writer: { model: fast } }"}};
   };
   check({
-      {"all keys", tool("method: POST, env_from: [K], headers: { X: \"{{ env.K }}\" }, body: { a: \"{{ id }}\" }, content_type: application/json, accept: [\"text/*\"], "
-                        "success: [200, 404], redirects: 0, allow_hosts: [api.example, \"*.cdn.example\"], allow_private: true, limits: { output: 1MiB }, effect: idempotent"), ""},
+      {"all keys",
+       tool("method: POST, env_from: [K], headers: { X: \"{{ env.K }}\" }, body: { a: \"{{ id }}\" }, content_type: application/json, "
+            "accept: [\"text/*\"], "
+            "success: [200, 404], redirects: 0, allow_hosts: [api.example, \"*.cdn.example\"], allow_private: true, limits: { output: 1MiB "
+            "}, effect: idempotent"),
+       ""},
       {"a host of the model's choice", url("https://{{ host }}/"), "/tools/get/url: scheme, host and port are fixed text"},
       {"a user in the url", url("https://user@x/"), "/tools/get/url: after :// stands a host"},
       {"undescribed argument", url("https://x/{{ id }}"), "/tools/get: no parameter named \"id\"; describe it in parameters"},
-      {"a secret that is not listed", tool("headers: { X: \"{{ env.K }}\" }"), "/tools/get/headers: {{ env.K }} is read, and env_from does not name it"},
-      {"a secret in the body", tool("method: POST, body: { a: { b: \"{{ env.K }}\" } }"), "/tools/get/body/a/b: secrets stand in headers only"},
+      {"a secret that is not listed", tool("headers: { X: \"{{ env.K }}\" }"),
+       "/tools/get/headers: {{ env.K }} is read, and env_from does not name it"},
+      {"a secret in the body", tool("method: POST, body: { a: { b: \"{{ env.K }}\" } }"),
+       "/tools/get/body/a/b: secrets stand in headers only"},
       {"a body of a GET", tool("body: x"), "/tools/get/body: a GET has none"},
-      {"a header of the transfer", tool("headers: { Content-Length: \"1\" }"), "/tools/get/headers/Content-Length: it belongs to the transfer"},
+      {"a header of the transfer", tool("headers: { Content-Length: \"1\" }"),
+       "/tools/get/headers/Content-Length: it belongs to the transfer"},
       {"hosts without its own", tool("allow_hosts: [other.example]"), "/tools/get/allow_hosts: it does not have \"api.example\""},
       {"hosts below a domain", tool("allow_hosts: [\"*.example\"]"), ""},
       {"its own host with its port", tool("allow_hosts: [\"API.example:443\"]"), ""},
@@ -441,9 +458,12 @@ TROUPE_TEST("an HTTP tool goes where the file says, with what the file says") {
       {"an exit status", tool("success: [0]"), "/tools/get/success/0: 0 is less than the minimum 100"},
       {"memory of an answer", tool("limits: { memory: 1MiB }"), "/tools/get/limits/memory: "},
       {"a sandbox", tool("sandbox: off"), "/tools/get/sandbox: the key \"sandbox\" does not go with kind: http"},
-      {"a body of a process", {{"tools", "{ grep: { kind: process, description: d, effect: none, command: [x], body: x } }"}, {"agents", "{ writer: { model: fast } }"}},
+      {"a body of a process",
+       {{"tools", "{ grep: { kind: process, description: d, effect: none, command: [x], body: x } }"},
+        {"agents", "{ writer: { model: fast } }"}},
        "/tools/grep/body: the key \"body\" does not go with kind: process"},
-      {"private addresses of a reader", {{"tools", "{ read_file: { kind: builtin, allow_private: true } }"}, {"agents", "{ writer: { model: fast } }"}},
+      {"private addresses of a reader",
+       {{"tools", "{ read_file: { kind: builtin, allow_private: true } }"}, {"agents", "{ writer: { model: fast } }"}},
        "/tools/read_file/allow_private: the builtin \"read_file\" reaches no hosts"},
   });
 }
@@ -451,7 +471,8 @@ TROUPE_TEST("an HTTP tool goes where the file says, with what the file says") {
 TROUPE_TEST("effects have defaults, and a process that does not say its own is warned about") {
   const auto result = loaded(
       {{"tools",
-        "{ read_file: { kind: builtin }, write_file: { kind: builtin }, http_fetch: { kind: builtin, allow_hosts: [a.example] }, calculator: { kind: builtin }, "
+        "{ read_file: { kind: builtin }, write_file: { kind: builtin }, http_fetch: { kind: builtin, allow_hosts: [a.example] }, "
+        "calculator: { kind: builtin }, "
         "clock: { kind: builtin }, list_files: { kind: builtin },"
         " get: { kind: http, description: d, url: \"https://x\" }, post: { kind: http, description: d, method: POST, url: \"https://x\" },"
         " grep: { kind: process, description: d, command: [x], retries: 1 }, mcp: { kind: mcp, command: [x] } }"},
@@ -582,7 +603,8 @@ TROUPE_TEST("warnings do not refuse a file") {
       {{{"workflows", workflow("{ id: a, agents: [writer, editor], instruction: Go., resolve: { by: arbiter, arbiter: editor } }")}},
        "/workflows/report/tasks/0/agents/1: agent \"editor\" would decide about its own answer"},
       {{{"models", "{ fast: { chain: [ { provider: rehearsal, context: 4000 } ] } }"}}, "/models/fast/chain/0/context: answers of agent"},
-      {{{"agents", "{ writer: { model: fast, output: { schema: { requird: [a] } } } }"}}, "/agents/writer/output/schema: the keyword \"requird\" is unknown"},
+      {{{"agents", "{ writer: { model: fast, output: { schema: { requird: [a] } } } }"}},
+       "/agents/writer/output/schema: the keyword \"requird\" is unknown"},
   };
   for (const auto& [changed, wanted] : rows) {
     IN_ROW(wanted);

@@ -81,9 +81,8 @@ models:
 agents:
   a: { model: n, max_tokens: 0, tools: [t], timeout: 5 }
 )");
-  CHECK_EQ(
-      text,
-      R"(/c/f.yaml:2:35: /providers/p/api_key_env: this is no name of an environment variable; write the name, never the secret itself
+  CHECK_EQ(text,
+           R"(/c/f.yaml:2:35: /providers/p/api_key_env: this is no name of an environment variable; write the name, never the secret itself
 /c/f.yaml:2:54: /providers/p/timout: unknown key "timout"; did you mean "timeout"?
 /c/f.yaml:4:29: /models/m/chain/0/provider: no provider named "q"; there is only "p"
 /c/f.yaml:4:65: /models/m/retry/attempts: 0 is less than the minimum 1

@@ -35,14 +35,56 @@ std::string repeated(const std::string& piece, std::size_t bytes) {
 } // namespace
 
 TROUPE_TEST("plain scalars mean what the core schema of YAML 1.2 says, and quoted ones are texts") {
-  const std::vector<std::pair<const char*, json>> rows{
-      {"no", "no"}, {"yes", "yes"}, {"on", "on"}, {"off", "off"}, {"y", "y"}, {"True", true}, {"FALSE", false}, {"true", true}, {"tRue", "tRue"},
-      {"null", nullptr}, {"~", nullptr}, {"Null", nullptr}, {"nULL", "nULL"}, {"1", 1}, {"\"1\"", "1"}, {"'1'", "1"}, {"'true'", "true"}, {"\"null\"", "null"},
-      {"-17", -17}, {"+17", 17}, {"007", 7}, {"0o17", 15}, {"0x1F", 31}, {"0x1f", 31}, {"0b1", "0b1"}, {"1_000", "1_000"}, {"12:30", "12:30"},
-      {"2001-12-14", "2001-12-14"}, {"1.5", 1.5}, {".5", 0.5}, {"1.", 1.0}, {"-1.5e3", -1500.0}, {"1e3", 1000.0}, {"1e", "1e"}, {".", "."},
-      {"-.", "-."}, {"+", "+"}, {"--1", "--1"}, {"1.2.3", "1.2.3"}, {"9223372036854775807", INT64_MAX}, {"-9223372036854775808", INT64_MIN},
-      {"9223372036854775808", 9223372036854775808.0}, {"99999999999999999999", 1e20}, {"!!str 1", "1"}, {"!!int \"3\"", 3}, {"!!float 3", 3.0}, {"! 1", "1"},
-      {"|\n  a\n  b\n", "a\nb\n"}, {">-\n  a\n  b\n", "a b"}, {"\"\\u00e9\\x41\"", "éA"}};
+  const std::vector<std::pair<const char*, json>> rows{{"no", "no"},
+                                                       {"yes", "yes"},
+                                                       {"on", "on"},
+                                                       {"off", "off"},
+                                                       {"y", "y"},
+                                                       {"True", true},
+                                                       {"FALSE", false},
+                                                       {"true", true},
+                                                       {"tRue", "tRue"},
+                                                       {"null", nullptr},
+                                                       {"~", nullptr},
+                                                       {"Null", nullptr},
+                                                       {"nULL", "nULL"},
+                                                       {"1", 1},
+                                                       {"\"1\"", "1"},
+                                                       {"'1'", "1"},
+                                                       {"'true'", "true"},
+                                                       {"\"null\"", "null"},
+                                                       {"-17", -17},
+                                                       {"+17", 17},
+                                                       {"007", 7},
+                                                       {"0o17", 15},
+                                                       {"0x1F", 31},
+                                                       {"0x1f", 31},
+                                                       {"0b1", "0b1"},
+                                                       {"1_000", "1_000"},
+                                                       {"12:30", "12:30"},
+                                                       {"2001-12-14", "2001-12-14"},
+                                                       {"1.5", 1.5},
+                                                       {".5", 0.5},
+                                                       {"1.", 1.0},
+                                                       {"-1.5e3", -1500.0},
+                                                       {"1e3", 1000.0},
+                                                       {"1e", "1e"},
+                                                       {".", "."},
+                                                       {"-.", "-."},
+                                                       {"+", "+"},
+                                                       {"--1", "--1"},
+                                                       {"1.2.3", "1.2.3"},
+                                                       {"9223372036854775807", INT64_MAX},
+                                                       {"-9223372036854775808", INT64_MIN},
+                                                       {"9223372036854775808", 9223372036854775808.0},
+                                                       {"99999999999999999999", 1e20},
+                                                       {"!!str 1", "1"},
+                                                       {"!!int \"3\"", 3},
+                                                       {"!!float 3", 3.0},
+                                                       {"! 1", "1"},
+                                                       {"|\n  a\n  b\n", "a\nb\n"},
+                                                       {">-\n  a\n  b\n", "a b"},
+                                                       {"\"\\u00e9\\x41\"", "éA"}};
   for (const auto& [text, wanted] : rows) {
     IN_ROW(text);
     const auto read = value_of("k: " + std::string(text));
@@ -60,7 +102,9 @@ TROUPE_TEST("YAML and JSON of the same content are the same value") {
   CHECK_EQ(value_of("{a: 1}"), json({{"a", 1}})); // begins like JSON and is YAML
   CHECK_EQ(value_of(R"({"smile": "\ud83d\ude00"})"), json({{"smile", "😀"}}));
   CHECK_EQ(value_of("{\"" + std::string(2'000, 'k') + "\": 1}").size(), 1u); // yaml-cpp takes no such key
-  CHECK_EQ(value_of("\xEF\xBB\xBF" "a: 1"), json({{"a", 1}}));
+  CHECK_EQ(value_of("\xEF\xBB\xBF"
+                    "a: 1"),
+           json({{"a", 1}}));
   CHECK_EQ(value_of("a: 1\r\nb: 2\r\n"), json({{"a", 1}, {"b", 2}}));
 }
 
@@ -68,10 +112,20 @@ TROUPE_TEST("each value and key has its place, in YAML and in JSON, columns in c
   problem_list problems;
   const auto yaml = read_text("é: ü\nlist:\n  - one\n  - {two: 2}\nempty:\ntext: |\n  body\na~/b: &x [y]\nlast: *x\n", "f", problems);
   REQUIRE(problems.empty());
-  const std::vector<std::tuple<const char*, position, position>> rows{
-      {"", {1, 1}, {1, 1}},       {"/é", {1, 4}, {1, 1}},       {"/list", {3, 3}, {2, 1}},     {"/list/0", {3, 5}, {3, 5}}, {"/list/1", {4, 5}, {4, 5}},
-      {"/list/1/two", {4, 11}, {4, 6}}, {"/empty", {5, 1}, {5, 1}}, {"/text", {6, 7}, {6, 1}}, {"/a~0~1b", {8, 7}, {8, 1}}, {"/a~0~1b/0", {8, 11}, {8, 11}},
-      {"/last", {9, 7}, {9, 1}},  {"/last/0", {8, 11}, {8, 11}}, {"/absent/deeper", {1, 1}, {1, 1}}, {"/list/7", {3, 3}, {2, 1}}};
+  const std::vector<std::tuple<const char*, position, position>> rows{{"", {1, 1}, {1, 1}},
+                                                                      {"/é", {1, 4}, {1, 1}},
+                                                                      {"/list", {3, 3}, {2, 1}},
+                                                                      {"/list/0", {3, 5}, {3, 5}},
+                                                                      {"/list/1", {4, 5}, {4, 5}},
+                                                                      {"/list/1/two", {4, 11}, {4, 6}},
+                                                                      {"/empty", {5, 1}, {5, 1}},
+                                                                      {"/text", {6, 7}, {6, 1}},
+                                                                      {"/a~0~1b", {8, 7}, {8, 1}},
+                                                                      {"/a~0~1b/0", {8, 11}, {8, 11}},
+                                                                      {"/last", {9, 7}, {9, 1}},
+                                                                      {"/last/0", {8, 11}, {8, 11}},
+                                                                      {"/absent/deeper", {1, 1}, {1, 1}},
+                                                                      {"/list/7", {3, 3}, {2, 1}}};
   for (const auto& [pointer, value, key] : rows) {
     IN_ROW(pointer);
     CHECK(yaml.position_of(pointer) == value);
@@ -80,7 +134,7 @@ TROUPE_TEST("each value and key has its place, in YAML and in JSON, columns in c
   const auto text = read_text("{\n  \"é\": [1, -2.5e1,true],\n\t\"b\\\"\\\\\": {\"c\" :null , \"d\":\"x,]\"}\n}\n", "f", problems);
   REQUIRE(problems.empty());
   const std::vector<std::tuple<const char*, position, position>> json_rows{
-      {"", {1, 1}, {1, 1}},      {"/é", {2, 8}, {2, 3}},       {"/é/0", {2, 9}, {2, 9}},     {"/é/1", {2, 12}, {2, 12}},
+      {"", {1, 1}, {1, 1}},       {"/é", {2, 8}, {2, 3}},      {"/é/0", {2, 9}, {2, 9}},       {"/é/1", {2, 12}, {2, 12}},
       {"/é/2", {2, 19}, {2, 19}}, {"/b\"\\", {3, 11}, {3, 2}}, {"/b\"\\/c", {3, 17}, {3, 12}}, {"/b\"\\/d", {3, 28}, {3, 24}}};
   for (const auto& [pointer, value, key] : json_rows) {
     IN_ROW(pointer);

@@ -71,30 +71,31 @@ TROUPE_TEST("the first rule whose conditions all hold answers") {
     bool matches;
   };
   const row rows[] = {
-    {"any", R"#({"any": true})#", true},
-    {"the agent's name", R"#({"agent": "researcher"})#", true},
-    {"another agent", R"#({"agent": "writer"})#", false},
-    {"a part of the agent's name is not its name", R"#({"agent": "research"})#", false},
-    {"turn counts assistant messages, and one", R"#({"turn": 2})#", true},
-    {"another turn", R"#({"turn": 1})#", false},
-    {"the model", R"#({"model": "m1"})#", true},
-    {"another model", R"#({"model": "m"})#", false},
-    {"last is a pattern, unanchored", R"#({"last": "disk f[u]ll"})#", true},
-    {"last is the last message only", R"#({"last": "Which"})#", false},
-    {"contains looks at every message", R"#({"contains": "Which service"})#", true},
-    {"contains looks at the system prompt", R"#({"contains": "Be brief"})#", true},
-    {"contains is no pattern", R"#({"contains": "Wh.ch"})#", false},
-    {"some tool result", R"#({"has_tool_result": true})#", true},
-    {"no tool result", R"#({"has_tool_result": false})#", false},
-    {"a result of this tool", R"#({"has_tool_result": "grep"})#", true},
-    {"no result of this tool", R"#({"has_tool_result": "ls"})#", false},
-    {"all keys hold", R"#({"agent": "researcher", "turn": 2, "last": "full"})#", true},
-    {"one of the keys does not hold", R"#({"agent": "researcher", "turn": 3, "last": "full"})#", false},
+      {"any", R"#({"any": true})#", true},
+      {"the agent's name", R"#({"agent": "researcher"})#", true},
+      {"another agent", R"#({"agent": "writer"})#", false},
+      {"a part of the agent's name is not its name", R"#({"agent": "research"})#", false},
+      {"turn counts assistant messages, and one", R"#({"turn": 2})#", true},
+      {"another turn", R"#({"turn": 1})#", false},
+      {"the model", R"#({"model": "m1"})#", true},
+      {"another model", R"#({"model": "m"})#", false},
+      {"last is a pattern, unanchored", R"#({"last": "disk f[u]ll"})#", true},
+      {"last is the last message only", R"#({"last": "Which"})#", false},
+      {"contains looks at every message", R"#({"contains": "Which service"})#", true},
+      {"contains looks at the system prompt", R"#({"contains": "Be brief"})#", true},
+      {"contains is no pattern", R"#({"contains": "Wh.ch"})#", false},
+      {"some tool result", R"#({"has_tool_result": true})#", true},
+      {"no tool result", R"#({"has_tool_result": false})#", false},
+      {"a result of this tool", R"#({"has_tool_result": "grep"})#", true},
+      {"no result of this tool", R"#({"has_tool_result": "ls"})#", false},
+      {"all keys hold", R"#({"agent": "researcher", "turn": 2, "last": "full"})#", true},
+      {"one of the keys does not hold", R"#({"agent": "researcher", "turn": 3, "last": "full"})#", false},
   };
   for (const auto& row : rows) {
     IN_ROW(row.says);
     const auto script = compiled((R"#({"rules": [{"when": )#" + std::string(row.when)
-                                  + R"#(, "reply": {"text": "yes"}}, {"when": {"any": true}, "reply": {"text": "no"}}]})#").c_str());
+                                  + R"#(, "reply": {"text": "yes"}}, {"when": {"any": true}, "reply": {"text": "no"}}]})#")
+                                     .c_str());
     CHECK_EQ(answer(*script, after_tools("3 billing", "disk full")).text, row.matches ? "yes" : "no");
   }
 }
@@ -128,38 +129,42 @@ TROUPE_TEST("templates write what the conversation and the captures hold") {
   };
   // The tool's output is: "12 billing\n7 auth\n103 search\n7 mail".
   const row rows[] = {
-    {"the last message", "{{ last }}", "b-result"},
-    {"the first message of the user", "{{ first }}", "Which service fails? {\"limit\": 3}"},
-    {"agent, model, turn", "{{agent}}/{{ model }}/{{turn}}", "researcher/m1/2"},
-    {"a tool's newest result", "{{ tool.grep }}", "b-result"},
-    {"a tool without a result is empty", "[{{ tool.ls }}]", "[]"},
-    {"a text in quotes, for braces", "{{ \"{{\" }} and }}", "{{ and }}"},
-    {"how many", "{{ captured.rows.count }} {{ captured.rows | count }}", "4 4"},
-    {"an element and its field", "{{ captured.rows.1.service }}", "auth"},
-    {"beyond the end is empty", "[{{ captured.rows.9.service }}]", "[]"},
-    {"max is numeric when all are numbers", "{{ captured.rows | max: count | field: service }}", "search"},
-    {"min: the first of equals", "{{ captured.rows | min: count | field: service }}", "auth"},
-    {"max of texts is by their bytes", "{{ captured.rows | max: service | field: service }}", "search"},
-    {"a list of fields, joined", "{{ captured.rows | field: service | join: \", \" }}", "billing, auth, search, mail"},
-    {"as a JSON array", "{{ captured.rows | field: service | json }}", R"#(["billing","auth","search","mail"])#"},
-    {"as a JSON text", "{{ captured.limit | json }}", "\"3\""},
-    {"as a number", "{{ captured.limit | number | json }}", "3"},
-    {"no number", "{{ captured.rows.0.service | number | json }}", "null"},
-    {"sorted by number", "{{ captured.rows | sort_by: count | field: count | join: ' ' }}", "7 7 12 103"},
-    {"sorted, reversed, taken", "{{ captured.rows | sort_by: count | reverse | take: 2 | field: service | join: ' ' }}", "search billing"},
-    {"where, by a text", "{{ captured.rows | where: count, \"7\" | field: service | join: ' ' }}", "auth mail"},
-    {"where, by a value", "{{ captured.rows | where: count, captured.rows.3.count | count }}", "2"},
-    {"unique", "{{ captured.rows | field: count | unique | join: ' ' }}", "12 7 103"},
-    {"tally: the most frequent first", "{{ captured.rows | tally: count | first | json }}", R"#({"count":2,"value":"7"})#"},
-    {"first and last", "{{ captured.rows | first | field: service }} {{ captured.rows | last | field: service }}", "billing mail"},
-    {"default", "{{ tool.ls | default: \"nothing\" }} {{ last | default: \"x\" }}", "nothing b-result"},
-    {"a loop", "{{ each captured.rows }}{{ index }}:{{ item.service }} {{ end }}", "0:billing 1:auth 2:search 3:mail "},
-    {"a loop with text between", "{{ each captured.rows | take: 2 join \", \" }}{{ item.service }}={{ item.count }}{{ end }}", "billing=12, auth=7"},
-    {"loops within loops", "{{ each captured.rows | take: 2 as row }}{{ each captured.rows | where: count, row.count }}{{ row.service }}>{{ item.service }} {{ end }}{{ end }}",
-     "billing>billing auth>auth auth>mail "},
-    {"a loop over nothing", "[{{ each captured.none }}x{{ end }}]", "[]"},
-    {"one thing is a list of one", "{{ captured.limit | join: \",\" }}{{ each captured.limit }}<{{ item }}>{{ end }}", "3<3>"},
-    {"a filter that does not fit gives nothing", "[{{ captured.rows | field: absent | first }}{{ turn | field: x }}]", "[]"},
+      {"the last message", "{{ last }}", "b-result"},
+      {"the first message of the user", "{{ first }}", "Which service fails? {\"limit\": 3}"},
+      {"agent, model, turn", "{{agent}}/{{ model }}/{{turn}}", "researcher/m1/2"},
+      {"a tool's newest result", "{{ tool.grep }}", "b-result"},
+      {"a tool without a result is empty", "[{{ tool.ls }}]", "[]"},
+      {"a text in quotes, for braces", "{{ \"{{\" }} and }}", "{{ and }}"},
+      {"how many", "{{ captured.rows.count }} {{ captured.rows | count }}", "4 4"},
+      {"an element and its field", "{{ captured.rows.1.service }}", "auth"},
+      {"beyond the end is empty", "[{{ captured.rows.9.service }}]", "[]"},
+      {"max is numeric when all are numbers", "{{ captured.rows | max: count | field: service }}", "search"},
+      {"min: the first of equals", "{{ captured.rows | min: count | field: service }}", "auth"},
+      {"max of texts is by their bytes", "{{ captured.rows | max: service | field: service }}", "search"},
+      {"a list of fields, joined", "{{ captured.rows | field: service | join: \", \" }}", "billing, auth, search, mail"},
+      {"as a JSON array", "{{ captured.rows | field: service | json }}", R"#(["billing","auth","search","mail"])#"},
+      {"as a JSON text", "{{ captured.limit | json }}", "\"3\""},
+      {"as a number", "{{ captured.limit | number | json }}", "3"},
+      {"no number", "{{ captured.rows.0.service | number | json }}", "null"},
+      {"sorted by number", "{{ captured.rows | sort_by: count | field: count | join: ' ' }}", "7 7 12 103"},
+      {"sorted, reversed, taken", "{{ captured.rows | sort_by: count | reverse | take: 2 | field: service | join: ' ' }}",
+       "search billing"},
+      {"where, by a text", "{{ captured.rows | where: count, \"7\" | field: service | join: ' ' }}", "auth mail"},
+      {"where, by a value", "{{ captured.rows | where: count, captured.rows.3.count | count }}", "2"},
+      {"unique", "{{ captured.rows | field: count | unique | join: ' ' }}", "12 7 103"},
+      {"tally: the most frequent first", "{{ captured.rows | tally: count | first | json }}", R"#({"count":2,"value":"7"})#"},
+      {"first and last", "{{ captured.rows | first | field: service }} {{ captured.rows | last | field: service }}", "billing mail"},
+      {"default", "{{ tool.ls | default: \"nothing\" }} {{ last | default: \"x\" }}", "nothing b-result"},
+      {"a loop", "{{ each captured.rows }}{{ index }}:{{ item.service }} {{ end }}", "0:billing 1:auth 2:search 3:mail "},
+      {"a loop with text between", "{{ each captured.rows | take: 2 join \", \" }}{{ item.service }}={{ item.count }}{{ end }}",
+       "billing=12, auth=7"},
+      {"loops within loops",
+       "{{ each captured.rows | take: 2 as row }}{{ each captured.rows | where: count, row.count }}{{ row.service }}>{{ item.service }} {{ "
+       "end }}{{ end }}",
+       "billing>billing auth>auth auth>mail "},
+      {"a loop over nothing", "[{{ each captured.none }}x{{ end }}]", "[]"},
+      {"one thing is a list of one", "{{ captured.limit | join: \",\" }}{{ each captured.limit }}<{{ item }}>{{ end }}", "3<3>"},
+      {"a filter that does not fit gives nothing", "[{{ captured.rows | field: absent | first }}{{ turn | field: x }}]", "[]"},
   };
   for (const auto& row : rows) {
     IN_ROW(row.says);
@@ -180,33 +185,36 @@ TROUPE_TEST("captures take from their source what their pattern says") {
     const char* wanted; ///< of {{ captured.x | json }}, or "<no rule>"
   };
   const row rows[] = {
-    {"one group: its text", R"#({"from": "tool:grep", "pattern": "at (\\S+)"})#", "\"03:12\""},
-    {"no group: the whole match", R"#({"from": "tool:grep", "pattern": "disk \\w+"})#", "\"disk full\""},
-    {"named groups: an object", R"#({"from": "tool:grep", "pattern": "(?P<what>disk) (?P<how>\\w+)"})#", R"#({"how":"full","what":"disk"})#"},
-    {"all: a list", R"#({"from": "tool:grep", "pattern": "^\\w+", "all": true})#", R"#(["disk","cpu","disk"])#"},
-    {"unique", R"#({"from": "tool:grep", "pattern": "^\\w+", "all": true, "unique": true})#", R"#(["disk","cpu"])#"},
-    {"last is where it looks unless told", R"#({"pattern": "disk"})#", "\"disk\""},
-    {"empty matches end", R"#({"from": "system", "pattern": "Z*", "all": true, "unique": true})#", R"#([""])#"},
-    {"the system prompt", R"#({"from": "system", "pattern": "Be (\\w+)"})#", "\"brief\""},
-    {"the conversation", R"#({"from": "conversation", "pattern": "Which (\\w+)"})#", "\"service\""},
-    {"JSON within a text", R"#({"from": "first", "pattern": "\\{.*\\}", "json": "/limit"})#", "3"},
-    {"a part that is not there does not match", R"#({"from": "first", "pattern": "\\{.*\\}", "json": "/absent"})#", "<no rule>"},
-    {"a whole result as JSON", R"#({"from": "tool:count_errors", "json": "/rows", "all": true})#", R"#([{"n":1},{"n":2}])#"},
-    {"no JSON does not match", R"#({"from": "tool:grep", "json": ""})#", "<no rule>"},
-    {"a required capture that does not match is no match of the rule", R"#({"from": "tool:ls", "pattern": "x"})#", "<no rule>"},
-    {"one that is not required is empty", R"#({"from": "tool:ls", "pattern": "x", "required": false})#", "null"},
+      {"one group: its text", R"#({"from": "tool:grep", "pattern": "at (\\S+)"})#", "\"03:12\""},
+      {"no group: the whole match", R"#({"from": "tool:grep", "pattern": "disk \\w+"})#", "\"disk full\""},
+      {"named groups: an object", R"#({"from": "tool:grep", "pattern": "(?P<what>disk) (?P<how>\\w+)"})#",
+       R"#({"how":"full","what":"disk"})#"},
+      {"all: a list", R"#({"from": "tool:grep", "pattern": "^\\w+", "all": true})#", R"#(["disk","cpu","disk"])#"},
+      {"unique", R"#({"from": "tool:grep", "pattern": "^\\w+", "all": true, "unique": true})#", R"#(["disk","cpu"])#"},
+      {"last is where it looks unless told", R"#({"pattern": "disk"})#", "\"disk\""},
+      {"empty matches end", R"#({"from": "system", "pattern": "Z*", "all": true, "unique": true})#", R"#([""])#"},
+      {"the system prompt", R"#({"from": "system", "pattern": "Be (\\w+)"})#", "\"brief\""},
+      {"the conversation", R"#({"from": "conversation", "pattern": "Which (\\w+)"})#", "\"service\""},
+      {"JSON within a text", R"#({"from": "first", "pattern": "\\{.*\\}", "json": "/limit"})#", "3"},
+      {"a part that is not there does not match", R"#({"from": "first", "pattern": "\\{.*\\}", "json": "/absent"})#", "<no rule>"},
+      {"a whole result as JSON", R"#({"from": "tool:count_errors", "json": "/rows", "all": true})#", R"#([{"n":1},{"n":2}])#"},
+      {"no JSON does not match", R"#({"from": "tool:grep", "json": ""})#", "<no rule>"},
+      {"a required capture that does not match is no match of the rule", R"#({"from": "tool:ls", "pattern": "x"})#", "<no rule>"},
+      {"one that is not required is empty", R"#({"from": "tool:ls", "pattern": "x", "required": false})#", "null"},
   };
   for (const auto& row : rows) {
     IN_ROW(row.says);
     const auto script = compiled((R"#({"rules": [{"when": {"any": true}, "capture": {"x": )#" + std::string(row.capture)
-                                  + R"#(}, "reply": {"text": "{{ captured.x | json }}"}}]})#").c_str());
-    CHECK_EQ(answer(*script, after_tools(R"#({"rows": [{"n": 1}, {"n": 2}]})#", "disk full at 03:12\ncpu hot at 04:00\ndisk ok")).text, row.wanted);
+                                  + R"#(}, "reply": {"text": "{{ captured.x | json }}"}}]})#")
+                                     .c_str());
+    CHECK_EQ(answer(*script, after_tools(R"#({"rows": [{"n": 1}, {"n": 2}]})#", "disk full at 03:12\ncpu hot at 04:00\ndisk ok")).text,
+             row.wanted);
   }
 }
 
 TROUPE_TEST("without all, the newest result of a tool counts; with all, every one, the oldest first") {
-  const auto twice = request_of({said(role::user, "go"), asked({{"a", "grep", "{}"}, {"b", "grep", "{}"}}), result("a", "at 05:00 at 06:00"),
-                                 result("b", "at 03:00 at 04:00")});
+  const auto twice = request_of({said(role::user, "go"), asked({{"a", "grep", "{}"}, {"b", "grep", "{}"}}),
+                                 result("a", "at 05:00 at 06:00"), result("b", "at 03:00 at 04:00")});
   const auto script = compiled(R"#({"rules": [{"when": {"any": true}, "capture": {
     "one": {"from": "tool:grep", "pattern": "at (\\S+)"}, "each": {"from": "tool:grep", "pattern": "at (\\S+)", "all": true}},
     "reply": {"text": "{{ captured.one }} of {{ captured.each | join: \" \" }}, earliest {{ captured.each | min }}"}}]})#");
@@ -249,7 +257,10 @@ TROUPE_TEST("the same request gets the same ids, another one gets others") {
 
 TROUPE_TEST("usage is what the rule states, else estimated from characters; output never more than was asked for") {
   const auto usage_of = [](const char* rule, std::int64_t max_tokens) {
-    const auto script = compiled((std::string(R"#({"usage": {"chars_per_token": 2}, "rules": [{"when": {"any": true}, "reply": {"text": "0123456789"})#") + rule + "}]}").c_str());
+    const auto script =
+        compiled((std::string(R"#({"usage": {"chars_per_token": 2}, "rules": [{"when": {"any": true}, "reply": {"text": "0123456789"})#")
+                  + rule + "}]}")
+                     .c_str());
     auto request = request_of({said(role::user, "ünï")});
     request.max_tokens = max_tokens;
     const auto view = view_of(request);
@@ -297,44 +308,51 @@ TROUPE_TEST("what is wrong with a script is told with its pointer and the neares
     const char* words;
   };
   const row rows[] = {
-    {R"#({"when": {"agnet": "x"}, "reply": {"text": ""}})#", "/rules/0/when/agnet", "did you mean \"agent\"?"},
-    {R"#({"wehn": {"any": true}, "when": {"any": true}, "reply": {"text": ""}})#", "/rules/0/wehn", "did you mean \"when\"?"},
-    {R"#({"reply": {"text": ""}})#", "/rules/0", "no condition"},
-    {R"#({"when": {}, "reply": {"text": ""}})#", "/rules/0/when", "empty"},
-    {R"#({"when": {"any": false}, "reply": {"text": ""}})#", "/rules/0/when/any", "true or left out"},
-    {R"#({"when": {"any": true}})#", "/rules/0", "no reply"},
-    {R"#({"when": {"any": true}, "reply": {}})#", "/rules/0/reply", "says nothing"},
-    {R"#({"when": {"any": true}, "reply": "hi"})#", "/rules/0/reply", "is a mapping"},
-    {R"#({"when": {"turn": 0}, "reply": {"text": ""}})#", "/rules/0/when/turn", "from 1 to"},
-    {R"#({"when": {"turn": "1"}, "reply": {"text": ""}})#", "/rules/0/when/turn", "whole number"},
-    {R"#({"when": {"last": "("}, "reply": {"text": ""}})#", "/rules/0/when/last", "regular expression"},
-    {R"#({"when": {"any": true}, "reply": {"text": 7}})#", "/rules/0/reply/text", "put it in quotes"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ lst }}"}})#", "/rules/0/reply/text", "did you mean \"last\"?"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ captured.x }}"}})#", "/rules/0/reply/text", "captures nothing named \"x\""},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ last"}})#", "/rules/0/reply/text", "\"}}\" is missing"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ each last }}"}})#", "/rules/0/reply/text", "{{ end }} is missing"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ end }}"}})#", "/rules/0/reply/text", "without {{ each"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ item }}"}})#", "/rules/0/reply/text", "within {{ each"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ last | uper }}"}})#", "/rules/0/reply/text", "no filter is named \"uper\""},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ last | join }}"}})#", "/rules/0/reply/text", "needs an argument"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ last | count: 2 }}"}})#", "/rules/0/reply/text", "takes no argument"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ last.x }}"}})#", "/rules/0/reply/text", "has no parts"},
-    {R"#({"when": {"any": true}, "reply": {"text": "{{ \"open }}"}})#", "/rules/0/reply/text", "does not end"},
-    {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"arguments": {}}]}})#", "/rules/0/reply/tool_calls/0", "no name"},
-    {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"name": "a", "args": {}}]}})#", "/rules/0/reply/tool_calls/0/args", "unknown key"},
-    {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"name": "a", "arguments": {"x": ["{{ y }}"]}}]}})#", "/rules/0/reply/tool_calls/0/arguments/x/0", "nothing is named"},
-    {R"#({"when": {"any": true}, "reply": {"text": "", "finish": "done"}})#", "/rules/0/reply/finish", "known are: stop"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"times": 2}})#", "/rules/0/fault", "exactly one of"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"status": 200}})#", "/rules/0/fault/status", "from 400 to 599"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"status": 429, "times": 0}})#", "/rules/0/fault/times", "from 1"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"crash": true, "code": "x"}})#", "/rules/0/fault/code", "belongs to a status"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "latency": "fast"})#", "/rules/0/latency", ""},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "usage": {"inputs": 1}})#", "/rules/0/usage/inputs", "did you mean \"input\"?"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "headers": {"Content-Length": "1"}})#", "/rules/0/headers/Content-Length", "no header may"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"pattern": "(a)(b)"}}})#", "/rules/0/capture/x/pattern", "need names"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"from": "lst", "pattern": "a"}}})#", "/rules/0/capture/x/from", "did you mean \"last\"?"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"pattern": "a", "unique": true}}})#", "/rules/0/capture/x/unique", "all: true"},
-    {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {}}})#", "/rules/0/capture/x", "has a pattern"},
+      {R"#({"when": {"agnet": "x"}, "reply": {"text": ""}})#", "/rules/0/when/agnet", "did you mean \"agent\"?"},
+      {R"#({"wehn": {"any": true}, "when": {"any": true}, "reply": {"text": ""}})#", "/rules/0/wehn", "did you mean \"when\"?"},
+      {R"#({"reply": {"text": ""}})#", "/rules/0", "no condition"},
+      {R"#({"when": {}, "reply": {"text": ""}})#", "/rules/0/when", "empty"},
+      {R"#({"when": {"any": false}, "reply": {"text": ""}})#", "/rules/0/when/any", "true or left out"},
+      {R"#({"when": {"any": true}})#", "/rules/0", "no reply"},
+      {R"#({"when": {"any": true}, "reply": {}})#", "/rules/0/reply", "says nothing"},
+      {R"#({"when": {"any": true}, "reply": "hi"})#", "/rules/0/reply", "is a mapping"},
+      {R"#({"when": {"turn": 0}, "reply": {"text": ""}})#", "/rules/0/when/turn", "from 1 to"},
+      {R"#({"when": {"turn": "1"}, "reply": {"text": ""}})#", "/rules/0/when/turn", "whole number"},
+      {R"#({"when": {"last": "("}, "reply": {"text": ""}})#", "/rules/0/when/last", "regular expression"},
+      {R"#({"when": {"any": true}, "reply": {"text": 7}})#", "/rules/0/reply/text", "put it in quotes"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ lst }}"}})#", "/rules/0/reply/text", "did you mean \"last\"?"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ captured.x }}"}})#", "/rules/0/reply/text", "captures nothing named \"x\""},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ last"}})#", "/rules/0/reply/text", "\"}}\" is missing"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ each last }}"}})#", "/rules/0/reply/text", "{{ end }} is missing"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ end }}"}})#", "/rules/0/reply/text", "without {{ each"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ item }}"}})#", "/rules/0/reply/text", "within {{ each"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ last | uper }}"}})#", "/rules/0/reply/text", "no filter is named \"uper\""},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ last | join }}"}})#", "/rules/0/reply/text", "needs an argument"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ last | count: 2 }}"}})#", "/rules/0/reply/text", "takes no argument"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ last.x }}"}})#", "/rules/0/reply/text", "has no parts"},
+      {R"#({"when": {"any": true}, "reply": {"text": "{{ \"open }}"}})#", "/rules/0/reply/text", "does not end"},
+      {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"arguments": {}}]}})#", "/rules/0/reply/tool_calls/0", "no name"},
+      {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"name": "a", "args": {}}]}})#", "/rules/0/reply/tool_calls/0/args",
+       "unknown key"},
+      {R"#({"when": {"any": true}, "reply": {"tool_calls": [{"name": "a", "arguments": {"x": ["{{ y }}"]}}]}})#",
+       "/rules/0/reply/tool_calls/0/arguments/x/0", "nothing is named"},
+      {R"#({"when": {"any": true}, "reply": {"text": "", "finish": "done"}})#", "/rules/0/reply/finish", "known are: stop"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"times": 2}})#", "/rules/0/fault", "exactly one of"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"status": 200}})#", "/rules/0/fault/status", "from 400 to 599"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"status": 429, "times": 0}})#", "/rules/0/fault/times", "from 1"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "fault": {"crash": true, "code": "x"}})#", "/rules/0/fault/code",
+       "belongs to a status"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "latency": "fast"})#", "/rules/0/latency", ""},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "usage": {"inputs": 1}})#", "/rules/0/usage/inputs", "did you mean \"input\"?"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "headers": {"Content-Length": "1"}})#", "/rules/0/headers/Content-Length",
+       "no header may"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"pattern": "(a)(b)"}}})#", "/rules/0/capture/x/pattern",
+       "need names"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"from": "lst", "pattern": "a"}}})#", "/rules/0/capture/x/from",
+       "did you mean \"last\"?"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {"pattern": "a", "unique": true}}})#",
+       "/rules/0/capture/x/unique", "all: true"},
+      {R"#({"when": {"any": true}, "reply": {"text": ""}, "capture": {"x": {}}})#", "/rules/0/capture/x", "has a pattern"},
   };
   json all = {{"rules", json::array()}};
   for (const auto& row : rows) {
@@ -352,7 +370,8 @@ TROUPE_TEST("what is wrong with a script is told with its pointer and the neares
 }
 
 TROUPE_TEST("what is no script is refused") {
-  for (const char* text : {"null", "[]", "{}", R"#({"rules": []})#", R"#({"rules": {}})#", R"#({"version": 2, "rules": [{"when": {"any": true}, "reply": {"text": ""}}]})#"}) {
+  for (const char* text : {"null", "[]", "{}", R"#({"rules": []})#", R"#({"rules": {}})#",
+                           R"#({"version": 2, "rules": [{"when": {"any": true}, "reply": {"text": ""}}]})#"}) {
     IN_ROW(text);
     CHECK(!parse_script(json::parse(text)).has_value());
   }
@@ -360,7 +379,8 @@ TROUPE_TEST("what is no script is refused") {
 
 TROUPE_TEST("a reply that would be too large, or too much work, is an error and not a memory problem") {
   const auto many = [](const char* text) {
-    json document = json::parse(R"#({"rules": [{"when": {"any": true}, "capture": {"w": {"pattern": "\\w+", "all": true}}, "reply": {}}]})#");
+    json document =
+        json::parse(R"#({"rules": [{"when": {"any": true}, "capture": {"w": {"pattern": "\\w+", "all": true}}, "reply": {}}]})#");
     document["rules"][0]["reply"]["text"] = text;
     std::string words;
     for (int i = 0; i < 5'000; ++i)
@@ -369,6 +389,7 @@ TROUPE_TEST("a reply that would be too large, or too much work, is an error and 
     return answer(*script, request_of({said(role::user, words)})).text;
   };
   CHECK(many("{{ each captured.w }}{{ each captured.w }}{{ item }}{{ end }}{{ end }}").find("larger than 1 MiB") != std::string::npos);
-  CHECK(many("{{ each captured.w }}{{ each captured.w | sort | where: x, 1 }}{{ item }}{{ end }}{{ end }}").find("too much work") != std::string::npos);
+  CHECK(many("{{ each captured.w }}{{ each captured.w | sort | where: x, 1 }}{{ item }}{{ end }}{{ end }}").find("too much work")
+        != std::string::npos);
   CHECK_EQ(many("{{ captured.w.count }}"), "5000");
 }

@@ -34,7 +34,8 @@ llm_outcome ask(scripted_provider& provider, llm_request request) {
 } // namespace
 
 TROUPE_TEST("without latency the outcome comes within start, and it is the rule's reply") {
-  auto provider = provider_of(R"([{"when": {"any": true}, "reply": {"text": "{{ last }}!", "tool_calls": [{"name": "grep", "arguments": {"p": 1}}]},
+  auto provider =
+      provider_of(R"([{"when": {"any": true}, "reply": {"text": "{{ last }}!", "tool_calls": [{"name": "grep", "arguments": {"p": 1}}]},
                                    "usage": {"input": 8, "output": 4}}])");
   bool came = false;
   provider.start(request_of("hi"), [&](llm_outcome outcome) {
@@ -58,10 +59,14 @@ TROUPE_TEST("each fault is a failure of its meaning") {
     int status;
   };
   const row rows[] = {
-    {R"({"status": 429, "retry_after": 2})", llm_failure_kind::status, 429}, {R"({"error200": true})", llm_failure_kind::status, 200},
-    {R"({"timeout": true})", llm_failure_kind::timeout, 0},                  {R"({"reset": true})", llm_failure_kind::connection, 0},
-    {R"({"malformed": true})", llm_failure_kind::malformed, 200},            {R"({"empty": true})", llm_failure_kind::empty, 200},
-    {R"({"truncate": true})", llm_failure_kind::truncated, 200},             {R"({"crash": true})", llm_failure_kind::agent_crash, 0},
+      {R"({"status": 429, "retry_after": 2})", llm_failure_kind::status, 429},
+      {R"({"error200": true})", llm_failure_kind::status, 200},
+      {R"({"timeout": true})", llm_failure_kind::timeout, 0},
+      {R"({"reset": true})", llm_failure_kind::connection, 0},
+      {R"({"malformed": true})", llm_failure_kind::malformed, 200},
+      {R"({"empty": true})", llm_failure_kind::empty, 200},
+      {R"({"truncate": true})", llm_failure_kind::truncated, 200},
+      {R"({"crash": true})", llm_failure_kind::agent_crash, 0},
   };
   for (const auto& row : rows) {
     IN_ROW(row.fault);
@@ -151,7 +156,8 @@ TROUPE_TEST("a cancelled request answers cancelled, once; destruction cancels wh
 TROUPE_TEST("the bound of input tokens is never below what is stated or estimated") {
   auto stated = provider_of(R"([{"when": {"any": true}, "reply": {"text": "x"}, "usage": {"input": 100000}}])");
   CHECK(stated.input_token_bound(request_of("hi")) >= 100'000);
-  auto made = parse_script(json::parse(R"({"usage": {"chars_per_token": 0.1}, "rules": [{"when": {"any": true}, "reply": {"text": "x"}}]})"));
+  auto made =
+      parse_script(json::parse(R"({"usage": {"chars_per_token": 0.1}, "rules": [{"when": {"any": true}, "reply": {"text": "x"}}]})"));
   REQUIRE(made.has_value());
   scripted_provider estimated(*made);
   const auto request = request_of(std::string(1'000, 'x'));

@@ -213,7 +213,8 @@ TROUPE_TEST("a sub-workflow's tasks count for the task that runs it, not as task
 TROUPE_TEST("results stand in the order of the workflow where the kept configuration tells it") {
   script s;
   auto begin = start(3);
-  begin.configuration = std::make_shared<const json>(json::parse(R"({"workflows":{"report":{"tasks":[{"id":"a"},{"id":"b"},{"id":7},"x",{"id":"c"}]}}})"));
+  begin.configuration =
+      std::make_shared<const json>(json::parse(R"({"workflows":{"report":{"tasks":[{"id":"a"},{"id":"b"},{"id":7},"x",{"id":"c"}]}}})"));
   s.add(begin).add(task_started{}, "c").add(task_started{}, "a");
   s.add(task_finished{.status = task_status::skipped}, "b").add(task_finished{}, "c").add(task_finished{.attempt = 2}, "a");
   const auto sum = s.fold();

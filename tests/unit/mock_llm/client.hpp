@@ -15,11 +15,11 @@
 namespace troupe::test {
 
 struct http_answer {
-  int status = 0;         ///< 0: none came
-  std::string head;       ///< in lower case
-  std::string body;       ///< chunks put together
-  bool complete = false;  ///< as long as its head said
-  bool reset = false;     ///< the connection was reset
+  int status = 0;        ///< 0: none came
+  std::string head;      ///< in lower case
+  std::string body;      ///< chunks put together
+  bool complete = false; ///< as long as its head said
+  bool reset = false;    ///< the connection was reset
   nlohmann::json document() const { return nlohmann::json::parse(body, nullptr, false); }
   /// A part of the document, by its pointer; null where it is not there.
   nlohmann::json at(const char* pointer) const {
@@ -43,8 +43,8 @@ public:
   }
 
   void post(std::string_view path, std::string_view body, std::string_view headers = "") {
-    send("POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size())
-         + "\r\n" + std::string(headers) + "\r\n" + std::string(body));
+    send("POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+         + std::to_string(body.size()) + "\r\n" + std::string(headers) + "\r\n" + std::string(body));
   }
 
   void get(std::string_view path, std::string_view method = "GET") {

@@ -36,16 +36,19 @@ std::string openai(const std::string& messages, const std::string& more = "") {
   return R"({"model": "m", )" + more + R"("messages": )" + messages + "}";
 }
 
-std::string anthropic(const std::string& messages, const std::string& more = R"("tools": [{"name": "f", "input_schema": {"type": "object"}}], )") {
+std::string anthropic(const std::string& messages,
+                      const std::string& more = R"("tools": [{"name": "f", "input_schema": {"type": "object"}}], )") {
   return R"({"model": "m", "max_tokens": 10, )" + more + R"("messages": )" + messages + "}";
 }
 
-const std::string asked = R"({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+const std::string asked =
+    R"({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
                                                                   {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}}]})";
 const std::string user = R"({"role": "user", "content": "hi"})";
 const std::string result_a = R"({"role": "tool", "tool_call_id": "a", "content": "1"})";
 const std::string result_b = R"({"role": "tool", "tool_call_id": "b", "content": "2"})";
-const std::string use = R"({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}, {"type": "tool_use", "id": "b", "name": "f", "input": {}}]})";
+const std::string use =
+    R"({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}, {"type": "tool_use", "id": "b", "name": "f", "input": {}}]})";
 const std::string block_a = R"({"type": "tool_result", "tool_use_id": "a", "content": "1"})";
 const std::string block_b = R"({"type": "tool_result", "tool_use_id": "b"})";
 const std::string text_block = R"({"type": "text", "text": "and"})";
@@ -66,64 +69,75 @@ std::string blocks(std::initializer_list<std::string> parts) {
 TROUPE_TEST("OpenAI's histories: each call has exactly one result, right after it") {
   check(vendor::openai,
         {
-          {"a question", openai(list({user})), ""},
-          {"calls and their results, in any order", openai(list({user, asked, result_b, result_a, user})), ""},
-          {"two users in a row are fine", openai(list({user, user})), ""},
-          {"the developer speaks", openai(list({R"({"role": "developer", "content": "x"})", user})), ""},
-          {"a result is missing at the end", openai(list({user, asked, result_a})), "did not have response messages: b"},
-          {"results are missing before the next message", openai(list({user, asked, user})), "did not have response messages: a, b"},
-          {"a result twice", openai(list({user, asked, result_a, result_a, result_b})), "must be a response to a preceeding message"},
-          {"a result without a call", openai(list({user, result_a})), "must be a response to a preceeding message"},
-          {"a result without an id", openai(list({user, asked, R"({"role": "tool", "content": ""})"})), "tool_call_id"},
-          {"an id twice", openai(list({user, R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": ""}},
-                                                                                     {"id": "a", "function": {"name": "f", "arguments": ""}}]})"})), "Duplicate value"},
-          {"arguments that are no text", openai(list({user, R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {}}}]})"})), "expected a string"},
-          {"no calls in tool_calls", openai(list({R"({"role": "assistant", "tool_calls": []})"})), "empty array"},
-          {"an assistant who says nothing", openai(list({user, R"({"role": "assistant"})"})), "expected a string, got null"},
-          {"no messages", openai("[]"), "empty array"},
-          {"messages missing", R"({"model": "m"})", "Missing required parameter: 'messages'."},
-          {"model missing", R"({"messages": []})", "you must provide a model parameter"},
-          {"no role", openai(list({R"({"content": "x"})"})), "messages[0].role"},
-          {"an unknown role", openai(list({R"({"role": "boss", "content": "x"})"})), "Supported values are"},
-          {"no JSON", "{\"model\": ", "could not parse the JSON body"},
-          {"no object", "[]", "could not parse the JSON body"},
-          {"bytes that are no UTF-8", openai(list({"{\"role\": \"user\", \"content\": \"\xff\"}"})), "could not parse the JSON body"},
-          {"empty tools", openai(list({user}), R"("tools": [], )"), "Invalid 'tools': empty array"},
-          {"a tool's name", openai(list({user}), R"("tools": [{"type": "function", "function": {"name": "a b"}}], )"), "does not match pattern"},
-          {"tool_choice without tools", openai(list({user}), R"("tool_choice": "auto", )"), "only allowed when 'tools'"},
-          {"stream_options without stream", openai(list({user}), R"("stream_options": {}, )"), "only allowed when 'stream'"},
-          {"max_tokens of nothing", openai(list({user}), R"("max_tokens": 0, )"), "Expected a value >= 1"},
-          {"too hot", openai(list({user}), R"("temperature": 2.5, )"), "temperature"},
+            {"a question", openai(list({user})), ""},
+            {"calls and their results, in any order", openai(list({user, asked, result_b, result_a, user})), ""},
+            {"two users in a row are fine", openai(list({user, user})), ""},
+            {"the developer speaks", openai(list({R"({"role": "developer", "content": "x"})", user})), ""},
+            {"a result is missing at the end", openai(list({user, asked, result_a})), "did not have response messages: b"},
+            {"results are missing before the next message", openai(list({user, asked, user})), "did not have response messages: a, b"},
+            {"a result twice", openai(list({user, asked, result_a, result_a, result_b})), "must be a response to a preceeding message"},
+            {"a result without a call", openai(list({user, result_a})), "must be a response to a preceeding message"},
+            {"a result without an id", openai(list({user, asked, R"({"role": "tool", "content": ""})"})), "tool_call_id"},
+            {"an id twice",
+             openai(list({user, R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": ""}},
+                                                                                     {"id": "a", "function": {"name": "f", "arguments": ""}}]})"})),
+             "Duplicate value"},
+            {"arguments that are no text",
+             openai(list({user, R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {}}}]})"})),
+             "expected a string"},
+            {"no calls in tool_calls", openai(list({R"({"role": "assistant", "tool_calls": []})"})), "empty array"},
+            {"an assistant who says nothing", openai(list({user, R"({"role": "assistant"})"})), "expected a string, got null"},
+            {"no messages", openai("[]"), "empty array"},
+            {"messages missing", R"({"model": "m"})", "Missing required parameter: 'messages'."},
+            {"model missing", R"({"messages": []})", "you must provide a model parameter"},
+            {"no role", openai(list({R"({"content": "x"})"})), "messages[0].role"},
+            {"an unknown role", openai(list({R"({"role": "boss", "content": "x"})"})), "Supported values are"},
+            {"no JSON", "{\"model\": ", "could not parse the JSON body"},
+            {"no object", "[]", "could not parse the JSON body"},
+            {"bytes that are no UTF-8", openai(list({"{\"role\": \"user\", \"content\": \"\xff\"}"})), "could not parse the JSON body"},
+            {"empty tools", openai(list({user}), R"("tools": [], )"), "Invalid 'tools': empty array"},
+            {"a tool's name", openai(list({user}), R"("tools": [{"type": "function", "function": {"name": "a b"}}], )"),
+             "does not match pattern"},
+            {"tool_choice without tools", openai(list({user}), R"("tool_choice": "auto", )"), "only allowed when 'tools'"},
+            {"stream_options without stream", openai(list({user}), R"("stream_options": {}, )"), "only allowed when 'stream'"},
+            {"max_tokens of nothing", openai(list({user}), R"("max_tokens": 0, )"), "Expected a value >= 1"},
+            {"too hot", openai(list({user}), R"("temperature": 2.5, )"), "temperature"},
         });
 }
 
 TROUPE_TEST("Anthropic's histories: roles alternate, results come first in the message after their calls") {
   check(vendor::anthropic,
         {
-          {"a question", anthropic(list({user})), ""},
-          {"calls, results, and a text", anthropic(list({user, use, blocks({block_b, block_a, text_block})})), ""},
-          {"the assistant's words may be begun", anthropic(list({user, R"({"role": "assistant", "content": "{"})"})), ""},
-          {"a result is missing", anthropic(list({user, use, blocks({block_a})})), "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: b"},
-          {"all results are missing", anthropic(list({user, use, user})), "immediately after: a, b"},
-          {"calls at the end", anthropic(list({user, use})), "immediately after: a, b"},
-          {"results after a text", anthropic(list({user, use, blocks({text_block, block_a, block_b})})), "immediately after: a, b"},
-          {"a result without a call", anthropic(list({blocks({block_a})})), "messages.0.content.0: unexpected `tool_use_id`"},
-          {"a result twice", anthropic(list({user, use, blocks({block_a, block_a, block_b})})), "unexpected `tool_use_id`"},
-          {"two users in a row", anthropic(list({user, user})), "roles must alternate"},
-          {"two assistants in a row", anthropic(list({user, R"({"role": "assistant", "content": "x"})", R"({"role": "assistant", "content": "x"})"})), "roles must alternate"},
-          {"the assistant begins", anthropic(list({R"({"role": "assistant", "content": "x"})"})), "first message must use the \"user\" role"},
-          {"a system message", anthropic(list({R"({"role": "system", "content": "x"})"})), "top-level `system`"},
-          {"empty content", anthropic(list({R"({"role": "user", "content": ""})"})), "non-empty content"},
-          {"an empty text", anthropic(list({blocks({R"({"type": "text", "text": ""})"})})), "text content blocks must be non-empty"},
-          {"calls without tools", anthropic(list({user, use, blocks({block_a, block_b})}), ""), "must define tools"},
-          {"an input that is no object", anthropic(list({user, R"({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "x"}]})"})), "valid dictionary"},
-          {"max_tokens missing", R"({"model": "m", "messages": []})", "max_tokens: Field required"},
-          {"messages missing", R"({"model": "m", "max_tokens": 1})", "messages: Field required"},
-          {"model missing", R"({"max_tokens": 1})", "model: Field required"},
-          {"no messages", anthropic("[]"), "at least one message"},
-          {"a tool without a schema", anthropic(list({user}), R"("tools": [{"name": "f"}], )"), "input_schema: Field required"},
-          {"too hot", anthropic(list({user}), R"("temperature": 1.5, )"), "temperature"},
-          {"no JSON", "x", "not valid JSON"},
+            {"a question", anthropic(list({user})), ""},
+            {"calls, results, and a text", anthropic(list({user, use, blocks({block_b, block_a, text_block})})), ""},
+            {"the assistant's words may be begun", anthropic(list({user, R"({"role": "assistant", "content": "{"})"})), ""},
+            {"a result is missing", anthropic(list({user, use, blocks({block_a})})),
+             "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: b"},
+            {"all results are missing", anthropic(list({user, use, user})), "immediately after: a, b"},
+            {"calls at the end", anthropic(list({user, use})), "immediately after: a, b"},
+            {"results after a text", anthropic(list({user, use, blocks({text_block, block_a, block_b})})), "immediately after: a, b"},
+            {"a result without a call", anthropic(list({blocks({block_a})})), "messages.0.content.0: unexpected `tool_use_id`"},
+            {"a result twice", anthropic(list({user, use, blocks({block_a, block_a, block_b})})), "unexpected `tool_use_id`"},
+            {"two users in a row", anthropic(list({user, user})), "roles must alternate"},
+            {"two assistants in a row",
+             anthropic(list({user, R"({"role": "assistant", "content": "x"})", R"({"role": "assistant", "content": "x"})"})),
+             "roles must alternate"},
+            {"the assistant begins", anthropic(list({R"({"role": "assistant", "content": "x"})"})),
+             "first message must use the \"user\" role"},
+            {"a system message", anthropic(list({R"({"role": "system", "content": "x"})"})), "top-level `system`"},
+            {"empty content", anthropic(list({R"({"role": "user", "content": ""})"})), "non-empty content"},
+            {"an empty text", anthropic(list({blocks({R"({"type": "text", "text": ""})"})})), "text content blocks must be non-empty"},
+            {"calls without tools", anthropic(list({user, use, blocks({block_a, block_b})}), ""), "must define tools"},
+            {"an input that is no object",
+             anthropic(list({user, R"({"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "x"}]})"})),
+             "valid dictionary"},
+            {"max_tokens missing", R"({"model": "m", "messages": []})", "max_tokens: Field required"},
+            {"messages missing", R"({"model": "m", "max_tokens": 1})", "messages: Field required"},
+            {"model missing", R"({"max_tokens": 1})", "model: Field required"},
+            {"no messages", anthropic("[]"), "at least one message"},
+            {"a tool without a schema", anthropic(list({user}), R"("tools": [{"name": "f"}], )"), "input_schema: Field required"},
+            {"too hot", anthropic(list({user}), R"("temperature": 1.5, )"), "temperature"},
+            {"no JSON", "x", "not valid JSON"},
         });
 }
 
@@ -136,7 +150,8 @@ TROUPE_TEST("faults are read from their words") {
   CHECK_EQ((*good)[1].count, 2);
   CHECK((*good)[2].what.kind == llm::fault_kind::timeout);
   CHECK(parse_faults("").value().empty());
-  for (const char* wrong : {"429", "429:", "429:0", "429:-1", "429:1.5", "429:x", "200:1", "999:1", "tmeout:1", "crash:1", "status:1", "429:0.6 500:0.6", ":1", "429:nan"}) {
+  for (const char* wrong : {"429", "429:", "429:0", "429:-1", "429:1.5", "429:x", "200:1", "999:1", "tmeout:1", "crash:1", "status:1",
+                            "429:0.6 500:0.6", ":1", "429:nan"}) {
     IN_ROW(wrong);
     CHECK(!parse_faults(wrong).has_value());
   }

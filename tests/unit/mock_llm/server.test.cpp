@@ -146,18 +146,23 @@ TROUPE_TEST("a stream in Anthropic's form: the events in their order") {
 }
 
 TROUPE_TEST("both forms show a script the same conversation") {
-  running_server server(R"([{"when": {"agent": "researcher", "turn": 2, "has_tool_result": "grep"}, "capture": {"all": {"from": "tool:grep", "pattern": ".+", "all": true}},
+  running_server server(
+      R"([{"when": {"agent": "researcher", "turn": 2, "has_tool_result": "grep"}, "capture": {"all": {"from": "tool:grep", "pattern": ".+", "all": true}},
     "reply": {"text": "{{ first }}|{{ captured.all | join: \",\" }}|{{ last }}|{{ turn }}"}}])");
-  const auto openai = server.ask(chat, R"({"model": "m", "messages": [{"role": "system", "content": "You are the researcher"}, {"role": "user", "content": "go"},
+  const auto openai = server.ask(
+      chat, R"({"model": "m", "messages": [{"role": "system", "content": "You are the researcher"}, {"role": "user", "content": "go"},
     {"role": "assistant", "content": null, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "grep", "arguments": "{}"}},
                                                           {"id": "b", "type": "function", "function": {"name": "grep", "arguments": "{}"}}]},
     {"role": "tool", "tool_call_id": "a", "content": "one"}, {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "two"}]}]})");
   CHECK_EQ(openai.at("/choices/0/message/content"), "go|one,two|two|2");
-  const auto claude = server.ask("/v1/messages", anthropic(R"([{"role": "user", "content": "go"},
+  const auto claude =
+      server.ask("/v1/messages",
+                 anthropic(R"([{"role": "user", "content": "go"},
     {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "grep", "input": {}}, {"type": "tool_use", "id": "b", "name": "grep", "input": {}}]},
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "one"},
                                  {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "two"}]}]}])",
-    R"("system": "You are the researcher", "tools": [{"name": "grep", "input_schema": {"type": "object"}}], )"), version);
+                           R"("system": "You are the researcher", "tools": [{"name": "grep", "input_schema": {"type": "object"}}], )"),
+                 version);
   CHECK_EQ(claude.at("/content/0/text"), "go|one,two|two|2");
 }
 
@@ -168,7 +173,8 @@ TROUPE_TEST("the header names the agent, and stats count by it") {
   http_client client(server.port);
   client.get("/stats");
   const auto stats = client.read().document();
-  CHECK_EQ(stats, json::parse(R"({"requests": 2, "by_status": {"200": 1, "400": 1}, "by_agent": {"writer": 1, "unknown": 1}, "max_in_flight": 1,
+  CHECK_EQ(stats,
+           json::parse(R"({"requests": 2, "by_status": {"200": 1, "400": 1}, "by_agent": {"writer": 1, "unknown": 1}, "max_in_flight": 1,
                                   "tokens": {"input": 5, "output": 2}})"));
 }
 
@@ -186,15 +192,15 @@ TROUPE_TEST("paths, methods and what is no HTTP") {
     int status;
   };
   const row rows[] = {
-    {"alive", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-    {"models", "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-    {"a query does not matter", "GET /healthz?x=1 HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-    {"an unknown path", "GET /v2/models HTTP/1.1\r\nHost: x\r\n\r\n", 404},
-    {"GET where POST is meant", "GET /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n", 405},
-    {"POST where GET is meant", "POST /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405},
-    {"no JSON", "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{", 400},
-    {"no HTTP", "hello\r\n\r\n", 400},
-    {"two lengths that differ", "POST /v1/messages HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400},
+      {"alive", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+      {"models", "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+      {"a query does not matter", "GET /healthz?x=1 HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+      {"an unknown path", "GET /v2/models HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+      {"GET where POST is meant", "GET /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n", 405},
+      {"POST where GET is meant", "POST /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405},
+      {"no JSON", "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{", 400},
+      {"no HTTP", "hello\r\n\r\n", 400},
+      {"two lengths that differ", "POST /v1/messages HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400},
   };
   for (const auto& row : rows) {
     IN_ROW(row.says);
@@ -207,7 +213,8 @@ TROUPE_TEST("paths, methods and what is no HTTP") {
 TROUPE_TEST("pipelined requests are answered one after the other, and a request may come byte by byte") {
   running_server server(echo);
   http_client client(server.port);
-  const std::string one = "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + std::to_string(std::string_view(hi).size()) + "\r\n\r\n" + hi;
+  const std::string one =
+      "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + std::to_string(std::string_view(hi).size()) + "\r\n\r\n" + hi;
   client.send(one + one + one);
   for (int i = 0; i < 3; ++i)
     CHECK_EQ(client.read().at("/choices/0/message/content"), "hi!");
@@ -312,7 +319,8 @@ TROUPE_TEST("a body that is not UTF-8 is refused as no JSON, and an agent's name
 TROUPE_TEST("a client that waits for 100-continue is told to go on") {
   running_server server(echo);
   http_client client(server.port);
-  client.send("POST /v1/chat/completions HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(std::string_view(hi).size()) + "\r\n\r\n");
+  client.send("POST /v1/chat/completions HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(std::string_view(hi).size())
+              + "\r\n\r\n");
   CHECK_EQ(client.read().status, 100);
   client.send(hi);
   CHECK_EQ(client.read().status, 200);
@@ -401,7 +409,10 @@ TROUPE_TEST("with the same seed the same requests meet the same faults, in whate
     for (int i = 0; i < 40; ++i) {
       const int number = backwards ? 39 - i : i;
       for (int again = 0; again < 2; ++again)
-        seen[number] += std::to_string(server.ask(chat, R"({"model": "m", "messages": [{"role": "user", "content": ")" + std::to_string(number) + "\"}]}").status) + " ";
+        seen[number] +=
+            std::to_string(
+                server.ask(chat, R"({"model": "m", "messages": [{"role": "user", "content": ")" + std::to_string(number) + "\"}]}").status)
+            + " ";
     }
     return seen;
   };

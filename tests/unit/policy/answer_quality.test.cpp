@@ -12,7 +12,8 @@ namespace {
 
 output_spec facts(std::int64_t retries = 0) {
   output_spec made;
-  made.schema = json::parse(R"({ "type": "object", "properties": { "facts": { "type": "array", "items": { "type": "string" } } }, "required": ["facts"] })");
+  made.schema = json::parse(
+      R"({ "type": "object", "properties": { "facts": { "type": "array", "items": { "type": "string" } } }, "required": ["facts"] })");
   made.retries = retries;
   return made;
 }
@@ -24,7 +25,8 @@ answer_quality quality_of(const output_spec& rules, std::int64_t attempt = 1) {
 const char* const good = R"({"facts":["one"]})";
 const char* const bad = R"({"facts":[7]})";
 
-/// The commands in short: "record contract_violated", "repair", "check", "review critic 1", "ask", "feedback", "success", "quality_failed contract".
+/// The commands in short: "record contract_violated", "repair", "check", "review critic 1", "ask", "feedback", "success", "quality_failed
+/// contract".
 std::string told(const quality_commands& commands) {
   std::string all;
   for (const auto& command : commands) {
@@ -45,7 +47,8 @@ std::string told(const quality_commands& commands) {
       all += "ask";
     } else {
       const auto& end = std::get<end_answer>(command);
-      all += std::string(name_of(end.status)) + (end.reason.empty() ? "" : " " + end.reason) + (end.status == task_status::success ? " " + end.output.dump() : "");
+      all += std::string(name_of(end.status)) + (end.reason.empty() ? "" : " " + end.reason)
+             + (end.status == task_status::success ? " " + end.output.dump() : "");
     }
   }
   return all;
@@ -97,7 +100,8 @@ TROUPE_TEST("a command looks at what the other rules let pass") {
   const auto asked = one.answered(good, 2, {});
   CHECK_EQ(told(asked), "check");
   CHECK_EQ(std::get<run_check>(asked[0]).text, good);
-  CHECK_EQ(told(one.checked({.status = tool_status::failed, .output = "two are wanted\n"}, 5)), "record output_checked, record contract_violated, quality_failed contract");
+  CHECK_EQ(told(one.checked({.status = tool_status::failed, .output = "two are wanted\n"}, 5)),
+           "record output_checked, record contract_violated, quality_failed contract");
   CHECK_EQ(told(one.checked({}, 5)), R"(record output_checked, success {"facts":["one"]})");
 }
 
@@ -117,10 +121,18 @@ TROUPE_TEST("what a reviewer says") {
   };
   const row rows[] = {
       {"pass takes the output as it is", {{"verdict", "pass"}}, R"(record output_reviewed, success {"facts":[7]})"},
-      {"a revised output that holds is taken", {{"verdict", "revise"}, {"revised_output", {{"facts", {"seven"}}}}}, R"(record output_reviewed, success {"facts":["seven"]})"},
-      {"a revised output may come as its text", {{"verdict", "revise"}, {"revised_output", good}}, R"(record output_reviewed, success {"facts":["one"]})"},
-      {"one that does not hold goes to the agent with the feedback", {{"verdict", "revise"}, {"revised_output", {{"facts", {8}}}}}, "record output_reviewed, record message_injected, feedback"},
-      {"feedback alone goes to the agent", {{"verdict", "revise"}, {"feedback", "words"}}, "record output_reviewed message_injected, feedback"},
+      {"a revised output that holds is taken",
+       {{"verdict", "revise"}, {"revised_output", {{"facts", {"seven"}}}}},
+       R"(record output_reviewed, success {"facts":["seven"]})"},
+      {"a revised output may come as its text",
+       {{"verdict", "revise"}, {"revised_output", good}},
+       R"(record output_reviewed, success {"facts":["one"]})"},
+      {"one that does not hold goes to the agent with the feedback",
+       {{"verdict", "revise"}, {"revised_output", {{"facts", {8}}}}},
+       "record output_reviewed, record message_injected, feedback"},
+      {"feedback alone goes to the agent",
+       {{"verdict", "revise"}, {"feedback", "words"}},
+       "record output_reviewed message_injected, feedback"},
       {"reject ends it", {{"verdict", "reject"}, {"feedback", "useless"}}, "record output_reviewed, quality_failed review"},
   };
   auto rules = facts();
@@ -148,7 +160,8 @@ TROUPE_TEST("a review that fails is a rejection; one that is cut short ends the 
   rules.reviewer = "critic";
   auto one = quality_of(rules);
   one.answered(bad, 1, {});
-  CHECK_EQ(told(one.reviewed({task_status::error, "llm_timeout", "no answer", nullptr, {}})), "record output_reviewed, quality_failed review");
+  CHECK_EQ(told(one.reviewed({task_status::error, "llm_timeout", "no answer", nullptr, {}})),
+           "record output_reviewed, quality_failed review");
   for (const auto cut : {task_status::budget_exceeded, task_status::timeout, task_status::cancelled}) {
     auto other = quality_of(rules);
     other.answered(bad, 1, {});

@@ -13,7 +13,12 @@ namespace {
 constexpr std::int64_t deadline = 1'000;
 
 approval_requested request(std::int64_t needed = 1) {
-  return {.id = "run-0a1b2c3d", .kind = approval_kind::tool, .subject = "deploy", .action = {{"to", "production"}}, .needed = needed, .deadline_us = deadline};
+  return {.id = "run-0a1b2c3d",
+          .kind = approval_kind::tool,
+          .subject = "deploy",
+          .action = {{"to", "production"}},
+          .needed = needed,
+          .deadline_us = deadline};
 }
 
 struct given {
@@ -26,7 +31,7 @@ struct row {
   std::int64_t needed;
   std::vector<given> before;
   given last;
-  std::optional<error_code> refused;            ///< of the last one
+  std::optional<error_code> refused;                 ///< of the last one
   approval_status status = approval_status::pending; ///< after all of them
   std::int64_t approvals = 0;
 };
@@ -46,24 +51,66 @@ const row rows[] = {
     {"one approval is enough where one is asked for", 1, {}, {approve("ana")}, {}, approval_status::approved, 1},
     {"a rejection ends it", 1, {}, {reject("ana", "not on a Friday")}, {}, approval_status::rejected, 0},
     {"a modification is an approval of another action", 1, {}, {modify("ana")}, {}, approval_status::modified, 1},
-    {"a modification without an action is refused and it stays pending", 1, {}, {modify("ana", nullptr)}, error_code::invalid_argument, approval_status::pending, 0},
+    {"a modification without an action is refused and it stays pending",
+     1,
+     {},
+     {modify("ana", nullptr)},
+     error_code::invalid_argument,
+     approval_status::pending,
+     0},
     {"a decision without a name is refused", 1, {}, {approve("")}, error_code::invalid_argument, approval_status::pending, 0},
-    {"the first decision wins: a later rejection is refused", 1, {{approve("ana")}}, {reject("bob")}, error_code::conflict, approval_status::approved, 1},
-    {"the first decision wins: a later approval is refused", 1, {{reject("ana")}}, {approve("bob")}, error_code::conflict, approval_status::rejected, 0},
+    {"the first decision wins: a later rejection is refused",
+     1,
+     {{approve("ana")}},
+     {reject("bob")},
+     error_code::conflict,
+     approval_status::approved,
+     1},
+    {"the first decision wins: a later approval is refused",
+     1,
+     {{reject("ana")}},
+     {approve("bob")},
+     error_code::conflict,
+     approval_status::rejected,
+     0},
     {"one of two approvals leaves it pending", 2, {}, {approve("ana")}, {}, approval_status::pending, 1},
     {"two different reviewers approve", 2, {{approve("ana")}}, {approve("bob")}, {}, approval_status::approved, 2},
     {"the same reviewer counts once", 2, {{approve("ana")}}, {approve("ana")}, error_code::conflict, approval_status::pending, 1},
-    {"one rejection ends it whatever was approved before", 3, {{approve("ana")}, {approve("bob")}}, {reject("eva")}, {}, approval_status::rejected, 2},
+    {"one rejection ends it whatever was approved before",
+     3,
+     {{approve("ana")}, {approve("bob")}},
+     {reject("eva")},
+     {},
+     approval_status::rejected,
+     2},
     {"who has approved may still reject", 2, {{approve("ana")}}, {reject("ana")}, {}, approval_status::rejected, 1},
-    {"a modification first, then others approve what it has become", 2, {{modify("ana")}}, {approve("bob")}, {}, approval_status::modified, 2},
-    {"what others have approved is not modified under them", 2, {{approve("ana")}}, {modify("bob")}, error_code::invalid_argument, approval_status::pending, 1},
+    {"a modification first, then others approve what it has become",
+     2,
+     {{modify("ana")}},
+     {approve("bob")},
+     {},
+     approval_status::modified,
+     2},
+    {"what others have approved is not modified under them",
+     2,
+     {{approve("ana")}},
+     {modify("bob")},
+     error_code::invalid_argument,
+     approval_status::pending,
+     1},
     {"a decision at the deadline counts", 1, {}, {approve("ana"), deadline}, {}, approval_status::approved, 1},
     {"a decision after the deadline does not", 1, {}, {approve("ana"), deadline + 1}, error_code::timeout, approval_status::pending, 0},
     {"it expires after its deadline", 1, {}, {expire, deadline + 1}, {}, approval_status::rejected, 0},
     {"it does not expire at its deadline", 1, {}, {expire, deadline}, error_code::timeout, approval_status::pending, 0},
     {"what is decided does not expire", 1, {{approve("ana")}}, {expire, deadline + 1}, error_code::conflict, approval_status::approved, 1},
     {"too few approvals at the deadline are a rejection", 2, {{approve("ana")}}, {expire, deadline + 1}, {}, approval_status::rejected, 1},
-    {"what has expired is decided", 1, {{expire, deadline + 1}}, {approve("ana"), deadline + 2}, error_code::conflict, approval_status::rejected, 0},
+    {"what has expired is decided",
+     1,
+     {{expire, deadline + 1}},
+     {approve("ana"), deadline + 2},
+     error_code::conflict,
+     approval_status::rejected,
+     0},
 };
 
 } // namespace

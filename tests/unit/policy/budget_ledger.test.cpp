@@ -413,8 +413,7 @@ TROUPE_TEST("time warns at 50, 80 and 95 percent once each, and says when to loo
   CHECK(!f.ledger.next_time_warning(at(5000)).has_value());
 }
 
-// --- properties
-// -------------------------------------------------------------------------------------------------------------------
+// --- properties ----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("random work in random scopes never overshoots, leaves no reservation and drains the line") {
   for (unsigned seed = 0; seed < 60; ++seed) {
@@ -606,8 +605,7 @@ TROUPE_TEST("a chain of guards holds in the whole chain or nowhere, and no inter
   }
 }
 
-// --- the value
-// -------------------------------------------------------------------------------------------------------------------
+// --- the value -----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a reservation gives itself back exactly once, whatever becomes of it") {
   std::vector<std::int64_t> given;
@@ -647,7 +645,8 @@ TROUPE_TEST("a threshold is reached by what is at least that share, never by les
     std::int64_t limit, used;
     std::size_t warnings;
   };
-  for (const auto& [limit, used, warnings] : std::vector<row>{{3, 1, 0}, {3, 2, 1}, {3, 3, 3}, {7, 3, 0}, {7, 4, 1}, {7, 5, 1}, {7, 6, 2}, {200, 189, 2}, {200, 190, 3}}) {
+  for (const auto& [limit, used, warnings] :
+       std::vector<row>{{3, 1, 0}, {3, 2, 1}, {3, 3, 3}, {7, 3, 0}, {7, 4, 1}, {7, 5, 1}, {7, 6, 2}, {200, 189, 2}, {200, 190, 3}}) {
     IN_ROW(std::to_string(used) + " of " + std::to_string(limit));
     fixture f;
     f.ledger.define("run", {{}, {}, limit});

@@ -56,41 +56,72 @@ TROUPE_TEST("how the answers of three become one") {
   };
   const json yes{{"v", "yes"}}, no{{"v", "no"}};
   const row rows[] = {
-    {"a vote waits while nothing is sure", vote(), {{0, says(yes)}}, "waits"},
-    {"two of three are more than half, and the third is not awaited", vote(), {{0, says(yes)}, {1, says(yes)}}, "success by vote: a -> {\"v\":\"yes\"}"},
-    {"who came first does not matter", vote(), {{2, says(yes)}, {1, says(yes)}}, "success by vote: b -> {\"v\":\"yes\"}"},
-    {"one against one waits for the third", vote(), {{0, says(yes)}, {1, says(no)}}, "waits"},
-    {"a quorum of all is out of reach with the first difference", vote(3), {{0, says(yes)}, {1, says(no)}}, "conflict by vote"},
-    {"but an arbiter sees all answers", vote(3, "arbiter"), {{0, says(yes)}, {1, says(no)}}, "waits"},
-    {"three answers: the arbiter", vote(2, "arbiter"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "arbiter judge"},
-    {"three answers: a human", vote(2, "human"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "human"},
-    {"three answers: nobody", vote(2, "fail"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "conflict by vote"},
-    {"a quorum of one does not let the first win", vote(1), {{0, says(1)}}, "waits"},
-    {"a quorum of one, and two votes for one answer", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(2)}}, "success by vote: b -> 2"},
-    {"a quorum of one, and no majority", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "conflict by vote"},
-    {"one that failed is no vote", vote(), {{0, fails()}, {1, says(1)}, {2, says(1)}}, "success by vote: b -> 1"},
-    {"two that failed leave no quorum", vote(), {{0, fails()}, {1, fails()}}, "conflict by vote", },
-    {"two that failed, and the tie rule is an arbiter", vote(0, "arbiter"), {{0, fails()}, {1, fails()}, {2, says(1)}}, "arbiter judge"},
-    {"none answered: the task fails as the first of them", vote(), {{0, fails("a broke", task_status::timeout)}, {1, fails()}, {2, fails()}}, "timeout by vote"},
-    {"members in another order and 1.0 for 1 are equal", vote(2), {{0, says(json::parse(R"({"x":1,"y":2})"))}, {1, says(json::parse(R"({"y":2.0,"x":1.0})"))}},
-     "success by vote: a -> {\"x\":1,\"y\":2}"},
-    {"white space around a text is nothing", vote(2), {{0, says(" Paris\n")}, {1, says("Paris")}}, "success by vote: a -> \"Paris\""},
-    {"case is something", vote(2), {{0, says("Paris")}, {1, says("paris")}}, "waits"},
-    {"a text that is JSON is compared as JSON", vote(2), {{0, says("{\"a\": 1}")}, {1, says("{ \"a\" : 1.0 }")}}, "success by vote: a -> \"{\\\"a\\\": 1}\""},
-    {"by a field", vote(2, "fail", "v"), {{0, says({{"v", 1}, {"why", "x"}})}, {1, says({{"v", 1}, {"why", "y"}})}}, "success by vote: a -> {\"v\":1,\"why\":\"x\"}"},
-    {"by a field: an earlier one might still speak for them", vote(2, "fail", "v"), {{1, says(yes)}, {2, says(yes)}}, "waits"},
-    {"by a field, and the earlier one differs", vote(2, "fail", "v"), {{1, says(yes)}, {2, says(yes)}, {0, says(no)}}, "success by vote: b -> {\"v\":\"yes\"}"},
-    {"by a pointer", vote(2, "fail", "/a/0"), {{0, says({{"a", {7, 1}}})}, {1, says({{"a", {7, 2}}})}}, "success by vote: a -> {\"a\":[7,1]}"},
-    {"by a field in the JSON of a text", vote(2, "fail", "v"), {{0, says("I say {\"v\": 1}")}, {1, says(json{{"v", 1}})}}, "success by vote: a -> \"I say {\\\"v\\\": 1}\""},
-    {"an answer without the field votes for nothing", vote(2, "fail", "v"), {{0, says({{"w", 1}})}, {1, says({{"w", 1}})}, {2, says(yes)}}, "conflict by vote"},
-    {"the first that holds", by("first"), {{2, says(3)}, {0, says(1)}}, "success by first: c -> 3"},
-    {"the first that failed does not win", by("first"), {{2, fails()}}, "waits"},
-    {"a race without a winner", by("first"), {{2, fails()}, {0, fails("a")}, {1, fails()}}, "error by first"},
-    {"an arbiter waits for all", by("arbiter"), {{0, says(1)}, {1, says(2)}}, "waits"},
-    {"an arbiter is asked when they differ", by("arbiter"), {{0, says(1)}, {1, says(2)}, {2, says(2)}}, "arbiter judge"},
-    {"and not when they agree", by("arbiter"), {{0, says(2)}, {1, says(2.0)}, {2, says(2)}}, "success by agreement: a -> 2"},
-    {"nor when there is one answer", by("arbiter"), {{0, fails()}, {1, fails()}, {2, says(2)}}, "success by agreement: c -> 2"},
-    {"a human is asked when they differ", by("human"), {{0, says(1)}, {1, fails()}, {2, says(2)}}, "human"},
+      {"a vote waits while nothing is sure", vote(), {{0, says(yes)}}, "waits"},
+      {"two of three are more than half, and the third is not awaited",
+       vote(),
+       {{0, says(yes)}, {1, says(yes)}},
+       "success by vote: a -> {\"v\":\"yes\"}"},
+      {"who came first does not matter", vote(), {{2, says(yes)}, {1, says(yes)}}, "success by vote: b -> {\"v\":\"yes\"}"},
+      {"one against one waits for the third", vote(), {{0, says(yes)}, {1, says(no)}}, "waits"},
+      {"a quorum of all is out of reach with the first difference", vote(3), {{0, says(yes)}, {1, says(no)}}, "conflict by vote"},
+      {"but an arbiter sees all answers", vote(3, "arbiter"), {{0, says(yes)}, {1, says(no)}}, "waits"},
+      {"three answers: the arbiter", vote(2, "arbiter"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "arbiter judge"},
+      {"three answers: a human", vote(2, "human"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "human"},
+      {"three answers: nobody", vote(2, "fail"), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "conflict by vote"},
+      {"a quorum of one does not let the first win", vote(1), {{0, says(1)}}, "waits"},
+      {"a quorum of one, and two votes for one answer", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(2)}}, "success by vote: b -> 2"},
+      {"a quorum of one, and no majority", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "conflict by vote"},
+      {"one that failed is no vote", vote(), {{0, fails()}, {1, says(1)}, {2, says(1)}}, "success by vote: b -> 1"},
+      {
+          "two that failed leave no quorum",
+          vote(),
+          {{0, fails()}, {1, fails()}},
+          "conflict by vote",
+      },
+      {"two that failed, and the tie rule is an arbiter", vote(0, "arbiter"), {{0, fails()}, {1, fails()}, {2, says(1)}}, "arbiter judge"},
+      {"none answered: the task fails as the first of them",
+       vote(),
+       {{0, fails("a broke", task_status::timeout)}, {1, fails()}, {2, fails()}},
+       "timeout by vote"},
+      {"members in another order and 1.0 for 1 are equal",
+       vote(2),
+       {{0, says(json::parse(R"({"x":1,"y":2})"))}, {1, says(json::parse(R"({"y":2.0,"x":1.0})"))}},
+       "success by vote: a -> {\"x\":1,\"y\":2}"},
+      {"white space around a text is nothing", vote(2), {{0, says(" Paris\n")}, {1, says("Paris")}}, "success by vote: a -> \"Paris\""},
+      {"case is something", vote(2), {{0, says("Paris")}, {1, says("paris")}}, "waits"},
+      {"a text that is JSON is compared as JSON",
+       vote(2),
+       {{0, says("{\"a\": 1}")}, {1, says("{ \"a\" : 1.0 }")}},
+       "success by vote: a -> \"{\\\"a\\\": 1}\""},
+      {"by a field",
+       vote(2, "fail", "v"),
+       {{0, says({{"v", 1}, {"why", "x"}})}, {1, says({{"v", 1}, {"why", "y"}})}},
+       "success by vote: a -> {\"v\":1,\"why\":\"x\"}"},
+      {"by a field: an earlier one might still speak for them", vote(2, "fail", "v"), {{1, says(yes)}, {2, says(yes)}}, "waits"},
+      {"by a field, and the earlier one differs",
+       vote(2, "fail", "v"),
+       {{1, says(yes)}, {2, says(yes)}, {0, says(no)}},
+       "success by vote: b -> {\"v\":\"yes\"}"},
+      {"by a pointer",
+       vote(2, "fail", "/a/0"),
+       {{0, says({{"a", {7, 1}}})}, {1, says({{"a", {7, 2}}})}},
+       "success by vote: a -> {\"a\":[7,1]}"},
+      {"by a field in the JSON of a text",
+       vote(2, "fail", "v"),
+       {{0, says("I say {\"v\": 1}")}, {1, says(json{{"v", 1}})}},
+       "success by vote: a -> \"I say {\\\"v\\\": 1}\""},
+      {"an answer without the field votes for nothing",
+       vote(2, "fail", "v"),
+       {{0, says({{"w", 1}})}, {1, says({{"w", 1}})}, {2, says(yes)}},
+       "conflict by vote"},
+      {"the first that holds", by("first"), {{2, says(3)}, {0, says(1)}}, "success by first: c -> 3"},
+      {"the first that failed does not win", by("first"), {{2, fails()}}, "waits"},
+      {"a race without a winner", by("first"), {{2, fails()}, {0, fails("a")}, {1, fails()}}, "error by first"},
+      {"an arbiter waits for all", by("arbiter"), {{0, says(1)}, {1, says(2)}}, "waits"},
+      {"an arbiter is asked when they differ", by("arbiter"), {{0, says(1)}, {1, says(2)}, {2, says(2)}}, "arbiter judge"},
+      {"and not when they agree", by("arbiter"), {{0, says(2)}, {1, says(2.0)}, {2, says(2)}}, "success by agreement: a -> 2"},
+      {"nor when there is one answer", by("arbiter"), {{0, fails()}, {1, fails()}, {2, says(2)}}, "success by agreement: c -> 2"},
+      {"a human is asked when they differ", by("human"), {{0, says(1)}, {1, fails()}, {2, says(2)}}, "human"},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -104,7 +135,8 @@ TROUPE_TEST("how the answers of three become one") {
 TROUPE_TEST("the order in which answers come decides nothing but a race: all orders of all outcomes of four agents") {
   const std::vector<task_outcome> outcomes{says({{"v", 1}, {"n", 1}}), says({{"v", 2}, {"n", 2}}), says({{"v", 1}, {"n", 3}}), fails()};
   std::string differ;
-  for (const auto& rule : {vote(), vote(2), vote(1), vote(3), vote(2, "fail", "v"), vote(3, "fail", "v"), vote(2, "arbiter", "v"), by("arbiter"), by("human")})
+  for (const auto& rule :
+       {vote(), vote(2), vote(1), vote(3), vote(2, "fail", "v"), vote(3, "fail", "v"), vote(2, "arbiter", "v"), by("arbiter"), by("human")})
     for (int code = 0; code < 256; ++code) {
       std::set<std::string> ends;
       std::vector<std::size_t> order{0, 1, 2, 3};
@@ -123,7 +155,8 @@ TROUPE_TEST("the order in which answers come decides nothing but a race: all ord
         ends.insert(end);
       } while (std::next_permutation(order.begin(), order.end()));
       if (ends.size() != 1 || ends.contains("waits"))
-        differ += rule.by + " of " + std::to_string(rule.quorum) + ", outcomes " + std::to_string(code) + ": " + *ends.begin() + " or " + *ends.rbegin() + "\n";
+        differ += rule.by + " of " + std::to_string(rule.quorum) + ", outcomes " + std::to_string(code) + ": " + *ends.begin() + " or "
+                  + *ends.rbegin() + "\n";
     }
   CHECK_EQ(differ, "");
 }
@@ -135,13 +168,13 @@ TROUPE_TEST("an arbiter takes an answer by its number, or gives its own; else th
     std::string end;
   };
   const row rows[] = {
-    {"by number", says({{"choice", 2}, {"reason", "it is right"}}), "success by arbiter: c -> 3"},
-    {"its own", says({{"answer", 9}}), "success by arbiter -> 9"},
-    {"a number that there is not", says({{"choice", 3}}), "conflict by arbiter"},
-    {"no number", says({{"choice", 0}}), "conflict by arbiter"},
-    {"it failed", fails(), "conflict by arbiter"},
-    {"it took none", fails("none of them", task_status::rejected), "conflict by arbiter"},
-    {"there was no money for it", fails("", task_status::budget_exceeded), "budget_exceeded by arbiter"},
+      {"by number", says({{"choice", 2}, {"reason", "it is right"}}), "success by arbiter: c -> 3"},
+      {"its own", says({{"answer", 9}}), "success by arbiter -> 9"},
+      {"a number that there is not", says({{"choice", 3}}), "conflict by arbiter"},
+      {"no number", says({{"choice", 0}}), "conflict by arbiter"},
+      {"it failed", fails(), "conflict by arbiter"},
+      {"it took none", fails("none of them", task_status::rejected), "conflict by arbiter"},
+      {"there was no money for it", fails("", task_status::budget_exceeded), "budget_exceeded by arbiter"},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -218,20 +251,20 @@ TROUPE_TEST("an arbiter's words and contract") {
     bool holds;
   };
   const row rows[] = {
-    {"a number", {nullptr, nullptr}, R"({"choice": 2})", true},
-    {"beyond the answers", {nullptr, nullptr}, R"({"choice": 3})", false},
-    {"with a reason", {nullptr, nullptr}, R"({"choice": 1, "reason": "why not"})", true},
-    {"an answer", {nullptr, nullptr}, R"({"answer": "text"})", true},
-    {"both", {nullptr, nullptr}, R"({"choice": 1, "answer": "text"})", false},
-    {"neither", {nullptr, nullptr}, R"({"reason": "x"})", false},
-    {"no text", {nullptr, nullptr}, R"({"answer": 7})", false},
-    {"under the members' schema, with its own references", {&numbers, &numbers}, R"({"answer": 7})", true},
-    {"against it", {&numbers, &numbers}, R"({"answer": "7"})", false},
-    {"under one of two", {&numbers, nullptr}, R"({"answer": "7"})", true},
-    {"under none of two", {&numbers, nullptr}, R"({"answer": null})", false},
-    {"the rules of a text", {&words, &words}, R"({"answer": "A.B"})", true},
-    {"a dot is a dot", {&words, &words}, R"({"answer": "axb"})", false},
-    {"too long", {&words, &words}, R"({"answer": "a.b too long"})", false},
+      {"a number", {nullptr, nullptr}, R"({"choice": 2})", true},
+      {"beyond the answers", {nullptr, nullptr}, R"({"choice": 3})", false},
+      {"with a reason", {nullptr, nullptr}, R"({"choice": 1, "reason": "why not"})", true},
+      {"an answer", {nullptr, nullptr}, R"({"answer": "text"})", true},
+      {"both", {nullptr, nullptr}, R"({"choice": 1, "answer": "text"})", false},
+      {"neither", {nullptr, nullptr}, R"({"reason": "x"})", false},
+      {"no text", {nullptr, nullptr}, R"({"answer": 7})", false},
+      {"under the members' schema, with its own references", {&numbers, &numbers}, R"({"answer": 7})", true},
+      {"against it", {&numbers, &numbers}, R"({"answer": "7"})", false},
+      {"under one of two", {&numbers, nullptr}, R"({"answer": "7"})", true},
+      {"under none of two", {&numbers, nullptr}, R"({"answer": null})", false},
+      {"the rules of a text", {&words, &words}, R"({"answer": "A.B"})", true},
+      {"a dot is a dot", {&words, &words}, R"({"answer": "axb"})", false},
+      {"too long", {&words, &words}, R"({"answer": "a.b too long"})", false},
   };
   for (const auto& r : rows) {
     IN_ROW(r.name);

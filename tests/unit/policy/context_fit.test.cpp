@@ -19,7 +19,8 @@ message_ptr message(role from, std::size_t bytes) {
 /// An answer that calls a tool, and its result.
 void exchange(conversation& list, std::size_t result_bytes, std::size_t text_bytes = 0) {
   const auto id = "c" + std::to_string(list.size());
-  list.push_back(std::make_shared<const chat_message>(chat_message{role::assistant, std::string(text_bytes, 'a'), {{id, "read", "{}"}}, "", false}));
+  list.push_back(
+      std::make_shared<const chat_message>(chat_message{role::assistant, std::string(text_bytes, 'a'), {{id, "read", "{}"}}, "", false}));
   list.push_back(std::make_shared<const chat_message>(chat_message{role::tool, std::string(result_bytes, 'r'), {}, id, false}));
 }
 
@@ -168,7 +169,11 @@ TROUPE_TEST("a conversation is cut in the order of the rule") {
            exchange(s.messages, 100);
        },
        "ends"},
-      {"an instruction that is too long cannot be helped", [](scene& s) { s.messages = {message(role::system, 40), message(role::user, 40'000)}; }, "ends"},
+      {"an instruction that is too long cannot be helped",
+       [](scene& s) {
+         s.messages = {message(role::system, 40), message(role::user, 40'000)};
+       },
+       "ends"},
       {"a window that the provider's refusals have shown counts too",
        [](scene& s) {
          s.model.chain[0].context = 0;
@@ -257,7 +262,8 @@ TROUPE_TEST("the estimate learns from what the provider states, within bounds") 
   struct row {
     std::int64_t stated, tokens;
   };
-  for (const auto& [stated, tokens] : {row{1'300, 1'300}, row{900, 1'000}, row{10, 1'000}, row{99'999, 4'000}, row{0, 1'000}, row{-5, 1'000}}) {
+  for (const auto& [stated, tokens] :
+       {row{1'300, 1'300}, row{900, 1'000}, row{10, 1'000}, row{99'999, 4'000}, row{0, 1'000}, row{-5, 1'000}}) {
     token_meter meter;
     meter.learn(list, stated);
     CHECK_EQ(meter.tokens(list), tokens);

@@ -43,12 +43,12 @@ TROUPE_TEST("who is asked may use what both have, or all of its own where the ca
     names granted;
   };
   const auto asked = named("writer", {"grep", "read"}, {"editor"});
-  for (const auto& r : {row{"nothing in common", {"send"}, {"writer"}, false, {}},
-                        row{"one tool in common", {"send", "read"}, {"writer"}, false, {"read"}},
-                        row{"an agent in common", {}, {"writer", "editor"}, false, {"agent:editor"}},
-                        row{"a tool of the agent's name is not the agent", {"editor", "agent:editor"}, {"writer"}, false, {}},
-                        row{"all in common", {"read", "grep"}, {"editor"}, false, {"grep", "read", "agent:editor"}},
-                        row{"rights of its own", {}, {"writer"}, true, {"grep", "read", "agent:editor"}}}) {
+  for (const auto& r :
+       {row{"nothing in common", {"send"}, {"writer"}, false, {}}, row{"one tool in common", {"send", "read"}, {"writer"}, false, {"read"}},
+        row{"an agent in common", {}, {"writer", "editor"}, false, {"agent:editor"}},
+        row{"a tool of the agent's name is not the agent", {"editor", "agent:editor"}, {"writer"}, false, {}},
+        row{"all in common", {"read", "grep"}, {"editor"}, false, {"grep", "read", "agent:editor"}},
+        row{"rights of its own", {}, {"writer"}, true, {"grep", "read", "agent:editor"}}}) {
     IN_ROW(r.name);
     auto caller = named("lead", r.tools, r.delegates);
     caller.delegate.own_rights = r.own;
@@ -73,8 +73,9 @@ TROUPE_TEST("a path names its place, and lies below who asked") {
     std::size_t call;
     const char* path;
   };
-  for (const auto& r : {row{"the first call of a step", 1, 3, 0, "sections[2]>writer#3"}, row{"a further one", 1, 3, 1, "sections[2]>writer#3.2"},
-                        row{"of a second attempt", 2, 3, 0, "sections[2]>writer#a2.3"}, row{"both", 12, 3, 10, "sections[2]>writer#a12.3.11"}}) {
+  for (const auto& r :
+       {row{"the first call of a step", 1, 3, 0, "sections[2]>writer#3"}, row{"a further one", 1, 3, 1, "sections[2]>writer#3.2"},
+        row{"of a second attempt", 2, 3, 0, "sections[2]>writer#a2.3"}, row{"both", 12, 3, 10, "sections[2]>writer#a12.3.11"}}) {
     IN_ROW(r.name);
     const auto path = delegated_path("sections[2]", "writer", r.attempt, r.step, r.call);
     CHECK_EQ(path, r.path);
@@ -99,17 +100,30 @@ TROUPE_TEST("only a task that ended well and said something is told as success")
   };
   for (const auto& r :
        {row{"it said something", task_status::success, "", "", "fine", R"({"status":"success","output":"fine"})", tool_status::ok},
-        row{"it said something structured", task_status::success, "", "", {{"n", 1}}, R"({"status":"success","output":{"n":1}})", tool_status::ok},
+        row{"it said something structured",
+            task_status::success,
+            "",
+            "",
+            {{"n", 1}},
+            R"({"status":"success","output":{"n":1}})",
+            tool_status::ok},
         row{"false is something", task_status::success, "", "", false, R"({"status":"success","output":false})", tool_status::ok},
-        row{"it said nothing", task_status::success, "", "", nullptr, R"({"status":"error","error":"it said nothing"})", tool_status::failed},
-        row{"it said white space", task_status::success, "", "", " \n", R"({"status":"error","error":"it said nothing"})", tool_status::failed},
-        row{"it failed", task_status::error, "llm_failed", "no answer", nullptr, R"({"status":"error","error":"no answer"})", tool_status::failed},
-        row{"it failed without words", task_status::error, "poison", "", nullptr, R"({"status":"error","error":"poison"})", tool_status::failed},
+        row{"it said nothing", task_status::success, "", "", nullptr, R"({"status":"error","error":"it said nothing"})",
+            tool_status::failed},
+        row{"it said white space", task_status::success, "", "", " \n", R"({"status":"error","error":"it said nothing"})",
+            tool_status::failed},
+        row{"it failed", task_status::error, "llm_failed", "no answer", nullptr, R"({"status":"error","error":"no answer"})",
+            tool_status::failed},
+        row{"it failed without words", task_status::error, "poison", "", nullptr, R"({"status":"error","error":"poison"})",
+            tool_status::failed},
         row{"it failed and left something", task_status::quality_failed, "contract", "too short", "fi",
             R"({"status":"partial","output":"fi","error":"quality_failed (contract): too short"})", tool_status::failed},
-        row{"its time was up", task_status::timeout, "timeout", "", nullptr, R"({"status":"timeout","error":"timeout"})", tool_status::timed_out},
-        row{"it was cancelled", task_status::cancelled, "", "", nullptr, R"({"status":"cancelled","error":"cancelled"})", tool_status::cancelled},
-        row{"it looped", task_status::loop, "loop", "it was looping", nullptr, R"({"status":"loop","error":"it was looping"})", tool_status::failed},
+        row{"its time was up", task_status::timeout, "timeout", "", nullptr, R"({"status":"timeout","error":"timeout"})",
+            tool_status::timed_out},
+        row{"it was cancelled", task_status::cancelled, "", "", nullptr, R"({"status":"cancelled","error":"cancelled"})",
+            tool_status::cancelled},
+        row{"it looped", task_status::loop, "loop", "it was looping", nullptr, R"({"status":"loop","error":"it was looping"})",
+            tool_status::failed},
         row{"a limit was met", task_status::budget_exceeded, "budget_exceeded", "no steps left", nullptr,
             R"({"status":"budget_exceeded","error":"no steps left"})", tool_status::failed}}) {
     IN_ROW(r.name);
@@ -134,17 +148,16 @@ TROUPE_TEST("calls of other agents are read, and what is wrong is told") {
   };
   auto lead = named("lead", {"read"}, {"writer"});
   lead.handoffs = {"editor"};
-  for (const auto& r : {row{"a task", "agent_writer", R"({"task":"x"})", "writer|x"},
-                        row{"a task with context", "agent_writer", R"({"task":"x","context":"y"})", "writer|x\n\nContext:\ny"},
-                        row{"a hand-off", "handoff_to_editor", R"({"reason":"x"})", "editor|x"},
-                        row{"a tool", "read", "{}", ""},
-                        row{"an agent that it may not ask", "agent_editor", R"({"task":"x"})", ""},
-                        row{"an agent that it may not hand on to", "handoff_to_writer", R"({"reason":"x"})", ""},
-                        row{"no task", "agent_writer", "{}", "task", false},
-                        row{"an empty task", "agent_writer", R"({"task":""})", "/task", false},
-                        row{"something more", "agent_writer", R"({"task":"x","tools":["send"]})", "tools", false},
-                        row{"no JSON", "agent_writer", "{", "JSON", false},
-                        row{"a hand-off without a reason", "handoff_to_editor", R"({"task":"x"})", "reason", false}}) {
+  for (const auto& r :
+       {row{"a task", "agent_writer", R"({"task":"x"})", "writer|x"},
+        row{"a task with context", "agent_writer", R"({"task":"x","context":"y"})", "writer|x\n\nContext:\ny"},
+        row{"a hand-off", "handoff_to_editor", R"({"reason":"x"})", "editor|x"}, row{"a tool", "read", "{}", ""},
+        row{"an agent that it may not ask", "agent_editor", R"({"task":"x"})", ""},
+        row{"an agent that it may not hand on to", "handoff_to_writer", R"({"reason":"x"})", ""},
+        row{"no task", "agent_writer", "{}", "task", false}, row{"an empty task", "agent_writer", R"({"task":""})", "/task", false},
+        row{"something more", "agent_writer", R"({"task":"x","tools":["send"]})", "tools", false},
+        row{"no JSON", "agent_writer", "{", "JSON", false},
+        row{"a hand-off without a reason", "handoff_to_editor", R"({"task":"x"})", "reason", false}}) {
     IN_ROW(r.name);
     const auto read = read_colleague_call(lead, rights_of(lead, {}), r.tool, r.arguments);
     CHECK_EQ(read.has_value(), *r.result != '\0');
@@ -179,7 +192,8 @@ TROUPE_TEST("who takes a task over is told what was said and done, the latest fi
   };
   const colleague_call call{true, "editor", "it is yours", "be brief"};
   const auto text = handoff_text("front", call, {say(role::assistant, "I look.", {{"1", "read", "{\"p\":1}"}}), say(role::tool, "alpha")});
-  for (const auto* words : {"Agent \"front\" worked on this task before you", "it is yours", "be brief", "\"front\" said: I look.", "called read({\"p\":1})", "it brought: alpha"})
+  for (const auto* words : {"Agent \"front\" worked on this task before you", "it is yours", "be brief", "\"front\" said: I look.",
+                            "called read({\"p\":1})", "it brought: alpha"})
     CHECK(text.find(words) != std::string::npos);
   conversation long_one;
   for (int i = 0; i < 100; ++i)
@@ -217,8 +231,8 @@ TROUPE_TEST("a hand-off that is refused leaves no trace; the second refusal ends
 }
 
 TROUPE_TEST("the journal tells who has a task; another attempt begins with nothing") {
-  std::vector<event_ptr> events{made("t", task_started{1, "x", {}}), made("t", handed_off(handed("a", "b", 1))), made("t", handoff_refused{"b", "a", "c", "cycle", 1}),
-                                made("u", task_started{1, "x", {}})};
+  std::vector<event_ptr> events{made("t", task_started{1, "x", {}}), made("t", handed_off(handed("a", "b", 1))),
+                                made("t", handoff_refused{"b", "a", "c", "cycle", 1}), made("u", task_started{1, "x", {}})};
   auto all = fold_handoffs(events);
   CHECK_EQ(all.size(), 1u);
   CHECK_EQ(all["t"].agent(), "b");
@@ -237,8 +251,9 @@ TROUPE_TEST("the next agent's conversation begins with what it was told") {
   llm_responded response;
   response.step_id = "t@1/1";
   response.message = answer;
-  const auto history = rebuild({made("t", task_started{1, "x", {}}), made("t", response), made("t", contract_violated{2, {}}),
-                                made("t", tool_finished{"c1", "handoff_to_b", tool_status::ok, "ok", 0}), made("t", handed_off(handed("a", "b", 1)))});
+  const auto history =
+      rebuild({made("t", task_started{1, "x", {}}), made("t", response), made("t", contract_violated{2, {}}),
+               made("t", tool_finished{"c1", "handoff_to_b", tool_status::ok, "ok", 0}), made("t", handed_off(handed("a", "b", 1)))});
   REQUIRE(history.messages.size() == 1);
   CHECK_EQ(history.messages[0]->text, "go on");
   CHECK(history.results.empty());

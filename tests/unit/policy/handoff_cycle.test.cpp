@@ -11,7 +11,8 @@ TROUPE_TEST("three rounds without anything new are a cycle; new text or a new ou
     const char* name;
     bool new_text, new_outcome, found;
   };
-  for (const auto& r : {row{"nothing new", false, false, true}, row{"new text", true, false, false}, row{"new outcomes", false, true, false}}) {
+  for (const auto& r :
+       {row{"nothing new", false, false, true}, row{"new text", true, false, false}, row{"new outcomes", false, true, false}}) {
     IN_ROW(r.name);
     handoff_cycle watch;
     bool found = false;

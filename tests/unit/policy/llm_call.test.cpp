@@ -572,7 +572,8 @@ TROUPE_TEST_WITH(llm_call_fixture, "a tool's name that nobody declared is made o
   CHECK_EQ(calls[1].name, "look up");
 }
 
-TROUPE_TEST_WITH(llm_call_fixture, "of two calls that were reserved at once, the rate limit lets one leave and gives back what the other held") {
+TROUPE_TEST_WITH(llm_call_fixture,
+                 "of two calls that were reserved at once, the rate limit lets one leave and gives back what the other held") {
   make();
   links[0]->pace.observe({1, {}, 5s, {}}, now);
   llm_call other(model, facts, links);

@@ -43,8 +43,8 @@ made_call call_of(const std::string& line, const json& tools) {
   auto outcome = line.substr(std::min(line.size(), arrow + 4));
   const auto spec = tools.value(tool, json::object());
   made_call made;
-  made.asked = {call_sign(tool, arguments, spec.value("loop_ignore", std::vector<std::string>())), tool_sign(tool), spec.value("effect", "once") == "none",
-                spec.value("polling", false)};
+  made.asked = {call_sign(tool, arguments, spec.value("loop_ignore", std::vector<std::string>())), tool_sign(tool),
+                spec.value("effect", "once") == "none", spec.value("polling", false)};
   const auto mark = outcome.empty() ? ' ' : outcome.front();
   if (mark == '!' || mark == '#')
     outcome.erase(0, 2);
@@ -68,7 +68,8 @@ std::string play(const json& steps, const json& tools) {
       const auto& step = repeated ? written.at("do") : written;
       ++number;
       if (step.contains("from")) {
-        const auto ruling = hand_offs.pass(step.at("from"), step.at("to"), step.at("say"), step.contains("found") ? outcome_sign(step.at("found").get<std::string>()) : 0);
+        const auto ruling = hand_offs.pass(step.at("from"), step.at("to"), step.at("say"),
+                                           step.contains("found") ? outcome_sign(step.at("found").get<std::string>()) : 0);
         if (ruling != handoff_ruling::pass)
           return words(ruling == handoff_ruling::cycle ? "cycle" : "too_many", number, 0);
         continue;

@@ -177,12 +177,9 @@ TROUPE_TEST("no progress is over with another outcome, an empty one, or a new wr
     observed_result result;
     bool found;
   };
-  const row rows[] = {{"another outcome", reading(50), came(5), false},
-                      {"an empty outcome", reading(50), {5, true, true, true}, false},
-                      {"a new write", writing(50), came(5), false},
-                      {"a write that failed", writing(50), failed, true},
-                      {"a refusal", reading(50), refused, true},
-                      {"the same arguments again", reading(13), came(1), true},
+  const row rows[] = {{"another outcome", reading(50), came(5), false}, {"an empty outcome", reading(50), {5, true, true, true}, false},
+                      {"a new write", writing(50), came(5), false},     {"a write that failed", writing(50), failed, true},
+                      {"a refusal", reading(50), refused, true},        {"the same arguments again", reading(13), came(1), true},
                       {"another tool", reading(50, 3), came(5), true}};
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -231,8 +228,14 @@ TROUPE_TEST("each further call of a streak is one rung, until the task fails") {
   loop_watch watch;
   std::vector<std::string> seen;
   for (std::int64_t step = 1; step <= 7; ++step) {
-    const auto verdict = watch.observe({.number = step, .earlier = {step == 1 ? observed_result{} : step < 4 ? came(1) : refused}, .calls = {reading(7)}});
-    seen.push_back(verdict.found ? std::to_string(static_cast<int>(verdict.rung)) + ":" + std::to_string(static_cast<int>(verdict.rulings.at(0))) : "-");
+    const auto verdict = watch.observe({.number = step,
+                                        .earlier = {step == 1  ? observed_result{}
+                                                    : step < 4 ? came(1)
+                                                               : refused},
+                                        .calls = {reading(7)}});
+    seen.push_back(verdict.found
+                       ? std::to_string(static_cast<int>(verdict.rung)) + ":" + std::to_string(static_cast<int>(verdict.rulings.at(0)))
+                       : "-");
     CHECK(!verdict.again);
   }
   CHECK(seen == (std::vector<std::string>{"-", "-", "1:3", "2:3", "3:3", "4:3", "4:3"}));

@@ -99,7 +99,8 @@ struct stage {
         if (died())
           return;
         const auto& call = open->tool_calls[i];
-        record(tool_finished{call.id, runs ? call.name : "", runs ? tool_status::ok : tool_status::not_started, runs ? "the same" : "refused", 0});
+        record(tool_finished{call.id, runs ? call.name : "", runs ? tool_status::ok : tool_status::not_started,
+                             runs ? "the same" : "refused", 0});
         results[i] = observe_result(runs ? "the same" : "refused", runs ? tool_status::ok : tool_status::not_started);
       }
       if (verdict.report_results) {
@@ -124,12 +125,25 @@ TROUPE_TEST("the ladder is climbed rung by rung wherever the agent is killed, ov
     std::function<message_ptr(std::int64_t)> model;
   };
   const auto id = [](std::int64_t step, int n = 0) { return "c" + std::to_string(step) + "_" + std::to_string(n); };
-  const row rows[] = {
-      {"repeat", [&](std::int64_t step) { return calling({{id(step), "read", "{}"}}); }},
-      {"repeat beside another call", [&](std::int64_t step) { return calling({{id(step), "read", "{}"}, {id(step, 1), "read", "[" + std::to_string(step) + "]"}}); }},
-      {"no progress", [&](std::int64_t step) { return calling({{id(step), "read", std::to_string(step)}}); }},
-      {"cycle", [&](std::int64_t step) { return calling({{id(step), "write", std::to_string(step % 2)}}); }},
-      {"no tool of that name", [&](std::int64_t step) { return calling({{id(step), "python", "x"}}); }}};
+  const row rows[] = {{"repeat",
+                       [&](std::int64_t step) {
+                         return calling({{id(step), "read", "{}"}});
+                       }},
+                      {"repeat beside another call",
+                       [&](std::int64_t step) {
+                         return calling({{id(step), "read", "{}"}, {id(step, 1), "read", "[" + std::to_string(step) + "]"}});
+                       }},
+                      {"no progress",
+                       [&](std::int64_t step) {
+                         return calling({{id(step), "read", std::to_string(step)}});
+                       }},
+                      {"cycle",
+                       [&](std::int64_t step) {
+                         return calling({{id(step), "write", std::to_string(step % 2)}});
+                       }},
+                      {"no tool of that name", [&](std::int64_t step) {
+                         return calling({{id(step), "python", "x"}});
+                       }}};
   for (const auto& r : rows) {
     IN_ROW(r.name);
     stage whole;
@@ -163,11 +177,14 @@ TROUPE_TEST("an answer that did not hold is part of the history, and a new attem
 TROUPE_TEST("texts say what happened and what follows, in bounded words") {
   const tool_call grep{"c1", "grep", R"({"pattern":"ERROR"})"};
   const loop_found repeat{loop_kind::repeat, 0, 3, true};
-  CHECK_EQ(loop_text(repeat, loop_rung::told, grep),
-           std::string(R"(You are looping: you have called grep({"pattern":"ERROR"}) 3 times with the same result. Do something different. grep({"pattern":"ERROR"}) is refused from now on.)"));
+  CHECK_EQ(
+      loop_text(repeat, loop_rung::told, grep),
+      std::string(
+          R"(You are looping: you have called grep({"pattern":"ERROR"}) 3 times with the same result. Do something different. grep({"pattern":"ERROR"}) is refused from now on.)"));
   CHECK(loop_text(repeat, loop_rung::tool_taken, grep).ends_with(R"(The tool "grep" is taken away from you for the rest of this task.)"));
   CHECK(loop_text({loop_kind::repeat, 0, 3, false}, loop_rung::told, grep).find("with the same arguments") != std::string::npos);
-  CHECK(loop_text({loop_kind::no_progress, 0, 6, true}, loop_rung::told, grep).find("grep 6 times with different arguments") != std::string::npos);
+  CHECK(loop_text({loop_kind::no_progress, 0, 6, true}, loop_rung::told, grep).find("grep 6 times with different arguments")
+        != std::string::npos);
   CHECK(loop_refusal_text(call_ruling::refused_tool, grep, {}).find("no other tools") != std::string::npos);
   const tool_call huge{"c2", "write", "{\"text\":\"" + std::string(100'000, 'x') + "\"}"};
   CHECK(loop_text(repeat, loop_rung::told, huge).size() < 700);

@@ -51,19 +51,19 @@ TROUPE_TEST("a table of writes") {
     bool is_written;
   };
   const row rows[] = {
-    {"a new key", "a", 1, 0, true},
-    {"a new key of another version", "b", 1, 1, false},
-    {"a version of the future", "a", 1, 2, false},
-    {"a negative version", "a", 1, -1, false},
-    {"the version that was read", "a", 2, 1, true},
-    {"null is a value", "a", nullptr, 2, true},
-    {"no key", "", 1, 0, false},
-    {"a key with a space", "a b", 1, 0, false},
-    {"a path as key", "team/plan:1.x_y-z", 1, 0, true},
-    {"the longest key", std::string(128, 'k'), 1, 0, true},
-    {"longer", std::string(129, 'k'), 1, 0, false},
-    {"the largest value", "large", std::string(state_value_bytes_max - 2, 'v'), 0, true},
-    {"larger", "larger", std::string(state_value_bytes_max - 1, 'v'), 0, false},
+      {"a new key", "a", 1, 0, true},
+      {"a new key of another version", "b", 1, 1, false},
+      {"a version of the future", "a", 1, 2, false},
+      {"a negative version", "a", 1, -1, false},
+      {"the version that was read", "a", 2, 1, true},
+      {"null is a value", "a", nullptr, 2, true},
+      {"no key", "", 1, 0, false},
+      {"a key with a space", "a b", 1, 0, false},
+      {"a path as key", "team/plan:1.x_y-z", 1, 0, true},
+      {"the longest key", std::string(128, 'k'), 1, 0, true},
+      {"longer", std::string(129, 'k'), 1, 0, false},
+      {"the largest value", "large", std::string(state_value_bytes_max - 2, 'v'), 0, true},
+      {"larger", "larger", std::string(state_value_bytes_max - 1, 'v'), 0, false},
   };
   table t;
   for (const auto& r : rows) {

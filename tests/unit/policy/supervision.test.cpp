@@ -29,8 +29,7 @@ child_spec significant(std::string id, restart_type restart = transient) {
 
 } // namespace
 
-// --- validation
-// -------------------------------------------------------------------------------------------------------------------
+// --- validation ----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of trees that are refused before anything starts") {
   struct row {
@@ -113,8 +112,7 @@ TROUPE_TEST("all errors of a tree come at once, and endless nesting is bounded")
   CHECK_EQ(validate(nested).size(), 1u);
 }
 
-// --- boot and stop
-// -------------------------------------------------------------------------------------------------------------------
+// --- boot and stop -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("children start left to right, each after the one before it is up, and stop right to left") {
   tree t(abc(alone));
@@ -215,8 +213,7 @@ TROUPE_TEST("a child that crashes while it is asked to stop is reported, not res
   CHECK_EQ(t.crashes("c"), (said{"report shutdown_error c: boom", "stop b#1", "timer 5000"}));
 }
 
-// --- restart types
-// -------------------------------------------------------------------------------------------------------------------
+// --- restart types -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of exits: which are restarted, which are reported, which are forgotten") {
   struct row {
@@ -246,8 +243,7 @@ TROUPE_TEST("a table of exits: which are restarted, which are reported, which ar
   }
 }
 
-// --- strategies
-// -------------------------------------------------------------------------------------------------------------------
+// --- strategies ----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("one_for_one restarts the one that crashed and touches no other") {
   tree t(abc(alone));
@@ -318,7 +314,7 @@ TROUPE_TEST("a temporary child that dies while others are started does not come 
   other.boot();
   other.crashes("b");
   other.stops("c");
-  other.fires(); // b starts
+  other.fires();                            // b starts
   CHECK_EQ(other.crashes("tmp"), (said{})); // seen when that is over
   CHECK_EQ(other.up("b"), (said{"restarted b#1", "start c#2"}));
   CHECK_EQ(other.up("c"), (said{"restarted c#1", "report terminated tmp: boom"}));
@@ -388,8 +384,7 @@ TROUPE_TEST("a crash that was noted is forgotten when its child was started anew
   CHECK_EQ(t.machine.describe().restarts, 2);
 }
 
-// --- failing while being restarted
-// -------------------------------------------------------------------------------------------------------------------
+// --- failing while being restarted ---------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that fails while being restarted is tried again, each attempt counted, until it escalates") {
   tree t(supervisor(alone, {child("a"), child("b")}));
@@ -432,8 +427,7 @@ TROUPE_TEST("a child that fails while rest_for_one restarts is tried again witho
   CHECK_EQ(t.incarnation["a"], 2);
 }
 
-// --- intensity
-// -------------------------------------------------------------------------------------------------------------------
+// --- intensity -----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   struct row {
@@ -513,8 +507,7 @@ TROUPE_TEST("children that were waiting for their restart when it escalates are 
   CHECK(t.take(t.machine.timer_fired(timer.timer, t.now)).empty());
 }
 
-// --- back-off
-// -------------------------------------------------------------------------------------------------------------------
+// --- back-off ------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("the wait before a restart is drawn from a range that doubles from 100 ms up to within / (2 · max_restarts)") {
   auto s = supervisor(alone, {child("a")});
@@ -580,8 +573,7 @@ TROUPE_TEST("it stops while it waits for a restart, and answers") {
   CHECK_EQ(t.stops("a"), (said{"end shutdown"}));
 }
 
-// --- significant children
-// -------------------------------------------------------------------------------------------------------------------
+// --- significant children ------------------------------------------------------------------------------------------
 
 TROUPE_TEST("any_significant ends the supervisor when one of its significant children ends by itself") {
   auto s = supervisor(alone, {child("a"), significant("b"), significant("c")});
@@ -615,8 +607,7 @@ TROUPE_TEST("a significant child that is restarted, or stopped by its supervisor
   CHECK(t.machine.phase() == supervisor_phase::running);
 }
 
-// --- children at run time
-// -------------------------------------------------------------------------------------------------------------------
+// --- children at run time ------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that is added starts, is supervised, and is not kept when it does not start") {
   tree t(abc(alone));

@@ -122,8 +122,7 @@ TROUPE_TEST("a long chain of skipped tasks ends at once and needs no stack") {
   CHECK_EQ(r.succeeds("t0").back(), "finish completed");
 }
 
-// --- for_each
-// -------------------------------------------------------------------------------------------------------------------
+// --- for_each ------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a for_each starts at most `parallel` items, in order, and its output is theirs in order") {
   run r(workflow({task("a"), each("b", "{{ tasks.a.output }}", 2)}));
@@ -189,8 +188,7 @@ TROUPE_TEST("items have their own attempts") {
   CHECK_EQ(r.fails("b[1]"), (lines{"record b[1] retried#2", "record b[1] started#2", "start b[1]#2"}));
 }
 
-// --- attempts and failures
-// -------------------------------------------------------------------------------------------------------------------
+// --- attempts and failures -----------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of failures: which are tried again") {
   struct row {
@@ -268,8 +266,7 @@ TROUPE_TEST("late, repeated and unknown outcomes are ignored") {
     CHECK(r.graph.task_ended(path, 2, {}).empty());
 }
 
-// --- sub-workflows
-// -------------------------------------------------------------------------------------------------------------------
+// --- sub-workflows -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a sub-workflow gets its input from `with`, whose strings are templates at any depth") {
   auto t = task("archive", {"a"});
@@ -289,8 +286,7 @@ TROUPE_TEST("a sub-workflow's paths have its prefix, and outcomes without it are
   CHECK_EQ(r.succeeds("archive/publish").back(), "finish completed");
 }
 
-// --- aborts
-// -------------------------------------------------------------------------------------------------------------------
+// --- aborts --------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of aborts: running tasks are cancelled, and the run and they have the abort's reason") {
   struct row {
@@ -357,8 +353,7 @@ TROUPE_TEST("giving up takes what still runs for cancelled, also when the run fa
   CHECK_EQ(r.take(r.graph.give_up()), (lines{"record b cancelled cancelled", "record c cancelled cancelled", "finish failed broken"}));
 }
 
-// --- resume
-// -------------------------------------------------------------------------------------------------------------------
+// --- resume --------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("finished tasks are not started again, unfinished ones go on with the same attempt") {
   const auto w = workflow({task("a"), with(task("b"), [](task_spec& t) { t.attempts = 3; }), task("c", {}, "{{ tasks.a.output }}")});
@@ -455,10 +450,10 @@ TROUPE_TEST("a table of aborts whose process died before the run's end was recor
   };
   const budget_refused of_run{"run", limit_kind::money, ""}, of_task{"task a", limit_kind::money, ""};
   const std::vector<row> rows{
-    {"a cancelled task goes on", abort_reason::cancelled, {}, true},
-    {"the run's money had run out", abort_reason::budget_exceeded, {of_run}, true},
-    {"the task's own money had run out: it has ended", abort_reason::budget_exceeded, {of_task}, false},
-    {"the task's own time was up: it has ended", abort_reason::timeout, {}, false},
+      {"a cancelled task goes on", abort_reason::cancelled, {}, true},
+      {"the run's money had run out", abort_reason::budget_exceeded, {of_run}, true},
+      {"the task's own money had run out: it has ended", abort_reason::budget_exceeded, {of_task}, false},
+      {"the task's own time was up: it has ended", abort_reason::timeout, {}, false},
   };
   for (const auto& each : rows) {
     IN_ROW(each.name);

@@ -31,12 +31,13 @@ restored_state after(const run& r, std::size_t events) {
 
 TROUPE_TEST("each agent gets the task; once a vote is sure the others are stopped, and then the task ends") {
   run r(workflow({panel("vote"), task("then", {}, "{{ tasks.check.output }}")}));
-  CHECK_EQ(r.start(), (lines{"record check started#1", "record check(x) started#1", "start check(x)#1", "record check(y) started#1", "start check(y)#1",
-                             "record check(z) started#1", "start check(z)#1"}));
+  CHECK_EQ(r.start(), (lines{"record check started#1", "record check(x) started#1", "start check(x)#1", "record check(y) started#1",
+                             "start check(y)#1", "record check(z) started#1", "start check(z)#1"}));
   CHECK_EQ(r.succeeds("check(y)", 7), (lines{"record check(y) success"}));
   CHECK_EQ(r.succeeds("check(z)", 7), (lines{"record check(z) success", "record check success by vote: y", "cancel check(x) if harmless"}));
   CHECK_EQ(r.graph.running(), (std::vector<std::string>{"check(x)"}));
-  CHECK_EQ(r.fails("check(x)", task_status::cancelled), (lines{"record check(x) cancelled decided", "record check success", "record then started#1", "start then#1"}));
+  CHECK_EQ(r.fails("check(x)", task_status::cancelled),
+           (lines{"record check(x) cancelled decided", "record check success", "record then started#1", "start then#1"}));
   CHECK_EQ(r.instruction("then"), "7");
 }
 
@@ -53,7 +54,8 @@ TROUPE_TEST("an arbiter is a task of its own; it is told the answers, and whose 
   r.start();
   r.succeeds("check(x)", 1);
   r.succeeds("check(y)", 2);
-  CHECK_EQ(r.succeeds("check(z)", 3), (lines{"record check(z) success", "record check differ, arbiter decides: judge", "record check(:arbiter) started#1", "start check(:arbiter)#1"}));
+  CHECK_EQ(r.succeeds("check(z)", 3), (lines{"record check(z) success", "record check differ, arbiter decides: judge",
+                                             "record check(:arbiter) started#1", "start check(:arbiter)#1"}));
   const auto& order = std::get<start_task>(r.last.back());
   CHECK_EQ(order.agent, "judge");
   CHECK_EQ(order.arbitrates.size(), 3);
@@ -67,17 +69,19 @@ TROUPE_TEST("a human is asked where the rule says so, and who answered what stan
   run r(workflow({panel("human", "fail", {"x", "y"})}), {}, "run-1");
   r.start();
   r.succeeds("check(x)", 1);
-  CHECK_EQ(r.succeeds("check(y)", 2), (lines{"record check(y) success", "record check differ, human decides", "record check(:human) started#1", "ask check(:human)#1"}));
+  CHECK_EQ(r.succeeds("check(y)", 2), (lines{"record check(y) success", "record check differ, human decides",
+                                             "record check(:human) started#1", "ask check(:human)#1"}));
   CHECK_EQ(std::get<ask_human>(r.last.back()).answers.size(), 2);
-  CHECK_EQ(r.succeeds("check(:human)", {{"answer", "neither"}}), (lines{"record check(:human) success", "record check success by human", "record check success",
-                                                                        "finish completed \"neither\""}));
+  CHECK_EQ(r.succeeds("check(:human)", {{"answer", "neither"}}), (lines{"record check(:human) success", "record check success by human",
+                                                                        "record check success", "finish completed \"neither\""}));
 }
 
 TROUPE_TEST("the first that holds wins; all of its rivals are stopped") {
   run r(workflow({panel("first")}));
   r.start();
   CHECK_EQ(r.fails("check(x)"), (lines{"record check(x) error broken"}));
-  CHECK_EQ(r.succeeds("check(z)", 3), (lines{"record check(z) success", "record check success by first: z", "cancel check(y) if harmless"}));
+  CHECK_EQ(r.succeeds("check(z)", 3),
+           (lines{"record check(z) success", "record check success by first: z", "cancel check(y) if harmless"}));
   CHECK_EQ(r.fails("check(y)", task_status::cancelled).back(), "finish completed 3");
 }
 
@@ -87,11 +91,13 @@ TROUPE_TEST("a conflict is a failed task, which may be tried again with all of i
   run r(workflow({t}));
   r.start();
   r.succeeds("check(x)", 1);
-  CHECK_EQ(r.succeeds("check(y)", 2), (lines{"record check(y) success", "record check conflict by vote", "record check retried#2", "record check started#2", "record check(x) started#2",
-                                             "start check(x)#2", "record check(y) started#2", "start check(y)#2"}));
+  CHECK_EQ(r.succeeds("check(y)", 2),
+           (lines{"record check(y) success", "record check conflict by vote", "record check retried#2", "record check started#2",
+                  "record check(x) started#2", "start check(x)#2", "record check(y) started#2", "start check(y)#2"}));
   CHECK_EQ(r.instruction("check(x)"), std::string("Is it so?\n\n") + next_attempt_words);
   r.succeeds("check(x)", 1);
-  CHECK_EQ(r.succeeds("check(y)", 2), (lines{"record check(y) success", "record check conflict by vote", "record check conflict conflict", "finish failed conflict"}));
+  CHECK_EQ(r.succeeds("check(y)", 2),
+           (lines{"record check(y) success", "record check conflict by vote", "record check conflict conflict", "finish failed conflict"}));
 }
 
 TROUPE_TEST("elements of a for_each have their own panels") {
@@ -103,8 +109,9 @@ TROUPE_TEST("elements of a for_each have their own panels") {
   r.start({{"l", {"p", "q"}}});
   CHECK_EQ(r.instruction("check[0](y)"), "about p");
   r.succeeds("check[0](x)", 1);
-  CHECK_EQ(r.succeeds("check[0](y)", 1), (lines{"record check[0](y) success", "record check[0] success by vote: x", "record check[0] success", "record check[1] started#1",
-                                                "record check[1](x) started#1", "start check[1](x)#1", "record check[1](y) started#1", "start check[1](y)#1"}));
+  CHECK_EQ(r.succeeds("check[0](y)", 1), (lines{"record check[0](y) success", "record check[0] success by vote: x",
+                                                "record check[0] success", "record check[1] started#1", "record check[1](x) started#1",
+                                                "start check[1](x)#1", "record check[1](y) started#1", "start check[1](y)#1"}));
   r.succeeds("check[1](x)", 2);
   CHECK_EQ(r.succeeds("check[1](y)", 2).back(), "finish completed [1,2]");
 }
@@ -134,11 +141,13 @@ TROUPE_TEST("an abort stops all who are at work; a run that is resumed goes on w
   r.succeeds("check(x)", 1);
   CHECK_EQ(r.take(r.graph.abort(abort_reason::cancelled)), (lines{"cancel check(y)", "cancel check(z)"}));
   r.fails("check(y)", task_status::cancelled);
-  CHECK_EQ(r.fails("check(z)", task_status::cancelled), (lines{"record check(z) cancelled cancelled", "record check cancelled cancelled", "finish aborted cancelled"}));
+  CHECK_EQ(r.fails("check(z)", task_status::cancelled),
+           (lines{"record check(z) cancelled cancelled", "record check cancelled cancelled", "finish aborted cancelled"}));
   run again(workflow({panel("vote", "arbiter")}));
   CHECK_EQ(again.start({}, fold_tasks(r.journal)), (lines{"start check(y)#1 resumed", "start check(z)#1 resumed"}));
   again.succeeds("check(y)", 2);
-  CHECK_EQ(again.succeeds("check(z)", 1), (lines{"record check(z) success", "record check success by vote: x", "record check success", "finish completed 1"}));
+  CHECK_EQ(again.succeeds("check(z)", 1),
+           (lines{"record check(z) success", "record check success by vote: x", "record check success", "finish completed 1"}));
 }
 
 TROUPE_TEST("within the grace of an abort a vote may still come to its end, but nobody new is asked") {
@@ -147,9 +156,11 @@ TROUPE_TEST("within the grace of an abort a vote may still come to its end, but 
   r.succeeds("check(x)", 1);
   r.take(r.graph.abort(abort_reason::budget_exceeded));
   r.succeeds("check(y)", 2);
-  CHECK_EQ(r.succeeds("check(z)", 3), (lines{"record check(z) success", "record check budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
+  CHECK_EQ(r.succeeds("check(z)", 3),
+           (lines{"record check(z) success", "record check budget_exceeded budget_exceeded", "finish aborted budget_exceeded"}));
   run again(workflow({panel("vote", "arbiter")}));
-  CHECK_EQ(again.start({}, fold_tasks(r.journal)), (lines{"record check differ, arbiter decides: judge", "record check(:arbiter) started#1", "start check(:arbiter)#1"}));
+  CHECK_EQ(again.start({}, fold_tasks(r.journal)),
+           (lines{"record check differ, arbiter decides: judge", "record check(:arbiter) started#1", "start check(:arbiter)#1"}));
 }
 
 TROUPE_TEST("a run whose process died after any event comes to the same end, and nobody who answered is asked again") {
@@ -159,16 +170,20 @@ TROUPE_TEST("a run whose process died after any event comes to the same end, and
     std::vector<json> answers;
   };
   const row rows[] = {
-    {"a vote", panel("vote"), {1, 1, 2}},
-    {"a vote without a winner", panel("vote"), {1, 2, 3}},
-    {"a tie that an arbiter breaks", panel("vote", "arbiter"), {1, 2, 3}},
-    {"a tie that a human breaks", panel("vote", "human"), {1, 2, 3}},
-    {"a race", panel("first"), {1, 2, 3}},
-    {"an arbiter without work", panel("arbiter"), {1, 1, 1}},
+      {"a vote", panel("vote"), {1, 1, 2}},
+      {"a vote without a winner", panel("vote"), {1, 2, 3}},
+      {"a tie that an arbiter breaks", panel("vote", "arbiter"), {1, 2, 3}},
+      {"a tie that a human breaks", panel("vote", "human"), {1, 2, 3}},
+      {"a race", panel("first"), {1, 2, 3}},
+      {"an arbiter without work", panel("arbiter"), {1, 1, 1}},
   };
   for (const auto& row : rows) {
     IN_ROW(row.name);
-    const std::map<std::string, json> said{{"check(x)", row.answers[0]}, {"check(y)", row.answers[1]}, {"check(z)", row.answers[2]}, {"check(:arbiter)", {{"answer", 9}}}, {"check(:human)", {{"choice", 1}}}};
+    const std::map<std::string, json> said{{"check(x)", row.answers[0]},
+                                           {"check(y)", row.answers[1]},
+                                           {"check(z)", row.answers[2]},
+                                           {"check(:arbiter)", {{"answer", 9}}},
+                                           {"check(:human)", {{"choice", 1}}}};
     // Everybody answers in the order of their paths' ends, as a race would have it: z, y, x.
     const auto drive = [&](run& r) {
       while (!r.graph.finished()) {

@@ -140,7 +140,8 @@ TROUPE_TEST_WITH(fixture, "a tool that says when to come again, or that it is us
     failed.retry_after_ms = row.retry_after_ms;
     failed.permanent = row.permanent;
     last = call->finished(failed, now, 0.5);
-    CHECK_EQ(waits() ? std::chrono::duration_cast<std::chrono::milliseconds>(std::get<wait_tool>(last.next).at - now).count() : -1, row.wait_ms);
+    CHECK_EQ(waits() ? std::chrono::duration_cast<std::chrono::milliseconds>(std::get<wait_tool>(last.next).at - now).count() : -1,
+             row.wait_ms);
   }
 }
 
@@ -403,7 +404,8 @@ TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded"
   CHECK(has(arguments_cut_off_text("grep"), "\"grep\" were cut off"));
   CHECK(has(arguments_invalid_text("grep", {"/path: is required"}), "\n- /path: is required"));
   const auto failed = tool_failure_text("grep", tool_status::failed, {{"grep", 2, "exit status 2"}}, "no such file", names);
-  CHECK(has(failed, "\"grep\", run 2 times: exit status 2") && has(failed, "The last one wrote:\nno such file") && has(failed, "Other tools that you have: \"read_file\""));
+  CHECK(has(failed, "\"grep\", run 2 times: exit status 2") && has(failed, "The last one wrote:\nno such file")
+        && has(failed, "Other tools that you have: \"read_file\""));
   CHECK(!has(tool_failure_text("grep", tool_status::failed, {{"grep", 1, "x"}}, "", names), "wrote"));
   const std::string huge(20'000, 'x');
   const std::vector<std::string> many(1'000, huge);

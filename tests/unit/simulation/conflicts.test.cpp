@@ -36,9 +36,11 @@ workflows:
 
 /// Each looks first, and one of them pays; then they differ, and the judge has an answer of its own.
 scenario tie() {
-  return {.name = "tie",
-          .config = company(R"({ id: t, agents: [a, b, c], resolve: { by: vote, quorum: 2, tie: { arbiter: judge } }, budget: { usd: 0.05 }, instruction: Begin })"),
-          .script = R"(version: 1
+  return {
+      .name = "tie",
+      .config = company(
+          R"({ id: t, agents: [a, b, c], resolve: { by: vote, quorum: 2, tie: { arbiter: judge } }, budget: { usd: 0.05 }, instruction: Begin })"),
+      .script = R"(version: 1
 rules:
   - when: { agent: a, turn: 1 }
     reply: { tool_calls: [ { name: look, arguments: { at: here } } ] }
@@ -58,7 +60,8 @@ rules:
 /// Two agree and are sure of it while the third, whose tool has an effect, is at work.
 scenario sure_vote() {
   return {.name = "sure_vote",
-          .config = company(R"({ id: t, for_each: "{{ input.list }}", agents: [a, b, c], resolve: { by: vote }, instruction: "Do {{ item }}" })"),
+          .config =
+              company(R"({ id: t, for_each: "{{ input.list }}", agents: [a, b, c], resolve: { by: vote }, instruction: "Do {{ item }}" })"),
           .script = R"(version: 1
 rules:
   - when: { agent: c, turn: 1 }
@@ -73,9 +76,8 @@ rules:
 
 /// Both answer the same in the end, whoever wins.
 scenario race() {
-  return {.name = "race",
-          .config = company(R"({ id: t, agents: [a, b], resolve: { by: first }, instruction: Begin })"),
-          .script = R"(version: 1
+  return {
+      .name = "race", .config = company(R"({ id: t, agents: [a, b], resolve: { by: first }, instruction: Begin })"), .script = R"(version: 1
 rules:
   - when: { turn: 1 }
     reply: { tool_calls: [ { name: look, arguments: { at: here } } ] }
@@ -108,8 +110,12 @@ rules:
 
 void check_all(const scenario& what) {
   crash_everywhere(what, process_crashes());
-  crash_everywhere(what, {{"agent-0", victim{"agent", 0}}, {"agent-2", victim{"agent", 2}}, {"pool-0", victim{"agent_pool", 0}}, {"gateway", victim{"llm_gateway", 0}},
-                          {"host-0", victim{"tool_host", 0}}, {"host-3", victim{"tool_host", 3}}});
+  crash_everywhere(what, {{"agent-0", victim{"agent", 0}},
+                          {"agent-2", victim{"agent", 2}},
+                          {"pool-0", victim{"agent_pool", 0}},
+                          {"gateway", victim{"llm_gateway", 0}},
+                          {"host-0", victim{"tool_host", 0}},
+                          {"host-3", victim{"tool_host", 3}}});
 }
 
 } // namespace

@@ -144,7 +144,8 @@ rules:
 
 /// A conversation that outgrows its model: old results give way to notes.
 scenario context() {
-  auto config = company("  main: { tasks: [ { id: a, agent: worker, instruction: \"Look on. next: 1\" } ] }\n", "", "context: { summary_tokens: 64 }");
+  auto config = company("  main: { tasks: [ { id: a, agent: worker, instruction: \"Look on. next: 1\" } ] }\n", "",
+                        "context: { summary_tokens: 64 }");
   const std::string first = "model: first,";
   config.insert(config.find(first) + first.size(), " context: 900,");
   return {.name = "context",
@@ -161,7 +162,8 @@ rules:
 )y",
           .tools = {{"look", [](const invocation& call, std::int64_t) {
                        auto outcome = done(call);
-                       outcome.output = std::string(1'700, 'x') + " next: " + std::to_string(std::stoi(call.arguments.at("at").get<std::string>()) + 1);
+                       outcome.output =
+                           std::string(1'700, 'x') + " next: " + std::to_string(std::stoi(call.arguments.at("at").get<std::string>()) + 1);
                        return outcome;
                      }}}};
 }
@@ -209,6 +211,21 @@ rules:
 }
 
 /// A task and a call of it that wait for a human, who approves both.
+scenario approval() {
+  return {.name = "approval",
+          .config = company("  main: { tasks: [ { id: a, agent: worker, instruction: Begin, approval: { risk: low } } ] }\n",
+                            "checkpoint: { policy: { low: ask } }\n"),
+          .script = R"(version: 1
+rules:
+  - when: { turn: 1 }
+    reply: { tool_calls: [ { name: put, arguments: { at: there } }, { name: pay, arguments: { at: bank } } ] }
+    usage: { input: 40, output: 10 }
+  - when: { any: true }
+    reply: { text: "Both have answered" }
+    usage: { input: 90, output: 10 }
+)"};
+}
+
 std::vector<crash_kind> agents(std::size_t count) {
   std::vector<crash_kind> kinds;
   for (std::size_t i = 0; i < count; ++i)
@@ -253,7 +270,18 @@ TROUPE_TEST("at every event of a sub-workflow") {
 TROUPE_TEST("at every event of a review") {
   crash_everywhere(review(), process_crashes());
   crash_everywhere(review(), agents(2));
-  crash_everywhere(review(), {{"pool-0", victim{"agent_pool", 0}}, {"pool-1", victim{"agent_pool", 1}}, {"gateway", victim{"llm_gateway", 0}}});
+  crash_everywhere(review(),
+                   {{"pool-0", victim{"agent_pool", 0}}, {"pool-1", victim{"agent_pool", 1}}, {"gateway", victim{"llm_gateway", 0}}});
+}
+TROUPE_TEST("at every event of what waits for a human") {
+  crash_everywhere(approval(), process_crashes());
+}
+TROUPE_TEST("at every event of an agent that waits for a human") {
+  crash_everywhere(approval(), agents(3));
+}
+TROUPE_TEST("at every event of services while something waits for a human") {
+  crash_everywhere(approval(),
+                   {{"checkpoint", victim{"checkpoint", 0}}, {"pool-0", victim{"agent_pool", 0}}, {"host-1", victim{"tool_host", 1}}});
 }
 TROUPE_TEST("at every event of a conflict of two budgets") {
   check_all(two_budgets());

@@ -77,7 +77,10 @@ std::vector<crash_kind> agents(std::size_t count) {
 }
 
 std::vector<crash_kind> services() {
-  return {{"pool-0", victim{"agent_pool", 0}}, {"pool-1", victim{"agent_pool", 1}}, {"gateway", victim{"llm_gateway", 0}}, {"host-0", victim{"tool_host", 0}},
+  return {{"pool-0", victim{"agent_pool", 0}},
+          {"pool-1", victim{"agent_pool", 1}},
+          {"gateway", victim{"llm_gateway", 0}},
+          {"host-0", victim{"tool_host", 0}},
           {"host-1", victim{"tool_host", 1}}};
 }
 

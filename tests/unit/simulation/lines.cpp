@@ -7,8 +7,7 @@
 
 namespace troupe::simulation {
 
-// --- journal
-// -------------------------------------------------------------------------------------------------------------------
+// --- journal -------------------------------------------------------------------------------------------------------
 
 void held_journal::write(entry& e) {
   if (e.written || e.events.empty())
@@ -29,11 +28,37 @@ void held_journal::write(entry& e) {
 
 void held_journal::approve(const event& asked) {
   const auto* request = std::get_if<approval_requested>(&asked.body);
-  if (!request || std::any_of(world_.decisions.begin(), world_.decisions.end(), [&](const auto& row) { return row.approval_id == request->id; }))
+  if (!request
+      || std::any_of(world_.decisions.begin(), world_.decisions.end(), [&](const auto& row) { return row.approval_id == request->id; }))
     return;
   const policy::approval_decision yes{policy::approval_choice::approve, "ana", {}, nullptr};
-  world_.decisions.push_back({static_cast<std::int64_t>(world_.decisions.size()) + 1, asked.run_id, request->id, policy::text_of(yes), asked.time_us});
+  decide({0, asked.run_id, request->id, policy::text_of(yes), asked.time_us});
+}
+
+void held_journal::decide(store::decision_row row) {
+  row.id = static_cast<std::int64_t>(world_.decisions.size()) + 1;
+  world_.decisions.push_back(std::move(row));
   tell(world_.decisions.back());
+}
+
+void held_journal::add_decision(store::decision_row row, store::admit_decision admit, store::on_durable done) {
+  if (!cut_)
+    queue_.push_back({{}, [this, row = std::move(row), admit = std::move(admit), done = std::move(done)]() mutable {
+                        std::vector<store::decision_row> earlier;
+                        std::copy_if(world_.decisions.begin(), world_.decisions.end(), std::back_inserter(earlier),
+                                     [&](const auto& other) { return other.approval_id == row.approval_id; });
+                        const auto may = admit(earlier);
+                        if (may)
+                          decide(std::move(row));
+                        done(may);
+                      }});
+}
+
+expected<std::vector<store::decision_row>> held_journal::decisions(const std::string& run_id) {
+  std::vector<store::decision_row> found;
+  std::copy_if(world_.decisions.begin(), world_.decisions.end(), std::back_inserter(found),
+               [&](const auto& row) { return row.run_id == run_id; });
+  return found;
 }
 
 void held_journal::on_decision(std::function<void(store::decision_row)> take) {
@@ -141,8 +166,7 @@ expected<void> held_journal::request_cancel(const std::string& run_id) {
   return fail(error_code::unavailable, "no other process can be heard here", "run " + run_id);
 }
 
-// --- post
-// -------------------------------------------------------------------------------------------------------------------
+// --- post ----------------------------------------------------------------------------------------------------------
 
 post::id post::send(clock_point due, std::function<void()> deliver, std::function<void()> deliver_cancelled) {
   letters_.emplace(++last_, letter{due, std::move(deliver), std::move(deliver_cancelled)});
@@ -178,8 +202,7 @@ void post::deliver(std::size_t n, clock_point now) {
     }
 }
 
-// --- providers and tools
-// -------------------------------------------------------------------------------------------------------------------
+// --- providers and tools -------------------------------------------------------------------------------------------
 
 namespace {
 

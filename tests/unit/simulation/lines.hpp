@@ -34,7 +34,8 @@ public:
   void disown(const std::string& run_id) override;
   expected<void> request_cancel(const std::string& run_id) override;
   void on_cancel_request(std::function<void(std::string)>) override {}
-  /// Nobody but the world's humans decides here.
+  void add_decision(store::decision_row row, store::admit_decision admit, store::on_durable done) override;
+  expected<std::vector<store::decision_row>> decisions(const std::string& run_id) override;
   void on_decision(std::function<void(store::decision_row)> take) override;
   expected<std::int64_t> delete_ended(std::int64_t) override { return 0; }
   store::journal_stats stats() const override { return {}; }
@@ -49,6 +50,7 @@ private:
   void write_all();
   /// A human approves what waits, and whoever owns the run hears of it.
   void approve(const event& asked);
+  void decide(store::decision_row row);
   void tell(const store::decision_row& row);
 
   world& world_;

@@ -79,8 +79,7 @@ struct booted : theatre {
 
 } // namespace
 
-// --- boot and stop
-// -------------------------------------------------------------------------------------------------------------------
+// --- boot and stop -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a tree starts left to right, through its levels, and stops right to left") {
   theatre tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")})), child("d")}));
@@ -174,8 +173,7 @@ TROUPE_TEST("a supervisor that is killed takes its children with it, and its own
   CHECK(tree.ended());
 }
 
-// --- restart types
-// -------------------------------------------------------------------------------------------------------------------
+// --- restart types -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ends: which children are started again") {
   struct row {
@@ -212,8 +210,7 @@ TROUPE_TEST("a temporary child is not restarted by its sibling's one_for_all, no
   }
 }
 
-// --- strategies
-// -------------------------------------------------------------------------------------------------------------------
+// --- strategies ----------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of strategies: who is stopped and started again when the middle one of three crashes") {
   struct row {
@@ -254,8 +251,7 @@ TROUPE_TEST("with one_for_all a stubborn sibling delays the restart by its shutd
   CHECK_EQ(tree.said(), std::string("end a killed, start a, start b"));
 }
 
-// --- intensity and escalation
-// -------------------------------------------------------------------------------------------------------------------
+// --- intensity and escalation --------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ages: a restart whose age is exactly `within` counts, a microsecond more and it does not") {
   for (const auto strategy : {restart_strategy::one_for_one, restart_strategy::one_for_all, restart_strategy::rest_for_one})
@@ -328,8 +324,7 @@ TROUPE_TEST("a new pool is told of the members that will not join it") {
   CHECK_EQ(tree.said(), std::string("gone a"));
 }
 
-// --- restarts that do not succeed
-// -------------------------------------------------------------------------------------------------------------------
+// --- restarts that do not succeed ----------------------------------------------------------------------------------
 
 TROUPE_TEST("a child that does not start while it is restarted is tried again, each attempt counted, until it escalates") {
   booted tree(supervisor("root", {child("a"), child("b")}));
@@ -373,8 +368,7 @@ TROUPE_TEST("it is stopped while a stubborn child is on its way out, and waits f
   CHECK_EQ(tree.said(), std::string("end b crashed, end a killed, root ended: shutdown"));
 }
 
-// --- pools
-// -------------------------------------------------------------------------------------------------------------------
+// --- pools ---------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("members of a pool are started, restarted and counted alone, and stopped last to first") {
   auto pool = child("w");
@@ -432,8 +426,7 @@ TROUPE_TEST("a child that waits for its restart is removed: it does not come bac
   CHECK_EQ(tree.said(), std::string("gone b"));
 }
 
-// --- significant children
-// -------------------------------------------------------------------------------------------------------------------
+// --- significant children ------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of auto_shutdown: when the ends of significant children end their supervisor") {
   struct step {

@@ -244,9 +244,12 @@ FOR_EACH_BACKEND("a wish waits for an owner to come, and ends with the run") {
 
 namespace {
 
-expected<void> decide(store::journal& in, const std::string& run_id, const std::string& approval, const std::string& body, store::admit_decision admit = {}) {
+expected<void> decide(store::journal& in, const std::string& run_id, const std::string& approval, const std::string& body,
+                      store::admit_decision admit = {}) {
   box<expected<void>> answered;
-  in.add_decision({0, run_id, approval, body, 7}, admit ? std::move(admit) : [](const auto&) { return expected<void>{}; }, [&](expected<void> done) { answered.put(std::move(done)); });
+  in.add_decision(
+      {0, run_id, approval, body, 7}, admit ? std::move(admit) : [](const auto&) { return expected<void>{}; },
+      [&](expected<void> done) { answered.put(std::move(done)); });
   return answered.take();
 }
 
@@ -307,7 +310,9 @@ FOR_EACH_BACKEND("a decision sees those about the same request before it, and is
 FOR_EACH_BACKEND("a run that waits for a human says so, until nothing of it waits any more") {
   place at;
   auto journal = of.open(at);
-  REQUIRE(append(*journal, {start_of("r"), make_event("r", 2, approval_requested{.id = "r-1"}), make_event("r", 3, approval_requested{.id = "r-2"})}).has_value());
+  REQUIRE(append(*journal,
+                 {start_of("r"), make_event("r", 2, approval_requested{.id = "r-1"}), make_event("r", 3, approval_requested{.id = "r-2"})})
+              .has_value());
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
   REQUIRE(append(*journal, {make_event("r", 4, approval_decided{.id = "r-1", .pending = 1})}).has_value());
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));

@@ -70,8 +70,11 @@ inline event_ptr make_event(std::string run_id, std::int64_t seq, event_body bod
 inline event_ptr start_of(const std::string& run_id, json configuration = nullptr) {
   return make_event(
       run_id, 1,
-      run_started{
-          .workflow = "report", .tenant = "acme", .input = {{"topic", "x"}}, .total_tasks = 1, .configuration = configuration.is_null() ? nullptr : std::make_shared<const json>(std::move(configuration))});
+      run_started{.workflow = "report",
+                  .tenant = "acme",
+                  .input = {{"topic", "x"}},
+                  .total_tasks = 1,
+                  .configuration = configuration.is_null() ? nullptr : std::make_shared<const json>(std::move(configuration))});
 }
 
 inline event_ptr filler(const std::string& run_id, std::int64_t seq) {

@@ -26,7 +26,8 @@ struct builtin_fixture : tool_fixture {
 } // namespace
 
 TROUPE_TEST_WITH(builtin_fixture, "each builtin declares itself, and its schema compiles") {
-  CHECK_EQ(json(tools::builtin_names()), json({"calculator", "clock", "http_fetch", "list_files", "read_file", "state_get", "state_set", "write_file"}));
+  CHECK_EQ(json(tools::builtin_names()),
+           json({"calculator", "clock", "http_fetch", "list_files", "read_file", "state_get", "state_set", "write_file"}));
   for (const auto& name : tools::builtin_names()) {
     IN_ROW(name);
     const auto declaration = tools::builtin_declaration(name);

@@ -73,12 +73,13 @@ TROUPE_TEST("only addresses of the public Internet are public") {
 }
 
 TROUPE_TEST("an own network is private, and where clouds keep their metadata is not") {
-  for (const char* text : {"10.0.0.1", "100.64.0.1", "127.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "::1", "fd00::1", "fc00::1"}) {
+  for (const char* text :
+       {"10.0.0.1", "100.64.0.1", "127.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "::1", "fd00::1", "fc00::1"}) {
     IN_ROW(text);
     CHECK(tools::is_private_address(address(text).get()));
   }
-  for (const char* text : {"0.0.0.0", "8.8.8.8", "169.254.169.254", "169.254.1.1", "100.100.100.200", "172.32.0.1", "224.0.0.1", "255.255.255.255",
-                           "::", "fe80::1", "fd00:ec2::254", "2606:4700:4700::1111", "::ffff:10.0.0.1", "ff02::1"}) {
+  for (const char* text : {"0.0.0.0", "8.8.8.8", "169.254.169.254", "169.254.1.1", "100.100.100.200", "172.32.0.1", "224.0.0.1",
+                           "255.255.255.255", "::", "fe80::1", "fd00:ec2::254", "2606:4700:4700::1111", "::ffff:10.0.0.1", "ff02::1"}) {
     IN_ROW(text);
     CHECK(!tools::is_private_address(address(text).get()));
   }

@@ -17,7 +17,10 @@ namespace {
 const std::string server = "https://mcp.example.com/public/mcp";
 
 json issuer_document(const std::string& issuer = "https://auth.example.com") {
-  return {{"issuer", issuer}, {"authorization_endpoint", issuer + "/authorize"}, {"token_endpoint", issuer + "/token"}, {"code_challenge_methods_supported", {"S256"}}};
+  return {{"issuer", issuer},
+          {"authorization_endpoint", issuer + "/authorize"},
+          {"token_endpoint", issuer + "/token"},
+          {"code_challenge_methods_supported", {"S256"}}};
 }
 
 oauth_issuer issuer_of(json more = json::object()) {
@@ -34,12 +37,15 @@ bool believed(json more) {
   return read_issuer_metadata(document, "https://auth.example.com").has_value();
 }
 
-json resource(const std::string& of, const std::string& issuer = "https://auth.example.com") { return {{"resource", of}, {"authorization_servers", {issuer}}}; }
+json resource(const std::string& of, const std::string& issuer = "https://auth.example.com") {
+  return {{"resource", of}, {"authorization_servers", {issuer}}};
+}
 
 } // namespace
 
 TROUPE_TEST("a challenge is read with quotes, spaces and several parts") {
-  const auto read = parse_challenge("Bearer error=\"insufficient_scope\", scope=\"files:read files:write\",\n resource_metadata=\"https://x/y?a=b\", error_description=\"say \\\"please\\\"\"");
+  const auto read = parse_challenge("Bearer error=\"insufficient_scope\", scope=\"files:read files:write\",\n "
+                                    "resource_metadata=\"https://x/y?a=b\", error_description=\"say \\\"please\\\"\"");
   CHECK_EQ(read.error, "insufficient_scope");
   CHECK_EQ(read.scope, "files:read files:write");
   CHECK_EQ(read.resource_metadata, "https://x/y?a=b");
@@ -49,9 +55,16 @@ TROUPE_TEST("a challenge is read with quotes, spaces and several parts") {
 }
 
 TROUPE_TEST("metadata is looked for in the order of the specification") {
-  CHECK(resource_metadata_addresses(server) == std::vector<std::string>({"https://mcp.example.com/.well-known/oauth-protected-resource/public/mcp", "https://mcp.example.com/.well-known/oauth-protected-resource"}));
-  CHECK(issuer_metadata_addresses("https://auth.example.com/tenant1") == std::vector<std::string>({"https://auth.example.com/.well-known/oauth-authorization-server/tenant1", "https://auth.example.com/.well-known/openid-configuration/tenant1", "https://auth.example.com/tenant1/.well-known/openid-configuration"}));
-  CHECK(issuer_metadata_addresses("https://auth.example.com") == std::vector<std::string>({"https://auth.example.com/.well-known/oauth-authorization-server", "https://auth.example.com/.well-known/openid-configuration"}));
+  CHECK(resource_metadata_addresses(server)
+        == std::vector<std::string>({"https://mcp.example.com/.well-known/oauth-protected-resource/public/mcp",
+                                     "https://mcp.example.com/.well-known/oauth-protected-resource"}));
+  CHECK(issuer_metadata_addresses("https://auth.example.com/tenant1")
+        == std::vector<std::string>({"https://auth.example.com/.well-known/oauth-authorization-server/tenant1",
+                                     "https://auth.example.com/.well-known/openid-configuration/tenant1",
+                                     "https://auth.example.com/tenant1/.well-known/openid-configuration"}));
+  CHECK(issuer_metadata_addresses("https://auth.example.com")
+        == std::vector<std::string>({"https://auth.example.com/.well-known/oauth-authorization-server",
+                                     "https://auth.example.com/.well-known/openid-configuration"}));
 }
 
 TROUPE_TEST("metadata of something else is not believed") {
@@ -101,13 +114,17 @@ TROUPE_TEST("what comes back in the browser is believed only from the issuer, fo
   CHECK(!code_of_callback("/callback?error=access_denied&state=s" + iss, telling, "s").has_value());
   CHECK(!code_of_callback("/callback?state=s" + iss, telling, "s").has_value());
   // An error from somebody else is not even repeated.
-  CHECK(code_of_callback("/callback?error=SAY_THIS&state=s&iss=https%3A%2F%2Fevil", telling, "s").error().message.find("SAY_THIS") == std::string::npos);
+  CHECK(code_of_callback("/callback?error=SAY_THIS&state=s&iss=https%3A%2F%2Fevil", telling, "s").error().message.find("SAY_THIS")
+        == std::string::npos);
 }
 
 TROUPE_TEST("clients register as native ones, and authenticate as the issuer can") {
   CHECK_EQ(registration_request("http://127.0.0.1:1/callback", issuer_of())["application_type"], "native");
-  CHECK_EQ(registration_request("x", issuer_of({{"token_endpoint_auth_methods_supported", {"client_secret_post"}}}))["token_endpoint_auth_method"], "client_secret_post");
-  CHECK_EQ(registration_request("x", issuer_of({{"token_endpoint_auth_methods_supported", {"none"}}}))["token_endpoint_auth_method"], "none");
+  CHECK_EQ(registration_request(
+               "x", issuer_of({{"token_endpoint_auth_methods_supported", {"client_secret_post"}}}))["token_endpoint_auth_method"],
+           "client_secret_post");
+  CHECK_EQ(registration_request("x", issuer_of({{"token_endpoint_auth_methods_supported", {"none"}}}))["token_endpoint_auth_method"],
+           "none");
   CHECK_EQ(read_registration({{"client_id", "i"}, {"client_secret", "s"}}, issuer_of())->method, "client_secret_basic");
   CHECK_EQ(read_registration({{"client_id", "i"}}, issuer_of())->method, "none");
   CHECK(!read_registration({{"client_secret", "s"}}, issuer_of()).has_value());

@@ -24,7 +24,9 @@ mcp_message incoming(const json& of) {
   return parsed->front();
 }
 
-mcp_message result_of(std::int64_t id, json of) { return incoming(mcp_result(id, std::move(of))); }
+mcp_message result_of(std::int64_t id, json of) {
+  return incoming(mcp_result(id, std::move(of)));
+}
 
 template <class T>
 std::vector<T> all(const mcp_actions& actions) {
@@ -49,7 +51,9 @@ std::string header(const mcp_send& of, const std::string& name) {
   return "absent";
 }
 
-json tool(const std::string& name) { return {{"name", name}, {"description", "does " + name}, {"inputSchema", {{"type", "object"}}}}; }
+json tool(const std::string& name) {
+  return {{"name", name}, {"description", "does " + name}, {"inputSchema", {{"type", "object"}}}};
+}
 json listing_of(const std::vector<std::string>& names, const std::string& next = {}) {
   json out{{"resultType", "complete"}, {"tools", json::array()}};
   for (const auto& name : names)
@@ -60,23 +64,28 @@ json listing_of(const std::vector<std::string>& names, const std::string& next =
 }
 
 json discovery(bool changes = false) {
-  return {{"resultType", "complete"}, {"supportedVersions", {mcp_modern_version}}, {"capabilities", {{"tools", {{"listChanged", changes}}}}}};
+  return {
+      {"resultType", "complete"}, {"supportedVersions", {mcp_modern_version}}, {"capabilities", {{"tools", {{"listChanged", changes}}}}}};
 }
 json greeting(const std::string& version = "2025-11-25", bool changes = false) {
-  return {{"protocolVersion", version}, {"capabilities", {{"tools", {{"listChanged", changes}}}}}, {"serverInfo", {{"name", "x"}, {"version", "1"}}}};
+  return {{"protocolVersion", version},
+          {"capabilities", {{"tools", {{"listChanged", changes}}}}},
+          {"serverInfo", {{"name", "x"}, {"version", "1"}}}};
 }
 
 /// A session of the stateless era that is open; its next request has id 3.
 mcp_session opened(mcp_session_options options = {}) {
   mcp_session session(std::move(options));
-  (void)session.open(start);
-  (void)session.receive(result_of(1, discovery()), start);
-  (void)session.receive(result_of(2, listing_of({"read", "write"})), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, discovery()), start);
+  (void) session.receive(result_of(2, listing_of({"read", "write"})), start);
   REQUIRE(session.is_open());
   return session;
 }
 
-mcp_call call_of(std::uint64_t id, const std::string& tool, milliseconds timeout = 30s) { return {id, tool, {{"path", "a"}}, "run/step/" + std::to_string(id), timeout}; }
+mcp_call call_of(std::uint64_t id, const std::string& tool, milliseconds timeout = 30s) {
+  return {id, tool, {{"path", "a"}}, "run/step/" + std::to_string(id), timeout};
+}
 
 } // namespace
 
@@ -105,7 +114,7 @@ TROUPE_TEST("a stateless server is discovered, listed and called, each request w
 
 TROUPE_TEST("a server that does not know how to be discovered is greeted as those before it were") {
   mcp_session session({.server = "old"});
-  (void)session.open(start);
+  (void) session.open(start);
   auto sent = session.receive(incoming(mcp_error(1, -32601, "Method not found")), start);
   CHECK_EQ(methods(sent), "initialize");
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["protocolVersion"], "2025-11-25");
@@ -118,7 +127,7 @@ TROUPE_TEST("a server that does not know how to be discovered is greeted as thos
 
 TROUPE_TEST("silence after discovering means an older server, and a late answer to it is ignored") {
   mcp_session session({.server = "old"});
-  (void)session.open(start);
+  (void) session.open(start);
   CHECK(session.next_tick() == start + 10s);
   CHECK_EQ(methods(session.tick(start + 9s)), "");
   CHECK_EQ(methods(session.tick(start + 10s)), "initialize");
@@ -127,40 +136,43 @@ TROUPE_TEST("silence after discovering means an older server, and a late answer 
 
 TROUPE_TEST("a version that is not supported is answered by one that is") {
   mcp_session session({.server = "s"});
-  (void)session.open(start);
+  (void) session.open(start);
   json refusal = mcp_error(1, -32022, "Unsupported protocol version");
   refusal["error"]["data"] = {{"supported", {"2025-06-18", "2025-11-25"}}};
   auto sent = session.receive(incoming(refusal), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["protocolVersion"], "2025-11-25");
 
   mcp_session strict({.server = "s", .protocol = mcp_modern_version});
-  (void)strict.open(start);
+  (void) strict.open(start);
   sent = strict.receive(incoming(refusal), start);
   CHECK_EQ(all<mcp_broken>(sent).size(), 1u);
 }
 
 TROUPE_TEST("pages are followed to the last, and pages without end are not") {
   mcp_session session({.server = "s"});
-  (void)session.open(start);
-  (void)session.receive(result_of(1, discovery()), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, discovery()), start);
   auto sent = session.receive(result_of(2, listing_of({"a"}, "next")), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["cursor"], "next");
   sent = session.receive(result_of(3, listing_of({"b"})), start);
   CHECK_EQ(session.tools().size(), 2u);
 
   mcp_session endless({.server = "s"});
-  (void)endless.open(start);
-  (void)endless.receive(result_of(1, discovery()), start);
-  (void)endless.receive(result_of(2, listing_of({"a"}, "same")), start);
+  (void) endless.open(start);
+  (void) endless.receive(result_of(1, discovery()), start);
+  (void) endless.receive(result_of(2, listing_of({"a"}, "same")), start);
   sent = endless.receive(result_of(3, listing_of({"b"}, "same")), start);
   CHECK_EQ(all<mcp_broken>(sent).size(), 1u);
 }
 
 TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
   auto session = opened({.server = "s"});
-  (void)session.call(call_of(1, "read", 5s), start);
-  (void)session.call(call_of(2, "write", 60s), start);
-  (void)session.receive(incoming({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 2}, {"total", 9}}}}), start);
+  (void) session.call(call_of(1, "read", 5s), start);
+  (void) session.call(call_of(2, "write", 60s), start);
+  (void) session.receive(
+      incoming(
+          {{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 2}, {"total", 9}}}}),
+      start);
   auto sent = session.tick(start + 5s);
   CHECK_EQ(methods(sent), "notifications/cancelled");
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["requestId"], 3);
@@ -176,7 +188,7 @@ TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
 
 TROUPE_TEST("a cancelled call is answered once; over HTTP its response is closed and nothing more is sent") {
   auto session = opened({.server = "s", .http = true});
-  (void)session.call(call_of(1, "read"), start);
+  (void) session.call(call_of(1, "read"), start);
   auto sent = session.cancel(1);
   CHECK_EQ(all<mcp_drop>(sent).size(), 1u);
   CHECK_EQ(methods(sent), "");
@@ -186,8 +198,8 @@ TROUPE_TEST("a cancelled call is answered once; over HTTP its response is closed
 
 TROUPE_TEST("garbage breaks the connection, and every call in flight is told that its outcome is unknown") {
   auto session = opened({.server = "s"});
-  (void)session.call(call_of(1, "read"), start);
-  (void)session.call(call_of(2, "write"), start);
+  (void) session.call(call_of(1, "read"), start);
+  (void) session.call(call_of(2, "write"), start);
   const auto sent = session.garbage("hello world");
   const auto answers = all<mcp_answer>(sent);
   REQUIRE(answers.size() == 2);
@@ -199,9 +211,11 @@ TROUPE_TEST("garbage breaks the connection, and every call in flight is told tha
 
 TROUPE_TEST("a ping that is not answered breaks it, and any word from it is an answer") {
   auto session = opened({.server = "s", .ping = 30s});
-  (void)session.call(call_of(1, "read", 10min), start);
+  (void) session.call(call_of(1, "read", 10min), start);
   CHECK_EQ(methods(session.tick(start + 30s)), "server/discover"); // the stateless era's
-  (void)session.receive(incoming({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 1}}}}), start + 40s);
+  (void) session.receive(
+      incoming({{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 1}}}}),
+      start + 40s);
   CHECK_EQ(all<mcp_broken>(session.tick(start + 60s)).size(), 0u);
   CHECK_EQ(all<mcp_broken>(session.tick(start + 120s)).size(), 1u);
 }
@@ -209,9 +223,9 @@ TROUPE_TEST("a ping that is not answered breaks it, and any word from it is an a
 TROUPE_TEST("without calls there are no pings") {
   auto session = opened({.server = "s", .ping = 30s});
   CHECK(!session.next_tick());
-  (void)session.call(call_of(1, "read"), start);
+  (void) session.call(call_of(1, "read"), start);
   CHECK(session.next_tick() == start + 30s);
-  (void)session.receive(result_of(3, {{"content", json::array()}}), start + 1s);
+  (void) session.receive(result_of(3, {{"content", json::array()}}), start + 1s);
   CHECK(!session.next_tick());
 }
 
@@ -220,10 +234,12 @@ TROUPE_TEST("HTTP repeats version, method, name and marked arguments in headers"
   auto sent = session.open(start);
   CHECK_EQ(header(all<mcp_send>(sent).at(0), "MCP-Protocol-Version"), mcp_modern_version);
   CHECK_EQ(header(all<mcp_send>(sent).at(0), "Mcp-Method"), "server/discover");
-  (void)session.receive(result_of(1, discovery()), start);
+  (void) session.receive(result_of(1, discovery()), start);
   auto list = listing_of({"sql"});
-  list["tools"][0]["inputSchema"] = {{"type", "object"}, {"properties", {{"region", {{"type", "string"}, {"x-mcp-header", "Region"}}}, {"n", {{"type", "integer"}, {"x-mcp-header", "N"}}}}}};
-  (void)session.receive(result_of(2, list), start);
+  list["tools"][0]["inputSchema"] = {
+      {"type", "object"},
+      {"properties", {{"region", {{"type", "string"}, {"x-mcp-header", "Region"}}}, {"n", {{"type", "integer"}, {"x-mcp-header", "N"}}}}}};
+  (void) session.receive(result_of(2, list), start);
   sent = session.call({1, "sql", {{"region", "Zürich"}, {"n", nullptr}}, "", 1s}, start);
   const auto request = all<mcp_send>(sent).at(0);
   CHECK_EQ(header(request, "Mcp-Name"), "sql");
@@ -234,7 +250,7 @@ TROUPE_TEST("HTTP repeats version, method, name and marked arguments in headers"
 TROUPE_TEST("a 400 that says something modern keeps the era, and any other falls back") {
   const auto era_after = [](const std::string& body) {
     mcp_session session({.server = "s", .http = true});
-    (void)session.open(start);
+    (void) session.open(start);
     mcp_http_failure failure;
     failure.status = 400;
     failure.body = body;
@@ -250,11 +266,11 @@ TROUPE_TEST("a 400 that says something modern keeps the era, and any other falls
 
 TROUPE_TEST("a forgotten session gives its call to the next one, and others in flight still get their answers") {
   mcp_session session({.server = "s", .http = true, .protocol = "2025-11-25"});
-  (void)session.open(start);
-  (void)session.receive(result_of(1, greeting()), start);
-  (void)session.receive(result_of(2, listing_of({"read"})), start);
-  (void)session.call(call_of(1, "read", 30s), start);
-  (void)session.call(call_of(2, "read"), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, greeting()), start);
+  (void) session.receive(result_of(2, listing_of({"read"})), start);
+  (void) session.call(call_of(1, "read", 30s), start);
+  (void) session.call(call_of(2, "read"), start);
   mcp_http_failure gone;
   gone.status = 404;
   gone.session_gone = true;
@@ -267,18 +283,24 @@ TROUPE_TEST("a forgotten session gives its call to the next one, and others in f
 }
 
 TROUPE_TEST("a server that asks for input is told what the configuration says, with its state unread and under a new id") {
-  const json ask{{"resultType", "input_required"},
-                 {"requestState", "opaque"},
-                 {"inputRequests", {{"who", {{"method", "elicitation/create"}, {"params", {{"message", "?"}, {"requestedSchema", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}, {"default", "Ada"}}}}}}}}}}}}}};
+  const json ask{
+      {"resultType", "input_required"},
+      {"requestState", "opaque"},
+      {"inputRequests",
+       {{"who",
+         {{"method", "elicitation/create"},
+          {"params",
+           {{"message", "?"},
+            {"requestedSchema", {{"type", "object"}, {"properties", {{"name", {{"type", "string"}, {"default", "Ada"}}}}}}}}}}}}}};
   auto declining = opened({.server = "s"});
-  (void)declining.call(call_of(1, "read"), start);
+  (void) declining.call(call_of(1, "read"), start);
   auto sent = declining.receive(result_of(3, ask), start);
   auto again = all<mcp_send>(sent).at(0).message;
   CHECK_EQ(again["id"], 4);
   CHECK_EQ(again["params"]["requestState"], "opaque");
   CHECK_EQ(again["params"]["inputResponses"]["who"]["action"], "decline");
   auto willing = opened({.server = "s", .answer_with_defaults = true});
-  (void)willing.call(call_of(1, "read"), start);
+  (void) willing.call(call_of(1, "read"), start);
   sent = willing.receive(result_of(3, ask), start);
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["inputResponses"]["who"]["content"]["name"], "Ada");
   // It asks and asks: not for ever.
@@ -291,16 +313,16 @@ TROUPE_TEST("a server that asks for input is told what the configuration says, w
 
 TROUPE_TEST("a result of an unknown type is no result") {
   auto session = opened({.server = "s"});
-  (void)session.call(call_of(1, "read"), start);
+  (void) session.call(call_of(1, "read"), start);
   const auto sent = session.receive(result_of(3, {{"resultType", "task"}, {"content", json::array()}}), start);
   CHECK(all<mcp_answer>(sent).at(0).outcome.status == tool_status::failed);
 }
 
 TROUPE_TEST("a change of the list is listed anew, and one told meanwhile once more") {
   mcp_session session({.server = "s", .protocol = "2025-11-25"});
-  (void)session.open(start);
-  (void)session.receive(result_of(1, greeting("2025-11-25", true)), start);
-  (void)session.receive(result_of(2, listing_of({"read"})), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, greeting("2025-11-25", true)), start);
+  (void) session.receive(result_of(2, listing_of({"read"})), start);
   const json changed{{"jsonrpc", "2.0"}, {"method", "notifications/tools/list_changed"}};
   CHECK_EQ(methods(session.receive(incoming(changed), start)), "tools/list");
   CHECK_EQ(methods(session.receive(incoming(changed), start)), "");
@@ -313,8 +335,8 @@ TROUPE_TEST("a change of the list is listed anew, and one told meanwhile once mo
 
 TROUPE_TEST("a stateless server that tells changes is listened to") {
   mcp_session session({.server = "s"});
-  (void)session.open(start);
-  (void)session.receive(result_of(1, discovery(true)), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, discovery(true)), start);
   const auto sent = session.receive(result_of(2, listing_of({"read"})), start);
   CHECK_EQ(methods(sent), "subscriptions/listen");
   CHECK(all<mcp_send>(sent).at(0).stays_open);
@@ -322,8 +344,8 @@ TROUPE_TEST("a stateless server that tells changes is listened to") {
 
 TROUPE_TEST("servers of the handshake may ask: a ping is answered, what was never offered is refused") {
   mcp_session session({.server = "s", .protocol = "2025-11-25"});
-  (void)session.open(start);
-  (void)session.receive(result_of(1, greeting()), start);
+  (void) session.open(start);
+  (void) session.receive(result_of(1, greeting()), start);
   CHECK_EQ(methods(session.receive(incoming(mcp_request(9, "ping", json())), start)), "result");
   CHECK_EQ(methods(session.receive(incoming(mcp_request(10, "sampling/createMessage", json::object())), start)), "error");
 }

@@ -28,11 +28,17 @@ mcp_tool tool_of(json more = json::object(), bool http = false) {
   return *tool;
 }
 
-json text(const std::string& words) { return {{"type", "text"}, {"text", words}}; }
+json text(const std::string& words) {
+  return {{"type", "text"}, {"text", words}};
+}
 
-tool_outcome outcome_of(const json& result, std::size_t bytes = 1000, const mcp_tool& tool = tool_of()) { return mcp_outcome("server", tool, result, bytes); }
+tool_outcome outcome_of(const json& result, std::size_t bytes = 1000, const mcp_tool& tool = tool_of()) {
+  return mcp_outcome("server", tool, result, bytes);
+}
 
-json marked(json properties) { return {{"inputSchema", {{"type", "object"}, {"properties", std::move(properties)}}}}; }
+json marked(json properties) {
+  return {{"inputSchema", {{"type", "object"}, {"properties", std::move(properties)}}}};
+}
 
 bool taken(const json& more) {
   json from{{"name", "read"}, {"inputSchema", {{"type", "object"}}}};
@@ -43,9 +49,14 @@ bool taken(const json& more) {
 } // namespace
 
 TROUPE_TEST("texts are joined, and what is no text is told by kind and size") {
-  const auto out = outcome_of({{"content", {text("one"), {{"type", "image"}, {"mimeType", "image/png"}, {"data", "AAAAAAAA"}}, {{"type", "resource_link"}, {"uri", "file:///a"}, {"name", "a"}},
-                                            {{"type", "resource"}, {"resource", {{"uri", "file:///b"}, {"text", "inside"}}}}, {{"type", "hologram"}}}}});
-  CHECK_EQ(out.output, "one\n[image image/png, about 6 bytes, not shown]\n[resource file:///a (a)]\n[resource file:///b]\ninside\n[content of the unknown type \"hologram\", not shown]");
+  const auto out = outcome_of({{"content",
+                                {text("one"),
+                                 {{"type", "image"}, {"mimeType", "image/png"}, {"data", "AAAAAAAA"}},
+                                 {{"type", "resource_link"}, {"uri", "file:///a"}, {"name", "a"}},
+                                 {{"type", "resource"}, {"resource", {{"uri", "file:///b"}, {"text", "inside"}}}},
+                                 {{"type", "hologram"}}}}});
+  CHECK_EQ(out.output, "one\n[image image/png, about 6 bytes, not shown]\n[resource file:///a (a)]\n[resource file:///b]\ninside\n[content "
+                       "of the unknown type \"hologram\", not shown]");
   CHECK(out.status == tool_status::ok);
 }
 
@@ -84,13 +95,13 @@ TROUPE_TEST("annotations decide effect and risk, and the file over them") {
   mcp_spec whole;
   whole.effect = effect::none;
   const std::vector<row> rows{
-    {"nothing said: once, low", {}, {}, effect::once, risk::low},
-    {"reading has no effect", {{"readOnlyHint", true}}, {}, effect::none, risk::low},
-    {"a repeat does nothing more", {{"idempotentHint", true}}, {}, effect::idempotent, risk::low},
-    {"destroying is of high risk", {{"destructiveHint", true}}, {}, effect::once, risk::high},
-    {"what only reads destroys nothing", {{"readOnlyHint", true}, {"destructiveHint", true}}, {}, effect::none, risk::low},
-    {"the file's word for one tool stands over the server's", {{"destructiveHint", true}}, own, effect::idempotent, risk::medium},
-    {"and its word for all", {{"idempotentHint", true}}, whole, effect::none, risk::low},
+      {"nothing said: once, low", {}, {}, effect::once, risk::low},
+      {"reading has no effect", {{"readOnlyHint", true}}, {}, effect::none, risk::low},
+      {"a repeat does nothing more", {{"idempotentHint", true}}, {}, effect::idempotent, risk::low},
+      {"destroying is of high risk", {{"destructiveHint", true}}, {}, effect::once, risk::high},
+      {"what only reads destroys nothing", {{"readOnlyHint", true}, {"destructiveHint", true}}, {}, effect::none, risk::low},
+      {"the file's word for one tool stands over the server's", {{"destructiveHint", true}}, own, effect::idempotent, risk::medium},
+      {"and its word for all", {{"idempotentHint", true}}, whole, effect::none, risk::low},
   };
   for (const auto& each : rows) {
     tool_spec spec;
@@ -121,7 +132,12 @@ TROUPE_TEST("a header's value is plain where that is safe") {
 }
 
 TROUPE_TEST("JSON Schema draft 7 is read as 2020-12") {
-  const auto tool = tool_of({{"inputSchema", {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"type", "object"}, {"definitions", {{"n", {{"type", "integer"}}}}}, {"properties", {{"a", {{"$ref", "#/definitions/n"}}}, {"t", {{"type", "array"}, {"items", {{{"type", "string"}}}}}}}}}}});
+  const auto tool =
+      tool_of({{"inputSchema",
+                {{"$schema", "http://json-schema.org/draft-07/schema#"},
+                 {"type", "object"},
+                 {"definitions", {{"n", {{"type", "integer"}}}}},
+                 {"properties", {{"a", {{"$ref", "#/definitions/n"}}}, {"t", {{"type", "array"}, {"items", {{{"type", "string"}}}}}}}}}}});
   const auto compiled = schema::compiled_schema::compile(tool.input_schema);
   REQUIRE(compiled.has_value());
   CHECK(compiled->validate({{"a", 1}, {"t", {"x"}}}).empty());

@@ -375,7 +375,8 @@ TROUPE_TEST("a loop that is destroyed ends all calls, without their grace") {
     CHECK(std::chrono::steady_clock::now() - began < 10s);
     CHECK(call.get().status == tool_status::cancelled);
     CHECK_EQ(processes_with(mark), 0u);
-    static auto& left = *new std::vector<tools::runner*>; // its loop is gone: the environment must outlive it, which this test breaks on purpose
+    static auto& left =
+        *new std::vector<tools::runner*>; // its loop is gone: the environment must outlive it, which this test breaks on purpose
     left.push_back(runner.release());
   }
 }

@@ -9,7 +9,8 @@ using std::chrono::milliseconds;
 
 TROUPE_TEST("a duration is a whole number and a unit") {
   const std::vector<std::pair<const char*, std::int64_t>> rows{
-      {"250ms", 250}, {"10s", 10'000}, {"5m", 300'000}, {"24h", 86'400'000}, {"7d", 604'800'000}, {"0s", 0}, {"007s", 7'000}, {"36525d", 3'155'760'000'000}};
+      {"250ms", 250},      {"10s", 10'000}, {"5m", 300'000}, {"24h", 86'400'000},
+      {"7d", 604'800'000}, {"0s", 0},       {"007s", 7'000}, {"36525d", 3'155'760'000'000}};
   for (const auto& [text, ms] : rows) {
     IN_ROW(text);
     const auto read = parse_duration(text);
@@ -29,7 +30,8 @@ TROUPE_TEST("what is no duration is refused with words that say how one is writt
 }
 
 TROUPE_TEST("a duration beyond 100 years is refused and never overflows") {
-  for (const auto* text : {"36526d", "9223372036854775807d", "9223372036854775808ms", "99999999999999999999999h", "9223372036854775807ms"}) {
+  for (const auto* text :
+       {"36526d", "9223372036854775807d", "9223372036854775808ms", "99999999999999999999999h", "9223372036854775807ms"}) {
     IN_ROW(text);
     const auto read = parse_duration(text);
     REQUIRE(!read.has_value());
@@ -38,7 +40,8 @@ TROUPE_TEST("a duration beyond 100 years is refused and never overflows") {
 }
 
 TROUPE_TEST("a formatted duration reads back as the same time, in the largest exact unit") {
-  const std::vector<std::pair<std::int64_t, const char*>> rows{{0, "0s"}, {1, "1ms"}, {1'500, "1500ms"}, {60'000, "1m"}, {90'000, "90s"}, {172'800'000, "2d"}};
+  const std::vector<std::pair<std::int64_t, const char*>> rows{{0, "0s"},      {1, "1ms"},      {1'500, "1500ms"},
+                                                               {60'000, "1m"}, {90'000, "90s"}, {172'800'000, "2d"}};
   for (const auto& [ms, text] : rows) {
     CHECK_EQ(format_duration(milliseconds(ms)), text);
     CHECK_EQ(parse_duration(text)->count(), ms);
