@@ -138,12 +138,16 @@ bool process::step() {
   return true;
 }
 
+/// Who asks a journal that is gone again every second has no last timer.
+constexpr int timers_max = 1'000;
+
 /// The runtime waits for its actors: they do what they can without the world; at the end also what they would do later.
 void process::settle() {
+  int timers = 0;
   do
     while (!scheduler().jobs.empty())
       run_job(0);
-  while (closing_ && scheduler().trigger_timeout());
+  while (closing_ && ++timers < timers_max && scheduler().trigger_timeout());
 }
 
 bool process::crash(const victim& whom) {
