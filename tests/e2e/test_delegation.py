@@ -357,8 +357,8 @@ def test_such_a_loop_below_a_workflow_ends_the_task_that_called_it(project):
     below = {"tasks": [{"id": "x", "agent": "a", "instruction": "Begin"}]}
     project.scripted([handing("a", "b"), handing("b", "a")], agents=agents, tasks=[{"id": "outer", "workflow": "below"}], workflows={"below": below})
     document = project.run("--id", "R1").expect(1).doc
-    assert {row["task"]: row["status"] for row in document["results"]}["outer/x"] == "loop"
-    assert document["status"] == "failed" and document["reason"] == "handoff_cycle"
+    assert document["failures"] == [{"agent": "b", "reason": "handoff_cycle", "task_id": "outer/x"}]
+    assert document["reason"] == "handoff_cycle" and document["results"][0]["status"] == "error"
 
 
 def test_who_is_told_so_may_still_end_it(project):
