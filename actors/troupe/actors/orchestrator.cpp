@@ -1,7 +1,4 @@
-#include "troupe/actors/orchestrator.hpp"
-
-#include <optional>
-#include <set>
+#include "troupe/actors/orchestrator_parts.hpp"
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval.hpp"
@@ -15,6 +12,8 @@
 
 namespace troupe::actors {
 
+namespace orchestration {
+
 namespace {
 
 // idle --start_run--> running --all tasks done | failed--> ended
@@ -25,69 +24,9 @@ namespace {
 /// After a run was aborted: when even what was killed has not answered.
 constexpr std::chrono::seconds abort_patience{20};
 
-struct graph_of {
-  policy::task_graph graph;
-  std::string parent_prefix; ///< of the graph above; for the top: itself
-  std::string parent_path;   ///< of the task there; empty: the top
-  std::int64_t attempt = 1;
-};
-
-/// A task that an agent works on.
-struct given_task {
-  task_assignment order;
-  std::string prefix;
-  caf::actor_addr pool;                   ///< that has it; null: its pool died, and it waits for the next one
-  bool stopped = false;                   ///< it was told to end
-  bool late = false;                      ///< because its own time is up
-  clock_point until = clock_point::max(); ///< of the task, whatever agent has it
-  // Of a task that asks other agents.
-  std::set<std::string> asked;    ///< paths that are at work for it
-  std::set<std::string> told;     ///< paths whose end it has been told
-  bool resting = false;           ///< it has left its member, and waits for those
-  std::optional<task_result> end; ///< its own, which comes after theirs
-  policy::handoff_watch handoffs;
-  // Of a delegated task.
-  std::string parent; ///< path of who asked; empty: a task of the workflow
-  std::string call_id;
-  std::string call_for; ///< the agent that was asked
-  clock_point began;
-};
-
-/// A task that starts once humans have approved it.
-struct task_to_approve {
-  policy::start_task what;
-  std::string prefix;
-  approval_ask wanted;
-  caf::actor_addr checkpoint; ///< that was asked
-};
-
-struct orchestrator_state {
-  explicit orchestrator_state(orchestrator_actor::pointer) {}
-  /// One that dies owes an answer to whoever waits for the run: CAF gives none.
-  ~orchestrator_state() {
-    if (asker)
-      asker->deliver(run_ended{run_status::running, "interrupted", nullptr,
-                               error{error_code::unavailable, "its orchestrator died", "run " + setup.run->run_id}});
-  }
-  static inline const char* name = "orchestrator";
-  orchestrator_setup setup;
-  std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
-  std::map<std::string, given_task> with_pool;       ///< by path
-  std::map<std::string, task_to_approve> to_approve; ///< by path
-  std::map<std::string, std::string> last_agent;     ///< of tasks that were handed on, until their end is recorded
-  std::optional<watch_list> watched;                 ///< pools: what one had when it died is never answered
-  std::optional<caf::typed_response_promise<run_ended>> asker;
-  bool suspended = false;
-  std::string why_suspended;
-  bool timed_out = false;
-  bool over = false;
-  std::optional<policy::abort_reason> early; ///< an abort that came before the start
-  std::map<std::string, clock_point> began;  ///< when a task or an agent with a limit of time was first at work, by scope
-};
-
-using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
-
 void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands);
+
+} // namespace
 
 void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt,
                 policy::task_outcome outcome) {
@@ -95,6 +34,8 @@ void task_ended(orchestrator_self self, const std::string& prefix, const std::st
   if (found != state_of(self).graphs.end())
     perform(self, prefix, found->second.graph.task_ended(path, attempt, std::move(outcome)));
 }
+
+namespace {
 
 void abort_all(orchestrator_self self, policy::abort_reason reason) {
   auto& state = state_of(self);
@@ -138,10 +79,7 @@ clock_point::duration time_given_back(orchestrator_self self) {
   return state_of(self).setup.run->pause->since_ns != 0 ? std::max<clock_point::duration>(left, std::chrono::seconds{1}) : left;
 }
 
-void pause(orchestrator_self self, const std::string& path, const task_result& result);
-void stop_given(orchestrator_self self, const std::string& path);
-void delegated_ended(orchestrator_self self, const given_task& was, const task_result& result);
-void one_less(orchestrator_self self, const std::string& parent, const std::string& path);
+} // namespace
 
 task_result cut_off(orchestrator_self self, const given_task& given) {
   const bool late = state_of(self).timed_out || given.late;
@@ -152,7 +90,6 @@ task_result cut_off(orchestrator_self self, const given_task& given) {
                      .error = late ? "its time is up" : "it was cancelled"};
 }
 
-/// The prefix by value: callers have it from what ends here.
 void take_result(orchestrator_self self, const std::string prefix, const task_result& result) {
   auto& state = state_of(self);
   const auto found = state.with_pool.find(result.task);
@@ -208,7 +145,6 @@ void give(orchestrator_self self, const std::string& path) {
             [](const caf::error&) {}); // it died: the down message comes too
 }
 
-/// The end of a task that no pool has.
 void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error) {
   const auto& given = state_of(self).with_pool.at(path);
   const auto prefix = given.prefix;
@@ -221,9 +157,6 @@ void end_unserved(orchestrator_self self, const std::string& path, task_status s
                           .fatal = true});
 }
 
-bool withdraw(orchestrator_self self, const std::string& path);
-
-/// Ends what an agent works on; its result says so.
 void stop_given(orchestrator_self self, const std::string& path) {
   auto& state = state_of(self);
   if (withdraw(self, path))
@@ -242,6 +175,8 @@ void stop_given(orchestrator_self self, const std::string& path) {
   else
     end_unserved(self, path, cut_off(self, given).status, cut_off(self, given).reason, "it was stopped while its pool was made anew");
 }
+
+namespace {
 
 /// What a dead pool had goes to its successor, as a task that may have gone on.
 void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
@@ -276,12 +211,15 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
   tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
 }
 
-/// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing.
+} // namespace
+
 milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit) {
   const auto now = self->clock().now();
   const auto since = state_of(self).began.emplace(std::move(scope), now).first->second;
   return std::max(milliseconds{0}, limit - std::chrono::duration_cast<milliseconds>(now - since));
 }
+
+namespace {
 
 /// The least of the limits of time that hold for a task now; nothing: there is none.
 std::optional<milliseconds> time_for(orchestrator_self self, const std::string& path, const task_spec& task, const limits& task_limits,
@@ -302,7 +240,8 @@ std::optional<milliseconds> time_for(orchestrator_self self, const std::string& 
   return least;
 }
 
-/// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
+} // namespace
+
 output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter) {
   const auto of = [&](const std::string& agent) -> const output_spec* {
     const auto spec = config.agents.find(agent);
@@ -314,6 +253,8 @@ output_spec ruling_contract(const configuration& config, const std::vector<std::
   const auto* own = of(arbiter);
   return policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries);
 }
+
+namespace {
 
 /// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect.
 bool harmless(const configuration& config, const std::string& agent) {
@@ -332,128 +273,6 @@ bool harmless(const configuration& config, const std::string& agent) {
   return true;
 }
 
-// --- approvals -----------------------------------------------------------------------------------------------------
-
-void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
-
-/// What people said about answers that differ: the proposed choice, another one, an answer of their own, or none.
-policy::task_outcome ruling_of(const approval_ask& wanted, const approval_answer& answer) {
-  if (answer.status == approval_status::rejected)
-    return {task_status::rejected, "approval", answer.comment, nullptr, true};
-  auto ruling = answer.status == approval_status::modified ? answer.modified_action : wanted.action;
-  if (ruling.is_object() && !answer.comment.empty())
-    ruling["reason"] = answer.comment;
-  return {task_status::success, {}, {}, std::move(ruling), false};
-}
-
-void take_decision(orchestrator_self self, const std::string& path, const approval_answer& answer) {
-  auto node = state_of(self).to_approve.extract(path);
-  if (node.empty())
-    return; // it was stopped meanwhile
-  auto& [what, prefix, wanted, checkpoint] = node.mapped();
-  if (answer.failure.code != error_code::none) {
-    task_ended(self, prefix, path, what.attempt, {task_status::error, "journal_unavailable", answer.failure.text(), nullptr, true});
-    return;
-  }
-  if (wanted.kind == approval_kind::conflict) {
-    task_ended(self, prefix, path, what.attempt, ruling_of(wanted, answer));
-    return;
-  }
-  const bool modified = answer.status == approval_status::modified;
-  if (modified && answer.modified_action.contains("instruction") && answer.modified_action["instruction"].is_string())
-    what.instruction = answer.modified_action["instruction"].get<std::string>();
-  if (modified || answer.status == approval_status::approved)
-    start_now(self, prefix, what);
-  else
-    task_ended(self, prefix, path, what.attempt,
-               {task_status::rejected, "approval",
-                answer.by_human ? answer.reviewer + " rejected it" + (answer.comment.empty() ? "" : ": " + answer.comment) : answer.comment,
-                nullptr, true});
-}
-
-void send_approval(orchestrator_self self, const std::string& path) {
-  auto& state = state_of(self);
-  auto& waiting = state.to_approve.at(path);
-  if (!state.setup.checkpoint || state.setup.checkpoint->gone()) {
-    approval_answer nobody;
-    nobody.failure = error{error_code::unavailable, "nobody can be asked: the checkpoint is gone", "checkpoint"};
-    take_decision(self, path, nobody);
-    return;
-  }
-  const auto to = state.setup.checkpoint->now();
-  waiting.checkpoint = to.address();
-  state.watched->add(self, to);
-  ask(self, to, waiting.wanted)
-      .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
-            [](const caf::error&) {}); // it died: the down message comes too
-}
-
-/// A task that waits for a human has started, and works once it is approved; its limits of time run from then.
-void ask_to_start(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
-  auto& state = state_of(self);
-  const auto& run = state.setup.run;
-  approval_ask wanted{.run = run,
-                      .task = what.path,
-                      .agent = what.agent,
-                      .kind = approval_kind::task,
-                      .subject = what.path,
-                      .moment = what.path + "@" + std::to_string(what.attempt),
-                      .action = {{"instruction", what.instruction}},
-                      .details = {{"agent", what.agent}},
-                      .risk_level = *what.spec->approval,
-                      .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
-  const auto path = what.path;
-  state.to_approve.insert_or_assign(path, task_to_approve{std::move(what), prefix, std::move(wanted), {}});
-  send_approval(self, path);
-}
-
-/// People decide between answers; `--yes` takes the proposed choice, as nobody's decision.
-void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what) {
-  auto& state = state_of(self);
-  approval_ask wanted{.run = state.setup.run,
-                      .task = what.path,
-                      .agent = {},
-                      .kind = approval_kind::conflict,
-                      .subject = std::string(policy::parent_path(what.path)),
-                      .moment = what.path + "@" + std::to_string(what.attempt),
-                      .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
-                      .details = policy::human_details(what.instruction, what.answers),
-                      .risk_level = risk::medium,
-                      .needed = 1};
-  std::vector<std::string> agents; // "sceptic#2" is sceptic's second
-  for (const auto& [member, answer] : what.answers)
-    agents.push_back(member.substr(0, member.find('#')));
-  wanted.details["contract"] = to_document(ruling_contract(*state.setup.run->config, agents, {}));
-  const auto path = what.path;
-  state.to_approve.insert_or_assign(
-      path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt},
-                            prefix,
-                            std::move(wanted),
-                            {}});
-  send_approval(self, path);
-}
-
-/// A task that is stopped while it waits: its request stays in the journal for whoever resumes the run.
-bool withdraw(orchestrator_self self, const std::string& path) {
-  auto& state = state_of(self);
-  auto node = state.to_approve.extract(path);
-  if (node.empty())
-    return false;
-  if (state.setup.checkpoint)
-    tell(self, state.setup.checkpoint->now(), cancel_calls{state.setup.run->run_id, path});
-  if (!state.suspended)
-    task_ended(self, node.mapped().prefix, path, node.mapped().what.attempt,
-               {state.timed_out ? task_status::timeout : task_status::cancelled, state.timed_out ? "timeout" : "cancelled",
-                "it was stopped while it waited for approval", nullptr, true});
-  return true;
-}
-
-void checkpoint_down(orchestrator_self self, const caf::actor_addr& who) {
-  for (const auto& [path, waiting] : state_of(self).to_approve)
-    if (waiting.checkpoint == who)
-      tell_later(self, orchestrator_actor(self), service_pause, give_again{path, waiting.what.attempt});
-}
-
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
   // Who decides between answers has no part in what was approved.
@@ -463,6 +282,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   else
     start_now(self, prefix, what);
 }
+
+} // namespace
 
 void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
@@ -502,225 +323,11 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
   give(self, what.path);
 }
 
+namespace {
+
 void share_state(orchestrator_self self, policy::task_graph& graph) {
   if (const auto& shared = state_of(self).setup.run->state)
     graph.read_state([shared] { return shared->values(); });
-}
-
-// --- agents that ask each other ------------------------------------------------------------------------------------
-//
-//   at work --pause--> resting --all that it asked have ended--> at work, from the journal
-//      |                  '--stopped--> those are stopped, then it has ended
-//      '--pause, with a hand-off--> at work with the next agent, or (refused) with the same one
-
-void record(orchestrator_self self, const given_task& of, std::vector<event_body>&& events) {
-  const auto& setup = state_of(self).setup;
-  tell(self, setup.journal, note{setup.run->run_id, of.order.task, of.order.agent, std::move(events)});
-}
-
-/// It goes on from what is recorded.
-void go_on(orchestrator_self self, const std::string& path) {
-  auto& given = state_of(self).with_pool.at(path);
-  given.resting = false;
-  given.order.resumed = true;
-  given.order.timeout = milliseconds{0}; // its deadline has it
-  if (state_of(self).setup.pools.at(given.order.agent)->gone())
-    end_unserved(self, path, task_status::error, "no_member",
-                 "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
-  else
-    give(self, path);
-}
-
-void hand_on(orchestrator_self self, const std::string& path, const handoff_wish& wish) {
-  auto& state = state_of(self);
-  auto& given = state.with_pool.at(path);
-  const auto from = given.order.agent;
-  if (state.setup.pools.count(wish.to) == 0) {
-    record(self, given,
-           {tool_finished{
-               wish.call_id, {}, tool_status::not_started, "No pool serves agent \"" + wish.to + "\". The task stays with you.", 0}});
-    go_on(self, path);
-    return;
-  }
-  const auto ruling = given.handoffs.rule(from, wish.to, wish.said, wish.brought);
-  const auto tool = policy::handoff_tool(wish.to);
-  if (ruling == policy::handoff_ruling::pass) {
-    record(self, given,
-           {tool_finished{wish.call_id, tool, tool_status::ok, "The task is now with " + wish.to + ".", 0},
-            handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
-                       static_cast<std::int64_t>(wish.brought)}});
-    given.order.agent = wish.to;
-    given.order.deadline = given.until;
-    const auto& agents = state.setup.run->config->agents;
-    if (const auto spec = agents.find(wish.to); spec != agents.end() && spec->second.budget.time)
-      given.order.deadline =
-          std::min(given.order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wish.to), *spec->second.budget.time));
-    go_on(self, path);
-    return;
-  }
-  const bool cycle = ruling == policy::handoff_ruling::cycle;
-  const std::string why = cycle ? "control went round between the same agents three times, and brought nothing new"
-                                : "the task has changed hands " + std::to_string(given.handoffs.number()) + " times";
-  record(self, given, {handoff_refused{from, wish.to, wish.call_id, cycle ? "cycle" : "too_many", given.handoffs.refusals()}});
-  if (given.handoffs.ends_the_task()) {
-    take_result(self, given.prefix,
-                task_result{.task = path,
-                            .attempt = given.order.attempt,
-                            .status = task_status::loop,
-                            .reason = cycle ? "handoff_cycle" : "handoffs_max",
-                            .error = why + "; agent \"" + from + "\" was told so, and handed it on again",
-                            .fatal = true});
-    return;
-  }
-  record(self, given,
-         {tool_finished{wish.call_id,
-                        {},
-                        tool_status::not_started,
-                        "Refused: " + why + ". The task stays with you: bring it to an end yourself, or say what is missing.",
-                        0}});
-  go_on(self, path);
-}
-
-void pause(orchestrator_self self, const std::string& path, const task_result& result) {
-  auto& given = state_of(self).with_pool.at(path);
-  given.pool = nullptr;
-  given.order.crashes = result.crashes;
-  given.order.deadline = result.pause->deadline;
-  if (result.pause->handoff)
-    hand_on(self, path, *result.pause->handoff);
-  else if (given.asked.empty())
-    go_on(self, path);
-  else
-    given.resting = true;
-}
-
-/// One of those that it waits for has ended.
-void one_less(orchestrator_self self, const std::string& parent, const std::string& path) {
-  auto& state = state_of(self);
-  const auto found = state.with_pool.find(parent);
-  if (found == state.with_pool.end() || found->second.asked.erase(path) == 0 || !found->second.asked.empty())
-    return;
-  auto& given = found->second;
-  if (given.end && !given.pool) {
-    const auto end = *given.end;
-    take_result(self, given.prefix, end);
-  } else if (given.resting && (given.stopped || state.suspended)) {
-    given.resting = false;
-    take_result(self, given.prefix, cut_off(self, given));
-  } else if (given.resting) {
-    go_on(self, parent);
-  }
-}
-
-/// Tells who asked what came of it; the model sees it as the result of its call.
-void tell_asker(orchestrator_self self, given_task& asker, const std::string& path, const std::string& to, const std::string& call_id,
-                task_status status, const std::string& reason, const std::string& error, const json& output,
-                clock_point::duration took = {}) {
-  auto told = policy::outcome_of(status, reason, error, output);
-  record(self, asker,
-         {tool_finished{call_id, policy::delegate_tool(to), told.status, std::move(told.text),
-                        std::chrono::duration_cast<std::chrono::microseconds>(took).count()}});
-  asker.told.insert(path);
-}
-
-void delegated_ended(orchestrator_self self, const given_task& was, const task_result& result) {
-  auto& state = state_of(self);
-  if (state.over)
-    return;
-  const auto& path = was.order.task;
-  record(self, was, {task_finished{result.attempt, result.status, result.reason, result.error, result.output}});
-  if (const auto asker = state.with_pool.find(was.parent); asker != state.with_pool.end()) {
-    auto& given = asker->second;
-    if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope) && !given.end) {
-      // Its run is over, not its part: a run that goes on with more money asks again.
-      given.end = task_result{.task = was.parent,
-                              .attempt = given.order.attempt,
-                              .status = result.status,
-                              .reason = result.reason,
-                              .error = result.error,
-                              .limit_scope = result.limit_scope};
-      if (given.resting) {
-        given.resting = false;
-        given.pool = nullptr;
-      }
-    } else if (!given.stopped && !given.end) {
-      tell_asker(self, given, path, was.call_for, was.call_id, result.status, result.reason, result.error, result.output,
-                 self->clock().now() - was.began);
-    }
-  }
-  one_less(self, was.parent, path);
-}
-
-void start_delegated(orchestrator_self self, delegate& wanted) {
-  auto& state = state_of(self);
-  const auto found = state.with_pool.find(wanted.task);
-  if (state.over || state.suspended || found == state.with_pool.end() || found->second.stopped || found->second.end
-      || found->second.order.attempt != wanted.attempt || found->second.asked.count(wanted.path) > 0
-      || found->second.told.count(wanted.path) > 0)
-    return; // its agent came back and asks again, or it is not wanted any more
-  auto& asker = found->second;
-  const auto before = state.setup.restored.find(wanted.path);
-  const bool resumed = before != state.setup.restored.end();
-  if (resumed && before->second.finished) {
-    const auto& end = *before->second.finished;
-    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, end.status, end.reason, end.error, end.output);
-    return;
-  }
-  if (state.setup.pools.count(wanted.to) == 0) {
-    tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, task_status::error, "no_member",
-               "no pool serves agent \"" + wanted.to + "\"", nullptr);
-    return;
-  }
-  task_assignment order{.run = state.setup.run,
-                        .task = wanted.path,
-                        .attempt = 1,
-                        .agent = wanted.to,
-                        .instruction = wanted.instruction,
-                        .resumed = resumed,
-                        .deadline = wanted.deadline,
-                        .rights = wanted.tools,
-                        .desk = {}};
-  if (const auto crashes = state.setup.crashes.find(wanted.path); crashes != state.setup.crashes.end())
-    order.crashes = crashes->second;
-  const auto& agents = state.setup.run->config->agents;
-  if (const auto spec = agents.find(wanted.to); spec != agents.end() && spec->second.budget.time)
-    order.deadline =
-        std::min(order.deadline, self->clock().now() + time_left(self, policy::agent_scope(wanted.to), *spec->second.budget.time));
-  given_task given{.order = std::move(order),
-                   .prefix = asker.prefix,
-                   .pool = {},
-                   .until = wanted.deadline,
-                   .end = {},
-                   .handoffs = {},
-                   .parent = wanted.task,
-                   .call_id = wanted.call_id};
-  given.call_for = wanted.to;
-  given.began = self->clock().now();
-  if (const auto handed = state.setup.handoffs.find(wanted.path); resumed && handed != state.setup.handoffs.end()) {
-    given.handoffs = handed->second;
-    if (!given.handoffs.agent().empty())
-      given.order.agent = given.handoffs.agent();
-  }
-  if (!resumed) {
-    record(self, asker, {delegated{wanted.call_id, wanted.to, wanted.path, policy::depth_of(wanted.path), wanted.tools}});
-    record(self, given, {task_started{1, wanted.instruction, {}}});
-  }
-  asker.asked.insert(wanted.path);
-  const auto until = given.order.deadline;
-  state.with_pool[wanted.path] = std::move(given);
-  give(self, wanted.path);
-  // Its agent watches the time while it is at work; it may also wait for a member.
-  if (until < state.setup.run->deadline)
-    tell_later(self, orchestrator_actor(self), std::max(until - self->clock().now(), clock_point::duration::zero()),
-               delegation_timer{wanted.path});
-}
-
-void delegated_late(orchestrator_self self, const std::string& path) {
-  const auto found = state_of(self).with_pool.find(path);
-  if (found == state_of(self).with_pool.end() || found->second.stopped)
-    return;
-  found->second.late = true;
-  stop_given(self, path);
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -971,8 +578,10 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
 
 } // namespace
 
+} // namespace orchestration
+
 orchestrator_actor spawn_orchestrator(caf::actor_system& system, orchestrator_setup setup) {
-  return system.spawn(orchestrator, std::move(setup));
+  return system.spawn(orchestration::orchestrator, std::move(setup));
 }
 
 } // namespace troupe::actors

@@ -1,0 +1,119 @@
+#pragma once
+// The parts of the orchestrator: one actor's state, and what its files have of each other.
+//
+//   orchestrator.cpp             the graph's commands, members at work, times, the run's end
+//   orchestrator_approvals.cpp   tasks and answers that wait for humans
+//   orchestrator_colleagues.cpp  agents that ask each other, and hand-offs
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "troupe/actors/orchestrator.hpp"
+
+namespace troupe::actors::orchestration {
+
+struct graph_of {
+  policy::task_graph graph;
+  std::string parent_prefix; ///< of the graph above; for the top: itself
+  std::string parent_path;   ///< of the task there; empty: the top
+  std::int64_t attempt = 1;
+};
+
+/// A task that an agent works on.
+struct given_task {
+  task_assignment order;
+  std::string prefix;
+  caf::actor_addr pool;                   ///< that has it; null: its pool died, and it waits for the next one
+  bool stopped = false;                   ///< it was told to end
+  bool late = false;                      ///< because its own time is up
+  clock_point until = clock_point::max(); ///< of the task, whatever agent has it
+  // Of a task that asks other agents.
+  std::set<std::string> asked;    ///< paths that are at work for it
+  std::set<std::string> told;     ///< paths whose end it has been told
+  bool resting = false;           ///< it has left its member, and waits for those
+  std::optional<task_result> end; ///< its own, which comes after theirs
+  policy::handoff_watch handoffs;
+  // Of a delegated task.
+  std::string parent; ///< path of who asked; empty: a task of the workflow
+  std::string call_id;
+  std::string call_for; ///< the agent that was asked
+  clock_point began;
+};
+
+/// A task that starts once humans have approved it.
+struct task_to_approve {
+  policy::start_task what;
+  std::string prefix;
+  approval_ask wanted;
+  caf::actor_addr checkpoint; ///< that was asked
+};
+
+struct orchestrator_state {
+  explicit orchestrator_state(orchestrator_actor::pointer) {}
+  /// One that dies owes an answer to whoever waits for the run: CAF gives none.
+  ~orchestrator_state() {
+    if (asker)
+      asker->deliver(run_ended{run_status::running, "interrupted", nullptr,
+                               error{error_code::unavailable, "its orchestrator died", "run " + setup.run->run_id}});
+  }
+  static inline const char* name = "orchestrator";
+  orchestrator_setup setup;
+  std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
+  std::map<std::string, given_task> with_pool;       ///< by path
+  std::map<std::string, task_to_approve> to_approve; ///< by path
+  std::map<std::string, std::string> last_agent;     ///< of tasks that were handed on, until their end is recorded
+  std::optional<watch_list> watched;                 ///< pools: what one had when it died is never answered
+  std::optional<caf::typed_response_promise<run_ended>> asker;
+  bool suspended = false;
+  std::string why_suspended;
+  bool timed_out = false;
+  bool over = false;
+  std::optional<policy::abort_reason> early; ///< an abort that came before the start
+  std::map<std::string, clock_point> began;  ///< when a task or an agent with a limit of time was first at work, by scope
+};
+
+using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
+
+// --- orchestrator.cpp
+
+void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt,
+                policy::task_outcome outcome);
+/// What a task's agent, or whoever ends it in its stead, says. The prefix by value: callers have it from what ends here.
+void take_result(orchestrator_self self, std::string prefix, const task_result& result);
+/// Gives a task to its agent's pool.
+void give(orchestrator_self self, const std::string& path);
+/// The end of a task that no pool has.
+void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error);
+/// Ends what an agent works on; its result says so.
+void stop_given(orchestrator_self self, const std::string& path);
+/// The end of a task that was told to stop: in time, or too late.
+task_result cut_off(orchestrator_self self, const given_task& given);
+/// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing.
+milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit);
+/// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
+output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter);
+void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
+
+// --- orchestrator_approvals.cpp
+
+void ask_to_start(orchestrator_self self, const std::string& prefix, policy::start_task& what);
+void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_human& what);
+void send_approval(orchestrator_self self, const std::string& path);
+/// A task that is stopped while it waits: its request stays in the journal for whoever resumes the run.
+bool withdraw(orchestrator_self self, const std::string& path);
+void checkpoint_down(orchestrator_self self, const caf::actor_addr& who);
+
+// --- orchestrator_colleagues.cpp
+
+/// A task's agent has left its member: it waits for others, or hands the task on.
+void pause(orchestrator_self self, const std::string& path, const task_result& result);
+void start_delegated(orchestrator_self self, delegate& wanted);
+void delegated_ended(orchestrator_self self, const given_task& was, const task_result& result);
+/// One of those that it waits for has ended.
+void one_less(orchestrator_self self, const std::string& parent, const std::string& path);
+void delegated_late(orchestrator_self self, const std::string& path);
+
+} // namespace troupe::actors::orchestration
