@@ -635,6 +635,10 @@ void run_tools(agent_self self, message_ptr response, finish_reason finish, cons
 void complete_step(agent_self self, bool observed) {
   auto& task = task_of(self);
   std::vector<policy::observed_result> came;
+  std::vector<bool> refused;
+  for (const auto& slot : task.slots)
+    refused.push_back(!slot.came.ran);
+  task.messages = policy::with_refusals_cut(task.messages, refused);
   for (auto& slot : task.slots) {
     task.messages.push_back(std::move(slot.result));
     came.push_back(slot.came);
