@@ -53,8 +53,10 @@ findings check_environment(const configuration& config);
 findings check_journal(const configuration& config);
 /// bubblewrap and control groups, where a tool needs them.
 findings check_sandbox(doctor_kit& kit);
-/// Each tool: its program in its sandbox, its folder, its hosts.
+/// Each tool: its program in its sandbox, its folder, its hosts, its MCP server.
 findings check_tools(doctor_kit& kit);
+/// Each MCP server tells its tools. No process is left.
+findings check_mcp(doctor_kit& kit);
 
 /// One request that would be made: one model of one provider, with all that it can cost.
 struct model_trial {

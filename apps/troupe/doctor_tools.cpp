@@ -154,7 +154,7 @@ void fetch_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
   }
 }
 
-// --- builtins, MCP -------------------------------------------------------------------------------------------------
+// --- builtins ------------------------------------------------------------------------------------------------------
 
 finding folder_row(const configuration& config, const tool_spec& tool) {
   finding out{"tool", tool.name, health::ok, shown(config, tool.root), {}};
@@ -184,15 +184,6 @@ void builtin_rows(doctor_kit& kit, const tool_spec& tool, findings& out) {
     out.push_back({"tool", tool.name, health::ok, "built in", {}});
 }
 
-/// A server is started by a run; here it is only said how.
-finding mcp_row(const tool_spec& tool) {
-  std::string words;
-  for (const auto& each : tool.command)
-    words += (words.empty() ? "" : " ") + each;
-  return {
-      "tool", tool.name, health::warn, "not tried: an MCP server, " + (tool.url.empty() ? "started as: " + words : "at " + tool.url), {}};
-}
-
 } // namespace
 
 findings check_tools(doctor_kit& kit) {
@@ -208,10 +199,12 @@ findings check_tools(doctor_kit& kit) {
     case tool_kind::builtin:
       builtin_rows(kit, tool, out);
       break;
-    case tool_kind::mcp:
-      out.push_back(mcp_row(tool));
+    case tool_kind::mcp: // all of them at once, below
+      break;
     }
   }
+  auto servers = check_mcp(kit);
+  out.insert(out.end(), std::make_move_iterator(servers.begin()), std::make_move_iterator(servers.end()));
   for (auto& each : out)
     if (each.state == health::fail && kit.used.tools.count(each.name.substr(0, each.name.find(' '))) == 0) {
       each.state = health::warn;
@@ -222,9 +215,12 @@ findings check_tools(doctor_kit& kit) {
 
 findings check_sandbox(doctor_kit& kit) {
   const auto& all = kit.config.tools;
-  const auto sandboxed = std::find_if(
-      all.begin(), all.end(), [](const auto& each) { return each.second.kind == tool_kind::process && each.second.sandbox.enabled; });
-  if (std::none_of(all.begin(), all.end(), [](const auto& each) { return each.second.kind == tool_kind::process; }))
+  const auto is_program = [](const auto& each) {
+    return each.second.kind == tool_kind::process || (each.second.kind == tool_kind::mcp && !each.second.command.empty());
+  };
+  const auto sandboxed =
+      std::find_if(all.begin(), all.end(), [&](const auto& each) { return is_program(each) && each.second.sandbox.enabled; });
+  if (std::none_of(all.begin(), all.end(), is_program))
     return {};
   findings out;
   if (sandboxed != all.end()) {

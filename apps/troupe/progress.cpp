@@ -70,7 +70,7 @@ void progress_board::apply(const event& e) {
     line.agent = handed->to;
     line.doing = "handed on by " + handed->from;
   } else if (const auto* loop = std::get_if<loop_detected>(&e.body)) {
-    static constexpr const char* done[] = {"says the same", "told", "loses a tool", "restarted", "failed"};
+    static constexpr const char* done[] = {"says the same", "told", "loses a tool", "restarted", "a human is asked", "failed"};
     line.doing = std::string("looping: ") + done[static_cast<int>(loop->rung)];
   }
 }

@@ -226,6 +226,8 @@ line words(const loop_detected& b) {
     return {text + "; rung 2, TOOL TAKEN AWAY: " + head(b.text), tone::notable};
   case loop_rung::restarted:
     return {text + "; rung 3, RESTARTED with a digest: " + head(b.text), tone::notable};
+  case loop_rung::asked:
+    return {text + "; rung 4, A HUMAN IS ASKED: " + head(b.text), tone::notable};
   default:
     return {text + "; rung 4, FAILED: " + head(b.text), tone::bad};
   }

@@ -2,13 +2,16 @@
 import hashlib
 import json
 import os
+import pathlib
 import pty
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from conftest import BINARY, ROOT, clean_environment, http_answer, nobody, openai_answer, reply
+from conftest import BINARY, ROOT, clean_environment, http_answer, nobody, openai_answer, processes_with, reply, wait_for
+from mcp_http_server import McpHttpServer
 
 KEY = "sk-doctor-0123456789"
 
@@ -244,3 +247,105 @@ def test_the_document_holds_what_the_table_holds(project):
     project.scripted([reply("fine")])
     document = json.loads(doctor(project).stdout)
     assert set(document) == {"works", "cost_usd", "checks"} and all(set(row) == {"kind", "name", "state", "seen", "todo"} for row in document["checks"])
+
+
+# --- MCP servers ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def mcp_program(project, *options, **more):
+    """An entry whose server keeps its state in the project's folder."""
+    shutil.copy(ROOT / "tests/e2e/mcp_server.py", project.folder / "mcp_server.py")
+    (project.folder / "state").mkdir(exist_ok=True)
+    return {"kind": "mcp", "command": ["python3", "mcp_server.py", *options, "state"], "sandbox": {"write": ["state"]}, **more}
+
+
+def mcp_row(project, entry, status=0, env=None):
+    project.scripted([reply("fine")], agent={"tools": ["s"]}, tools={"s": entry})
+    return rows(doctor(project, status=status, env=env))["tool", "s"]
+
+
+def nobody_left(project):
+    """No process whose folder or arguments are this project's: servers run in it, their sandboxes name it."""
+    return not [pid for pid in processes_with("") if project.folder in [pathlib.Path(os.path.realpath(f"/proc/{pid}/cwd"))] or str(project.folder) in command_line(pid)]
+
+
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("options, version", [((), "2025-06-18"), (("--modern",), "2026-07-28")], ids=["legacy", "modern"])
+def test_an_mcp_program_tells_its_tools_and_is_asked_to_go(options, version, project):
+    row = mcp_row(project, mcp_program(project, *options))
+    assert row["state"] == "ok" and re.fullmatch(rf"an MCP server with 6 tools, speaks {version}, after \d+ ms", row["seen"]), row
+    assert project.read("state/ends") == "eof\n" and nobody_left(project)
+    assert not (project.folder / "state/notes").exists() and not (project.folder / ".troupe").exists(), "nothing is called, nothing is let in"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_mcp_server_over_http_tells_its_tools(stream, project):
+    there = McpHttpServer(stream=stream)
+    row = mcp_row(project, {"kind": "mcp", "url": there.url})
+    there.close()
+    assert row["state"] == "ok" and row["seen"].startswith("an MCP server with 1 tool, speaks 2025-11-25, after "), row
+    assert "tools/call" not in [method for method, _ in there.requests]
+
+
+def test_an_mcp_server_that_wants_a_login_says_how(project):
+    there = McpHttpServer(token="nobody has it")
+    row = mcp_row(project, {"kind": "mcp", "url": there.url}, status=1)
+    assert row["state"] == "fail" and row["todo"] == "troupe mcp login CONFIG s", row
+    row = mcp_row(project, {"kind": "mcp", "url": there.url, "token_env": "SERVER_TOKEN"}, status=1, env={"SERVER_TOKEN": "another-t0ken"})
+    there.close()
+    assert row["state"] == "fail" and "SERVER_TOKEN" in row["todo"] and "another-t0ken" not in str(row), row
+
+
+def test_an_mcp_server_is_logged_in_to_and_then_works(project):
+    there = McpHttpServer(token="nobody has it")
+    entry = {"kind": "mcp", "url": there.url}
+    mcp_row(project, entry, status=1)
+    project.troupe("mcp", "login", "troupe.yaml", "s", "--browser", ROOT / "tests/conformance/mcp/browser.py").expect(0)
+    told = doctor(project)
+    there.close()
+    assert rows(told)["tool", "s"]["state"] == "ok" and there.token not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("entry, seen, todo", [
+    ({"command": ["no-such-server"]}, 'no program "no-such-server"', "install it"),
+    ({"command": ["sh", "-c", "echo went wrong >&2; exit 3"]}, "ended with exit status 3; its standard error ends with: went wrong", "start it by hand"),
+    ({"command": ["sleep", "300"], "start_timeout": "300ms"}, "did not answer within 300 ms", "start_timeout is its time (300 ms)"),
+    ({"command": ["sh", "-c", "echo hello; sleep 300"]}, "sent what is no message", "start it by hand"),
+    ({"url": "http://127.0.0.1:9/mcp"}, "127.0.0.1", "url is right"),
+], ids=["absent", "ends", "silent", "garbage", "nobody"])
+def test_an_mcp_server_that_does_not_work_is_told_with_what_to_do(entry, seen, todo, project):
+    row = mcp_row(project, {"kind": "mcp", **entry}, status=1)
+    assert row["state"] == "fail" and seen in row["seen"] and todo in row["todo"], row
+    wait_for(lambda: nobody_left(project), "nobody")
+
+
+def test_tools_of_an_mcp_server_that_changed_are_held(project):
+    entry = mcp_program(project)
+    project.scripted([reply("fine")], agent={"tools": ["s"]}, tools={"s": entry})
+    project.run("--id", "R1").expect(0)
+    project.write("state/description", "POISON")
+    pins = project.read(".troupe/mcp-tools.json")
+    told = doctor(project)
+    row = rows(told)["tool", "s"]
+    assert row["state"] == "warn" and "held: echo" in row["seen"] and "troupe mcp approve CONFIG s" in row["todo"] and "POISON" not in told.stdout, row
+    assert project.read(".troupe/mcp-tools.json") == pins
+    project.troupe("mcp", "approve", "troupe.yaml", "s").expect(0)
+    assert rows(doctor(project))["tool", "s"]["state"] == "ok"
+
+
+def test_a_tool_that_an_mcp_server_does_not_offer_is_told(project):
+    row = mcp_row(project, mcp_program(project, tools=["ecko"]), status=1)
+    assert row["state"] == "fail" and 'no tool named "ecko"; did you mean "echo"?' in row["seen"] and "mcp tools CONFIG s" in row["todo"], row
+
+
+def test_mcp_servers_are_tried_at_once_and_one_that_nobody_uses_is_a_warning(project):
+    silent = {"kind": "mcp", "command": ["sleep", "300"], "start_timeout": "2s"}
+    project.scripted([reply("fine")], tools={f"s{n}": silent for n in range(4)})
+    told = doctor(project)
+    assert told.seconds < 6 and all(rows(told)["tool", f"s{n}"]["state"] == "warn" for n in range(4)), told

@@ -86,20 +86,30 @@ def well_formed(messages):
 ], ids=["10-mb", "10-mb-cut", "deep-list", "deep-object", "truncated", "two", "null", "list", "wrong-type", "unknown-key", "control", "nul", "lone-surrogate", "infinite", "python"])
 def test_arguments_that_are_none_go_back_to_the_model(arguments, words, project, odd_server, request):
     server = odd_server([asks(call(arguments))], then=openai_answer("fine"))
-    usd = 100 if len(arguments) > 1_000_000 else 5  # what goes back to the model with its next request could cost $20
-    on(project, server, usd=usd)
+    on(project, server)
     ended = measured(project)
-    ends(ended, project, server, "completed", request, usd)
+    ends(ended, project, server, "completed", request)
+    assert len(json.dumps(server.requests[1][1])) < 40_000, "what was refused is not carried on"
     told = server.requests[1][1]["messages"][-1]
     assert told["role"] == "tool" and words in told["content"] and len(told["content"]) < 20_000, told["content"][:500]
 
 
-def test_arguments_that_the_budget_cannot_carry_end_the_run_with_it(project, odd_server, request):
-    server = odd_server([], then=asks(call(json.dumps({"text": "x" * 10_000_000}))))
+def test_refused_arguments_are_kept_by_their_beginning_also_after_kill_9(project, odd_server, request):
+    huge = json.dumps({"text": "x" * 10_000_000})
+    waits = threading.Event()
+    server = odd_server([asks(call(huge)), lambda connection, server: waits.wait(60)], then=openai_answer("fine"))
     on(project, server)
-    ended = measured(project)
-    ends(ended, project, server, "aborted", request)
-    assert ended.doc["reason"] == "budget_exceeded" and len(server.requests) == 1 and ended.doc["total_cost_usd"] < 0.1
+    run = project.start("--json")
+    wait_for(lambda: len(server.requests) == 2, "the second request")
+    run.kill()
+    waits.set()
+    project.resume().expect(0)
+    before, after = (body["messages"] for _, body in server.requests[1:])
+    assert after == before, "the same history from the journal"
+    kept = json.loads(before[-2]["tool_calls"][0]["function"]["arguments"])
+    assert f"{len(huge)} bytes" in kept["note"] and kept["began_with"].startswith('{"text": "xxx') and len(json.dumps(before)) < 40_000
+    (answered,) = [e for e in project.events("R1", "llm_responded") if e["message"]["tool_calls"]]
+    assert answered["message"]["tool_calls"][0]["arguments"] == huge, "the journal has it whole"
 
 
 @pytest.mark.parametrize("wanted", [

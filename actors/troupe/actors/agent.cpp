@@ -22,8 +22,8 @@ namespace {
 
 // A task: (restoring) --> asking the model <--> [verdict] running its tools --> checking the answer [verdict] --> answered
 //                              ^------------------- feedback -------------------------'
-// At [verdict] it waits for its supervisor, which sees whether it goes round in circles: then a call is refused, the agent is restarted, or
-// the task ends.
+// At [verdict] it waits for its supervisor, which sees whether it goes round in circles: then a call is refused, the agent is restarted, a
+// human is asked, or the task ends.
 // Where it waits for other agents, or gives its task to one, it leaves its member: the task comes back once they have answered, and goes on
 // from the journal.
 // Cancelled, or out of time: nothing new begins, and the task ends once nothing of it is under way.
@@ -456,6 +456,40 @@ loop_detected detected(agent_self self, const policy::loop_verdict& verdict, std
   return {found.kind, verdict.rung, task.steps, call.id, call.name, found.count, std::move(text)};
 }
 
+/// The ladder's end. `decision`: a human's, or the deadline's, where one was asked.
+void fail_as_loop(agent_self self, policy::loop_verdict verdict, const std::string& decision) {
+  auto why = policy::loop_failure_text(*verdict.found, task_of(self).response->tool_calls[verdict.found->call]) + decision;
+  const bool recorded = verdict.again && verdict.rung == loop_rung::failed;
+  verdict.rung = loop_rung::failed;
+  if (!recorded)
+    record(self, {detected(self, verdict, why)});
+  finish(self, task_result{.status = task_status::loop, .reason = "loop", .error = std::move(why), .fatal = true});
+}
+
+/// Goes on with `then` when a human lets it.
+void ask_about_loop(agent_self self, std::shared_ptr<const policy::loop_verdict> verdict,
+                    std::function<void(const policy::loop_verdict&)> then) {
+  auto& task = task_of(self);
+  const auto& call = task.response->tool_calls[verdict->found->call];
+  const auto why = policy::loop_failure_text(*verdict->found, call);
+  if (!verdict->again)
+    record(self, {detected(self, *verdict, why)});
+  ask_human(self, loop_request(task.assignment, task.steps, *verdict->found, call, why),
+            [self, verdict, then = std::move(then)](const approval_answer& answer) {
+              auto& now = task_of(self);
+              if (answer.status != approval_status::approved) {
+                fail_as_loop(self, *verdict,
+                             answer.by_human
+                                 ? "; " + answer.reviewer + " did not let it go on" + (answer.comment.empty() ? "" : ": " + answer.comment)
+                                 : "; nobody let it go on: " + answer.comment);
+                return;
+              }
+              const auto& looped = now.response->tool_calls[verdict->found->call];
+              now.loops.begin_anew(now.spec->loop, policy::loop_excuse_text(*verdict->found, looped, answer.reviewer, answer.comment));
+              then(*verdict);
+            });
+}
+
 /// The upper rungs: the task fails, or begins anew with a digest. True when this agent does not go on.
 bool stopped_by(agent_self self, const judgement& judged) {
   auto& task = task_of(self);
@@ -463,11 +497,8 @@ bool stopped_by(agent_self self, const judgement& judged) {
   if (!verdict.found || verdict.rung < loop_rung::restarted)
     return false;
   const auto& call = task.response->tool_calls[verdict.found->call];
-  if (verdict.rung == loop_rung::failed) {
-    auto why = policy::loop_failure_text(*verdict.found, call);
-    if (!verdict.again)
-      record(self, {detected(self, verdict, why)});
-    finish(self, task_result{.status = task_status::loop, .reason = "loop", .error = std::move(why), .fatal = true});
+  if (verdict.rung >= loop_rung::asked) {
+    fail_as_loop(self, verdict, {});
     return true;
   }
   record(self, {detected(self, verdict, policy::loop_digest(task.messages, *verdict.found, call, task.loops.taken))});
@@ -501,15 +532,33 @@ void observe(agent_self self, policy::loop_step&& step, Then then) {
             static const policy::loop_verdict all_is_well;
             if (!judged.verdict)
               then(all_is_well);
+            else if (judged.verdict->rung == loop_rung::asked && !now.task->assignment.run->approve_all) // nobody has seen this one
+              ask_about_loop(self, judged.verdict, std::move(then));
             else if (!stopped_by(self, judged))
               then(*judged.verdict);
           },
           [](const caf::error&) {}); // likewise
 }
 
-/// The lower rungs: what the agent is told. `again`: it is recorded.
+/// Whether the last exchange has these words already, as the result of a call or behind the results.
+bool is_told(const conversation& messages, const std::string& text) {
+  for (auto at = messages.size(); at > 0 && messages[at - 1]->from != role::assistant; --at)
+    if (messages[at - 1]->text == text)
+      return true;
+  return false;
+}
+
+/// The lower rungs, and whoever was let go on: what the agent is told. `again`: it is recorded.
 std::string take_rung(agent_self self, const policy::loop_verdict& verdict, bool inject) {
   auto& task = task_of(self);
+  if (verdict.rung == loop_rung::asked) {
+    auto told = std::exchange(task.loops.excuse, {});
+    if (inject && !is_told(task.messages, told)) {
+      record(self, {message_injected{told, "loop"}});
+      task.messages.push_back(message_of(role::user, told));
+    }
+    return told;
+  }
   const auto& call = task.response->tool_calls[verdict.found->call];
   auto text = policy::loop_text(*verdict.found, verdict.rung, call);
   task.loops.stand(verdict.rung, call.name);
@@ -526,7 +575,7 @@ std::string take_rung(agent_self self, const policy::loop_verdict& verdict, bool
 
 void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_off, bool recovering) {
   auto& task = task_of(self);
-  task.loops.report = verdict.report_results;
+  task.loops.report = verdict.report_results && verdict.rung != loop_rung::asked; // one who was let go on begins with nothing
   std::string told;
   if (verdict.found)
     told = take_rung(self, verdict, false);
@@ -586,6 +635,10 @@ void run_tools(agent_self self, message_ptr response, finish_reason finish, cons
 void complete_step(agent_self self, bool observed) {
   auto& task = task_of(self);
   std::vector<policy::observed_result> came;
+  std::vector<bool> refused;
+  for (const auto& slot : task.slots)
+    refused.push_back(!slot.came.ran);
+  task.messages = policy::with_refusals_cut(task.messages, refused);
   for (auto& slot : task.slots) {
     task.messages.push_back(std::move(slot.result));
     came.push_back(slot.came);
@@ -601,7 +654,7 @@ void complete_step(agent_self self, bool observed) {
     return;
   }
   observe(self, {.number = task.steps, .results = std::move(came)}, [self](const policy::loop_verdict& verdict) {
-    if (verdict.found && !verdict.again)
+    if (verdict.found && (!verdict.again || verdict.rung == loop_rung::asked))
       take_rung(self, verdict, true);
     next_step(self);
   });

@@ -28,6 +28,12 @@ void agent_loops::stand(loop_rung rung, const std::string& tool) {
     taken.push_back(tool);
 }
 
+void agent_loops::begin_anew(const loop_spec& spec, std::string told_to_it) {
+  *this = {};
+  restored = std::make_shared<const policy::loop_watch>(policy::rules_of(spec));
+  excuse = std::move(told_to_it);
+}
+
 std::optional<double> agent_loops::temperature(std::optional<double> configured) const {
   return configured && told ? *configured / 2 : configured;
 }
@@ -55,6 +61,19 @@ std::string agent_loops::choice(const std::vector<std::string>& tools, const too
     return {};
   const auto others = left(tools);
   return others.empty() ? "none" : others.size() == 1 ? others.front() : "required";
+}
+
+approval_ask loop_request(const task_assignment& of, std::int64_t step, const policy::loop_found& found, const tool_call& call,
+                          const std::string& text) {
+  return {.run = of.run,
+          .task = of.task,
+          .agent = of.agent,
+          .kind = approval_kind::loop,
+          .subject = of.agent,
+          .moment = of.task + "@" + std::to_string(of.attempt) + "/" + std::to_string(step),
+          .action = policy::loop_action(found, call),
+          .details = {{"why", text}},
+          .risk_level = risk::medium};
 }
 
 } // namespace troupe::actors

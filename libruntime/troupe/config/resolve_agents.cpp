@@ -46,6 +46,7 @@ void resolver::agents() {
     from["crashes"].read(into.crashes);
     from["loop"]["repeats"].read(into.loop.repeats);
     from["loop"]["window"].read(into.loop.window);
+    from["loop"]["human"].read(into.loop.human);
     if (into.loop.window < into.loop.repeats)
       from["loop"][from["loop"]["window"].present() ? "window" : "repeats"].wrong(
           "a window of " + std::to_string(into.loop.window) + " calls cannot hold " + std::to_string(into.loop.repeats) + " repeats");

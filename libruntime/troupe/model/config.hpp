@@ -182,8 +182,9 @@ BOOST_DESCRIBE_STRUCT(output_spec, (),
 struct loop_spec {
   std::int64_t repeats = 3;
   std::int64_t window = 12;
+  bool human = false; ///< somebody is asked before the task fails as `loop`
 };
-BOOST_DESCRIBE_STRUCT(loop_spec, (), (repeats, window))
+BOOST_DESCRIBE_STRUCT(loop_spec, (), (repeats, window, human))
 
 /// How a conversation is made to fit its model's context (SEMANTICS 1).
 struct context_spec {

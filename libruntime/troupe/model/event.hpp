@@ -252,9 +252,10 @@ BOOST_DESCRIBE_STRUCT(max_tokens_lowered, (), (step_id, from, to))
 
 enum class loop_kind { repeat, no_progress, cycle, monologue };
 BOOST_DESCRIBE_ENUM(loop_kind, repeat, no_progress, cycle, monologue)
-/// What was done about it (SEMANTICS 2): the rungs of the ladder; none: only the repair of an answer was ended.
-enum class loop_rung { none, told, tool_taken, restarted, failed };
-BOOST_DESCRIBE_ENUM(loop_rung, none, told, tool_taken, restarted, failed)
+/// What was done about it (SEMANTICS 2): the rungs of the ladder; none: only the repair of an answer was ended; asked: a human decides
+/// whether the task fails.
+enum class loop_rung { none, told, tool_taken, restarted, asked, failed };
+BOOST_DESCRIBE_ENUM(loop_rung, none, told, tool_taken, restarted, asked, failed)
 
 /// Its supervisor found that an agent goes round in circles.
 struct loop_detected {
@@ -297,8 +298,8 @@ struct outcome_unknown {
 };
 BOOST_DESCRIBE_STRUCT(outcome_unknown, (), (id, charged))
 
-enum class approval_kind { tool, task, output, conflict };
-BOOST_DESCRIBE_ENUM(approval_kind, tool, task, output, conflict)
+enum class approval_kind { tool, task, output, conflict, loop };
+BOOST_DESCRIBE_ENUM(approval_kind, tool, task, output, conflict, loop)
 enum class approval_status { pending, approved, rejected, modified };
 BOOST_DESCRIBE_ENUM(approval_status, pending, approved, rejected, modified)
 
@@ -306,8 +307,8 @@ BOOST_DESCRIBE_ENUM(approval_status, pending, approved, rejected, modified)
 struct approval_requested {
   std::string id; ///< of the run, "-" and the first digits of the hash
   approval_kind kind = approval_kind::tool;
-  std::string subject; ///< the tool, the task's path, the agent whose output it is
-  json action;         ///< what is approved: a tool's arguments, a task's instruction, an output
+  std::string subject; ///< the tool, the task's path, the agent whose output it is, or that goes round in circles
+  json action;         ///< what is approved: a tool's arguments, a task's instruction, an output, a loop
   json details;        ///< what helps to decide: violations, a reviewer's feedback
   troupe::risk risk_level = troupe::risk::high;
   std::int64_t needed = 1;      ///< different reviewers

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "troupe/util/suggest.hpp"
+#include "troupe/util/utf8.hpp"
 
 namespace troupe::policy {
 
@@ -89,6 +90,30 @@ answers match_results(const conversation& messages) {
 
 bool is_empty_answer(const chat_message& message) {
   return message.tool_calls.empty() && message.text.find_first_not_of(" \t\r\n\f\v") == std::string::npos;
+}
+
+conversation with_refusals_cut(const conversation& messages, const std::vector<bool>& refused) {
+  if (messages.empty() || !messages.back() || messages.back()->tool_calls.size() != refused.size())
+    return messages;
+  const auto& calls = messages.back()->tool_calls;
+  const auto is_long = [&](std::size_t i) { return refused[i] && calls[i].arguments.size() > refused_arguments_bytes_max; };
+  std::size_t first = 0;
+  while (first < calls.size() && !is_long(first))
+    ++first;
+  if (first == calls.size())
+    return messages;
+  auto copy = *messages.back();
+  for (auto i = first; i < calls.size(); ++i)
+    if (is_long(i)) {
+      const auto begin = mended_utf8(utf8_prefix(calls[i].arguments, refused_arguments_bytes_max / 2));
+      const json kept{{"note", "This call was refused. Its arguments had " + std::to_string(calls[i].arguments.size())
+                                   + " bytes; only their beginning is kept here."},
+                      {"began_with", begin}};
+      copy.tool_calls[i].arguments = kept.dump(-1, ' ', false, json::error_handler_t::replace);
+    }
+  conversation made(messages.begin(), messages.end() - 1);
+  made.push_back(std::make_shared<const chat_message>(std::move(copy)));
+  return made;
 }
 
 std::optional<history_problem> well_formed(const conversation& messages) {

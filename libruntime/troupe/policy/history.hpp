@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "troupe/model/llm.hpp"
 #include "troupe/model/message.hpp"
@@ -21,6 +22,14 @@ inline constexpr std::size_t call_id_bytes_max = 40;
 
 /// No tool call and no text but white space: a retryable error as an answer, and a 400 as a part of a request.
 bool is_empty_answer(const chat_message& message);
+
+/// Arguments of a call that was refused are kept up to this size: nothing ran with them, and each later request would carry them.
+inline constexpr std::size_t refused_arguments_bytes_max = 4'096;
+
+/// The conversation, whose last message has these calls, as it goes on once they are answered: of long arguments of refused calls their
+/// beginning and a note of their size are kept, as JSON. Itself where there are none. The same wherever it is made, live or from the
+/// journal, which has the arguments whole.
+conversation with_refusals_cut(const conversation& messages, const std::vector<bool>& refused);
 
 struct history_problem {
   std::size_t index = 0; ///< of the message in the conversation

@@ -32,6 +32,7 @@ struct loop_rules {
   std::int64_t same_outcomes = 6; ///< steps of one tool
   std::int64_t monologue = 3;     ///< messages
   double similarity = 0.95;
+  bool human = false; ///< is asked before the task fails (the ladder's)
 };
 
 struct observed_call {

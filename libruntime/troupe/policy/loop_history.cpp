@@ -29,6 +29,7 @@ loop_rules rules_of(const loop_spec& spec) {
   loop_rules rules;
   rules.repeats = spec.repeats;
   rules.window = spec.window;
+  rules.human = spec.human;
   return rules;
 }
 
@@ -62,11 +63,13 @@ public:
       close(); // the exchange before was judged: the next request was about to be made
     } else if (const auto* found = std::get_if<loop_detected>(&e.body)) {
       take(*found);
+    } else if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
+      if (asked->kind == approval_kind::loop)
+        asked_ = asked->id;
+    } else if (const auto* decided = std::get_if<approval_decided>(&e.body)) {
+      excused_ = excused_ || (decided->id == asked_ && decided->status == approval_status::approved);
     } else if (std::holds_alternative<handed_off>(e.body)) { // another agent: nothing of it was seen so far
-      watch_ = loop_watch(rules_);
-      taken_.clear();
-      last_.reset();
-      open_ = {};
+      forget();
     }
   }
 
@@ -79,12 +82,17 @@ public:
 private:
   void begin_attempt(std::int64_t attempt) {
     attempt_ = attempt;
+    forget();
+    steps_ = 0;
+    last_step_id_.clear();
+  }
+
+  void forget() {
     watch_ = loop_watch(rules_);
     taken_.clear();
     last_.reset();
     open_ = {};
-    steps_ = 0;
-    last_step_id_.clear();
+    excused_ = false;
   }
 
   void take(const llm_responded& response) {
@@ -115,6 +123,8 @@ private:
   void close() {
     if (open_.number != 0)
       watch_.replay(open_);
+    if (excused_) // not before: until the next request the exchange is judged again, to the same end
+      forget();
     open_ = {};
     last_.reset();
   }
@@ -128,6 +138,8 @@ private:
   std::string last_step_id_;
   message_ptr last_;
   loop_step open_;
+  std::string asked_;    ///< the request about the last loop
+  bool excused_ = false; ///< a human lets it go on
 };
 
 } // namespace

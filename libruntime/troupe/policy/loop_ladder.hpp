@@ -5,7 +5,9 @@
 //   1 told        that very call is refused from now on, the agent is told, its temperature is halved
 //   2 tool_taken  the tool is refused for the rest of the task, and the next answer must be another action
 //   3 restarted   the agent begins anew with a digest of what it did
-//   4 failed      the task ends as `loop`
+//   4 failed      the task ends as `loop`; or asked: with `loop.human`, a human decides that. Whom a human lets go on has a new ladder and
+//   a
+//                 new detector: nothing is refused any more, and nothing that was counted counts
 
 #include <algorithm>
 #include <cstdint>
@@ -25,12 +27,14 @@ enum class call_ruling : std::uint8_t {
 
 class loop_ladder {
 public:
+  explicit loop_ladder(bool human = false) : human_(human) {}
+
   /// A loop was found in this step: the rung that it brings. Of one step only the first counts: the agent has not seen what it was told.
   /// `sign` and `tool` name the call that is to be refused.
   loop_rung climb(std::int64_t step, std::uint64_t sign, std::uint64_t tool) {
     if (step == step_)
       return rung_;
-    const auto next = static_cast<loop_rung>(std::min(static_cast<int>(rung_) + 1, static_cast<int>(loop_rung::failed)));
+    const auto next = above(rung_);
     stand(next, step, sign, tool);
     return next;
   }
@@ -56,6 +60,22 @@ public:
   bool climbed_in(std::int64_t step) const { return step == step_; }
 
 private:
+  loop_rung above(loop_rung rung) const {
+    switch (rung) {
+    case loop_rung::none:
+      return loop_rung::told;
+    case loop_rung::told:
+      return loop_rung::tool_taken;
+    case loop_rung::tool_taken:
+      return loop_rung::restarted;
+    case loop_rung::restarted:
+      return human_ ? loop_rung::asked : loop_rung::failed;
+    default:
+      return loop_rung::failed;
+    }
+  }
+
+  bool human_ = false;
   loop_rung rung_ = loop_rung::none;
   std::int64_t step_ = -1;
   std::vector<std::uint64_t> signs_; ///< at most one a rung

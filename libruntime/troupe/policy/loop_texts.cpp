@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "troupe/model/described.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::size_t arguments_bytes_max = 160;
 constexpr std::size_t outcome_bytes_max = 240;
+constexpr std::size_t action_bytes_max = 2'000;
 constexpr std::size_t first_lines = 5;
 constexpr std::size_t last_lines = 25;
 
@@ -70,6 +72,19 @@ std::string loop_text(const loop_found& found, loop_rung rung, const tool_call& 
 
 std::string loop_failure_text(const loop_found& found, const tool_call& call) {
   return "it was looping: it had " + what_happened(found, call) + ", after it had been told, had lost a tool, and had been restarted";
+}
+
+std::string loop_excuse_text(const loop_found& found, const tool_call& call, const std::string& reviewer, const std::string& comment) {
+  return "You are looping: you have " + what_happened(found, call) + ". " + (reviewer.empty() ? "Somebody" : reviewer)
+         + " has seen that and lets you go on" + (comment.empty() ? "" : ": " + comment) + (comment.ends_with('.') ? "" : ".")
+         + " No tool and no call is refused to you any more. Do something different.";
+}
+
+json loop_action(const loop_found& found, const tool_call& call) {
+  return {{"loop", name_of(found.kind)},
+          {"tool", on_one_line(call.name, 64)},
+          {"arguments", on_one_line(call.arguments, action_bytes_max)},
+          {"count", found.count}};
 }
 
 std::string loop_refusal_text(call_ruling ruling, const tool_call& call, const std::vector<std::string>& others) {

@@ -17,6 +17,12 @@ std::string loop_text(const loop_found& found, loop_rung rung, const tool_call& 
 /// The same for people, of a task that failed as `loop`.
 std::string loop_failure_text(const loop_found& found, const tool_call& call);
 
+/// What the agent reads that a human lets go on.
+std::string loop_excuse_text(const loop_found& found, const tool_call& call, const std::string& reviewer, const std::string& comment);
+
+/// What a human is shown: `{ loop, tool, arguments, count }`, the arguments shortened.
+json loop_action(const loop_found& found, const tool_call& call);
+
 /// Why this call did not run. `others`: tools that the agent still has.
 std::string loop_refusal_text(call_ruling ruling, const tool_call& call, const std::vector<std::string>& others);
 

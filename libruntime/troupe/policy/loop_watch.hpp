@@ -31,7 +31,7 @@ struct loop_verdict {
 /// One thread only. Beside the detector's windows it keeps one number for each rung.
 class loop_watch {
 public:
-  explicit loop_watch(loop_rules rules = {}) : detector_(rules) {}
+  explicit loop_watch(loop_rules rules = {}) : detector_(rules), ladder_(rules.human) {}
 
   loop_verdict observe(const loop_step& step);
   /// From the journal: a step that is over. What was done about it is told by `recorded`.

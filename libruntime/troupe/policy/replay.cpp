@@ -6,6 +6,7 @@
 #include <charconv>
 #include <limits>
 
+#include "troupe/policy/history.hpp"
 #include "troupe/policy/paused_time.hpp"
 
 namespace troupe::policy {
@@ -102,6 +103,7 @@ void task_fold::close_exchange() {
   auto& h = history_;
   if (!h.results.empty()) {
     const auto calls = h.messages.back(); // kept alive while the list grows
+    h.messages = with_refusals_cut(h.messages, refused_);
     for (std::size_t i = 0; i < h.results.size(); ++i)
       h.messages.push_back(h.results[i] ? std::move(h.results[i])
                                         : make_message(role::tool, "No result of this call was recorded.", calls->tool_calls[i].id, true));
@@ -110,6 +112,7 @@ void task_fold::close_exchange() {
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
+  refused_.clear();
 }
 
 void task_fold::take_response(const llm_responded& body) {
@@ -123,6 +126,7 @@ void task_fold::take_response(const llm_responded& body) {
   close_exchange();
   h.messages.push_back(body.message);
   h.results.resize(body.message->tool_calls.size());
+  refused_.assign(body.message->tool_calls.size(), false);
   h.unresolved = body.message->tool_calls;
   h.last_step_id = body.step_id;
   h.last_step_answered = true;
@@ -163,6 +167,7 @@ void task_fold::take_result(const tool_finished& body) {
   for (std::size_t i = 0; i < calls.size(); ++i)
     if (calls[i].id == body.call_id && !h.results[i]) {
       h.results[i] = make_message(role::tool, body.text, body.call_id, body.status != tool_status::ok);
+      refused_[i] = body.status == tool_status::not_started;
       return;
     }
 }

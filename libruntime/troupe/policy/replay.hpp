@@ -103,6 +103,7 @@ private:
   void take_cut(const context_cut& body);
 
   task_history history_;
+  std::vector<bool> refused_; ///< of the open exchange, by call
 };
 
 /// The history of one task from its own events, in their order.

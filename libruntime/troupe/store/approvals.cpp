@@ -72,6 +72,9 @@ expected<void> holds(const approval_requested& what, const json& modified) {
     if (!modified.is_object() || !modified.contains("instruction") || !modified["instruction"].is_string())
       return fail(error_code::invalid_argument, "a task is modified by an object with its new \"instruction\"", what.id);
     break;
+  case approval_kind::loop:
+    return fail(error_code::invalid_argument, "a loop is not modified: approve it with a comment that the agent reads, or reject it",
+                what.id);
   default:
     break;
   }

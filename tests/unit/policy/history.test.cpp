@@ -196,3 +196,28 @@ TROUPE_TEST("an undeclared name that providers would refuse is made one that the
   CHECK_EQ(answer.tool_calls[2].name, "unnamed");
   CHECK_EQ(answer.tool_calls[3].name.size(), 64);
 }
+
+TROUPE_TEST("long arguments of refused calls are kept by their beginning, as JSON, and nothing else changes") {
+  const auto call = [](std::string id, std::string arguments) { return tool_call{std::move(id), "grep", std::move(arguments)}; };
+  const std::string whole(10'000'000, 'x'), split = std::string(2'047, 'x') + "é" + whole, edge(refused_arguments_bytes_max, 'x');
+  chat_message made{role::assistant, "text", {call("a", whole), call("b", whole), call("c", split), call("d", edge)}, "", false};
+  const conversation before{user, std::make_shared<const chat_message>(made)};
+  const auto after = with_refusals_cut(before, {true, false, true, true});
+  REQUIRE(after.size() == 2);
+  CHECK(after[0] == before[0]);
+  const auto& kept = after[1]->tool_calls;
+  CHECK_EQ(after[1]->text, "text");
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+    CHECK(kept[i].arguments.size() < refused_arguments_bytes_max);
+    const auto document = json::parse(kept[i].arguments);
+    CHECK(document.at("note").get<std::string>().find(std::to_string(made.tool_calls[i].arguments.size()) + " bytes") != std::string::npos);
+    CHECK(document.at("began_with").get<std::string>().starts_with("xxx"));
+  }
+  CHECK(json::parse(kept[2].arguments).at("began_with").get<std::string>() == std::string(2'047, 'x'));
+  CHECK(kept[1].arguments == whole);
+  CHECK(kept[3].arguments == edge);
+  CHECK_EQ(kept[0].id, "a");
+  CHECK(with_refusals_cut(before, {false, false, false, true})[1] == before[1]);
+  CHECK(with_refusals_cut(before, {true})[1] == before[1]); // of another message
+  CHECK(with_refusals_cut({}, {}).empty());
+}

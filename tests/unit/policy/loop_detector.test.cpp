@@ -238,7 +238,27 @@ TROUPE_TEST("each further call of a streak is one rung, until the task fails") {
                        : "-");
     CHECK(!verdict.again);
   }
-  CHECK(seen == (std::vector<std::string>{"-", "-", "1:3", "2:3", "3:3", "4:3", "4:3"}));
+  CHECK(seen == (std::vector<std::string>{"-", "-", "1:3", "2:3", "3:3", "5:3", "5:3"}));
+}
+
+TROUPE_TEST("with a human the fourth rung asks, and a step that is judged again asks the same") {
+  loop_watch before({.human = true}), after({.human = true});
+  std::vector<loop_rung> rungs;
+  for (std::int64_t step = 1; step <= 6; ++step)
+    rungs.push_back(before.observe({.number = step, .calls = {reading(7)}}).rung);
+  CHECK(rungs
+        == (std::vector<loop_rung>{loop_rung::none, loop_rung::none, loop_rung::told, loop_rung::tool_taken, loop_rung::restarted,
+                                   loop_rung::asked}));
+  for (std::int64_t step = 1; step <= 5; ++step)
+    after.observe({.number = step, .calls = {reading(7)}});
+  after.recorded(loop_rung::asked, 6, reading(7));
+  auto again = after.observe({.number = 6, .calls = {reading(7)}});
+  CHECK(again.rung == loop_rung::asked);
+  CHECK(again.again);
+  after.recorded(loop_rung::failed, 6, reading(7)); // a human said no
+  again = after.observe({.number = 6, .calls = {reading(7)}});
+  CHECK(again.rung == loop_rung::failed);
+  CHECK(again.again);
 }
 
 TROUPE_TEST("one response brings one rung, however often it loops") {

@@ -41,8 +41,37 @@ message_ptr saying(std::string text) {
 
 /// An agent and its supervisor, as far as loops go; what they record is kept, so that they can be begun anew from any part of it.
 struct stage {
+  loop_rules rules;
   std::vector<event_ptr> journal;
   std::vector<std::string> rungs;
+
+  template <class Body>
+  std::vector<const Body*> recorded() const {
+    std::vector<const Body*> all;
+    for (const auto& each : journal)
+      if (const auto* body = std::get_if<Body>(&each->body))
+        all.push_back(body);
+    return all;
+  }
+
+  /// A human lets it go on the first time. Nothing: it was killed before that was known.
+  std::optional<bool> lets_go_on(const std::string& id, const std::function<bool()>& died) {
+    const auto is_it = [&](const auto* body) { return body->id == id; };
+    const auto asked = recorded<approval_requested>();
+    if (std::none_of(asked.begin(), asked.end(), is_it)) {
+      if (died())
+        return std::nullopt;
+      record(approval_requested{.id = id, .kind = approval_kind::loop});
+    }
+    auto decided = recorded<approval_decided>();
+    if (std::none_of(decided.begin(), decided.end(), is_it)) {
+      if (died())
+        return std::nullopt;
+      record(approval_decided{.id = id, .status = decided.empty() ? approval_status::approved : approval_status::rejected});
+      decided = recorded<approval_decided>();
+    }
+    return (*std::find_if(decided.begin(), decided.end(), is_it))->status == approval_status::approved;
+  }
 
   void record(event_body body) {
     auto made = std::make_shared<event>();
@@ -55,7 +84,7 @@ struct stage {
   /// Goes on from the journal: each response asks the same, until the task fails. `records_left`: then it is killed.
   void run(const std::function<message_ptr(std::int64_t step)>& model, std::size_t records_left) {
     const auto died = [&] { return records_left-- == 0; };
-    auto loops = rebuild_loops(journal, 1, {}, tool_named);
+    auto loops = rebuild_loops(journal, 1, rules, tool_named);
     auto history = rebuild(journal);
     auto steps = history.steps;
     message_ptr open = history.results.empty() ? nullptr : history.messages.back();
@@ -76,17 +105,31 @@ struct stage {
       if (whole)
         step.results = results;
       auto verdict = loops.watch.observe(step);
-      const auto act = [&] {
-        if (!verdict.found || (verdict.again && verdict.rung != loop_rung::failed))
+      const auto take = [&](loop_rung rung) {
+        if (died())
           return false;
-        if (!verdict.again) {
-          if (died())
-            return true;
-          const auto& call = open->tool_calls[verdict.found->call];
-          record(loop_detected{verdict.found->kind, verdict.rung, steps, call.id, call.name, verdict.found->count, "digest"});
-          rungs.push_back(name_of(verdict.rung));
+        const auto& call = open->tool_calls[verdict.found->call];
+        record(loop_detected{verdict.found->kind, rung, steps, call.id, call.name, verdict.found->count, "digest"});
+        rungs.push_back(name_of(rung));
+        return true;
+      };
+      const auto act = [&] { // true: it does not go on
+        if (!verdict.found || (verdict.again && verdict.rung < loop_rung::asked))
+          return false;
+        if (!verdict.again && !take(verdict.rung))
+          return true;
+        if (verdict.rung != loop_rung::asked)
+          return verdict.rung == loop_rung::failed;
+        const auto goes_on = lets_go_on("q" + std::to_string(steps), died);
+        if (!goes_on)
+          return true;
+        if (!*goes_on) {
+          take(loop_rung::failed);
+          return true;
         }
-        return verdict.rung == loop_rung::failed;
+        loops.watch = loop_watch(rules);
+        verdict.report_results = false;
+        return false;
       };
       if (act())
         return;
@@ -144,14 +187,19 @@ TROUPE_TEST("the ladder is climbed rung by rung wherever the agent is killed, ov
                       {"no tool of that name", [&](std::int64_t step) {
                          return calling({{id(step), "python", "x"}});
                        }}};
-  for (const auto& r : rows) {
-    IN_ROW(r.name);
-    stage whole;
+  for (std::size_t i = 0; i < 2 * std::size(rows); ++i) {
+    const auto& r = rows[i / 2];
+    const bool human = i % 2 == 1; // lets it go on the first time, and not the second
+    IN_ROW(r.name + std::string(human ? ", with a human" : ""));
+    stage whole{{.human = human}, {}, {}};
     while (whole.rungs.empty() || whole.rungs.back() != "failed")
       whole.run(r.model, 1'000);
-    CHECK(whole.rungs == (std::vector<std::string>{"told", "tool_taken", "restarted", "failed"}));
+    const std::vector<std::string> alone{"told", "tool_taken", "restarted", "failed"};
+    const std::vector<std::string> watched{"told",       "tool_taken", "restarted", "asked", "told",
+                                           "tool_taken", "restarted",  "asked",     "failed"};
+    CHECK(whole.rungs == (human ? watched : alone));
     for (std::size_t cut = 1; cut < whole.journal.size(); ++cut) {
-      stage killed;
+      stage killed{{.human = human}, {}, {}};
       while (killed.rungs.empty() || killed.rungs.back() != "failed")
         killed.run(r.model, cut);
       REQUIRE(killed.rungs == whole.rungs);
@@ -172,6 +220,36 @@ TROUPE_TEST("an answer that did not hold is part of the history, and a new attem
   CHECK(!rebuild_loops(s.journal, 2, {}, tool_named).watch.observe(third).found);
   s.record(task_retried{2, "it failed"});
   CHECK(!rebuild_loops(s.journal, 2, {}, tool_named).watch.observe(third).found);
+}
+
+TROUPE_TEST("whom a human lets go on begins with nothing at its next request, not before") {
+  stage s{{.human = true}, {}, {}};
+  for (std::int64_t step = 1; step <= 6; ++step)
+    s.record(llm_responded{.step_id = "t@1/" + std::to_string(step), .message = calling({{"c" + std::to_string(step), "read", "{}"}})});
+  s.record(loop_detected{loop_kind::repeat, loop_rung::asked, 6, "c6", "read", 6, "x"});
+  s.record(approval_requested{.id = "of a tool", .kind = approval_kind::tool});
+  s.record(approval_decided{.id = "of a tool", .status = approval_status::approved});
+  s.record(approval_requested{.id = "q", .kind = approval_kind::loop});
+  const auto rung = [&] { return rebuild_loops(s.journal, 1, s.rules, tool_named).watch.rung(); };
+  CHECK(rung() == loop_rung::asked);
+  s.record(approval_decided{.id = "q", .status = approval_status::approved});
+  CHECK(rung() == loop_rung::asked);
+  s.record(tool_finished{"c6", {}, tool_status::not_started, "go on", 0});
+  CHECK(rung() == loop_rung::asked);
+  s.record(llm_responded{.step_id = "t@1/7", .message = calling({{"c7", "read", "{}"}})});
+  CHECK(rung() == loop_rung::none);
+  CHECK(!rebuild_loops(s.journal, 1, s.rules, tool_named)
+             .watch.observe({.number = 7, .calls = {observe_call({"c7", "read", "{}"}, tool_named("read"))}})
+             .found);
+}
+
+TROUPE_TEST("what a human is shown of a loop is bounded, and what the agent reads names who let it go on") {
+  const loop_found repeat{loop_kind::repeat, 0, 6, true};
+  const tool_call huge{"c2", "write", "{\"text\":\"" + std::string(100'000, 'x') + "\"}"};
+  CHECK(loop_action(repeat, huge).dump().size() < 2'300);
+  const auto told = loop_excuse_text(repeat, {"c1", "grep", "{}"}, "ana", "look into new.log");
+  CHECK(told.find("ana has seen that and lets you go on: look into new.log") != std::string::npos);
+  CHECK(loop_excuse_text(repeat, huge, {}, {}).size() < 700);
 }
 
 TROUPE_TEST("texts say what happened and what follows, in bounded words") {

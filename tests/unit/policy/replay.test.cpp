@@ -85,6 +85,21 @@ TROUPE_TEST("a conversation is rebuilt with the results in the order asked, and 
   CHECK_EQ(h.agent, "a");
 }
 
+TROUPE_TEST("what was refused is kept by its beginning once its exchange is over, what ran is kept whole") {
+  const std::string huge = "{\"x\":\"" + std::string(1'000'000, 'x') + "\"}";
+  chat_message m{role::assistant, "", {{"ran", "grep", huge}, {"refused", "grep", huge}}, "", false};
+  script s;
+  s.add(task_started{1, "do it", {}}).add(answer("t@1/1", std::make_shared<const chat_message>(m)));
+  s.add(tool_finished{"ran", "grep", tool_status::ok, "fine", 0}).add(tool_finished{"refused", "", tool_status::not_started, "no", 0});
+  CHECK_EQ(s.task().messages.back()->tool_calls[1].arguments.size(), huge.size()); // it is judged again after a crash
+  s.add(answer("t@1/2", say("and")));
+  const auto first = s.task().messages[0];
+  const auto& kept = first->tool_calls;
+  CHECK(kept[0].arguments == huge);
+  CHECK(kept[1].arguments.size() < 4'096);
+  CHECK_EQ(told(s.task().assembled()), "A:(2) T:ran=fine E:refused=no A:and(0)");
+}
+
 TROUPE_TEST("calls without a result are listed, those that were started with their effect") {
   auto s = begun();
   s.add(llm_requested{.step_id = "s1"}).add(answer("s1", say("", {"c1", "c2", "c3"})));
