@@ -10,7 +10,7 @@ import urllib.parse
 class McpHttpServer:
     def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False, rotates=False):
         self.forgetful, self.rotates = forgetful, rotates
-        self.refresh, self.registered, self.issuer = "refresh-t0ken-1", 0, None
+        self.refresh, self.registered, self.issuer, self.repeats = "refresh-t0ken-1", 0, None, False
         self.stream, self.token, self.calls_in_a_session = stream, token, calls_in_a_session
         self.sessions, self.requests, self.forms, self.calls = {}, [], [], 0
         self.lock = threading.Lock()
@@ -119,7 +119,8 @@ class McpHttpServer:
         else:
             with self.lock:
                 self.calls += 1
-                result = {"content": [{"type": "text", "text": "call %d of %s" % (self.calls, session)}]}
+                said = " with " + to.headers["Authorization"] if self.repeats else ""
+                result = {"content": [{"type": "text", "text": "call %d of %s" % (self.calls, session) + said}]}
         self.answer(to, {"jsonrpc": "2.0", "id": id, "result": result})
 
     def answer(self, to, message, **headers):

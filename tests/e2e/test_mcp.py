@@ -214,6 +214,16 @@ def test_a_refresh_token_that_was_exchanged_is_kept_for_the_next_time(project, r
     assert [form.get("refresh_token") for form in there.forms] == [None, "refresh-t0ken-1", "refresh-t0ken-2"]
 
 
+def test_a_token_that_a_server_repeats_is_not_shown(project, remote):
+    there = remote(token="nobody has it")
+    there.repeats = True
+    project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    log_in(project)
+    done = project.run("--id", "R1").expect(0)
+    assert done.doc["result"] == "call 1 of session-1 with Bearer [redacted]"
+    assert "t0ken" not in done.stdout + done.stderr + json.dumps(project.events("R1"))
+
+
 def test_a_client_is_used_again_at_its_own_issuer_only(project, remote):
     there = remote(token="nobody has it")
     entry = {"kind": "mcp", "url": there.url, "oauth": {"redirect": f"127.0.0.1:{free_port()}"}}
