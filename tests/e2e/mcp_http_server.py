@@ -8,8 +8,9 @@ import urllib.parse
 
 
 class McpHttpServer:
-    def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False):
-        self.forgetful = forgetful
+    def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False, rotates=False):
+        self.forgetful, self.rotates = forgetful, rotates
+        self.refresh, self.registered, self.issuer, self.repeats = "refresh-t0ken-1", 0, None, False
         self.stream, self.token, self.calls_in_a_session = stream, token, calls_in_a_session
         self.sessions, self.requests, self.forms, self.calls = {}, [], [], 0
         self.lock = threading.Lock()
@@ -23,6 +24,7 @@ class McpHttpServer:
                 if self.path == "/mcp":
                     owner.post(self, json.loads(body))
                 elif self.path == "/register":
+                    owner.registered += 1
                     owner.document(self, {"client_id": "client-1", "client_secret": "s3cret-of-the-client", "token_endpoint_auth_method": "client_secret_basic"}, 201)
                 else:
                     owner.give_token(self, dict(urllib.parse.parse_qsl(body.decode())))
@@ -49,11 +51,12 @@ class McpHttpServer:
 
     def get(self, to):
         base = self.url.removesuffix("/mcp")
+        issuer = self.issuer or base
         where = urllib.parse.urlsplit(to.path)
         if where.path == "/.well-known/oauth-protected-resource/mcp":
-            self.document(to, {"resource": self.url, "authorization_servers": [base], "scopes_supported": ["files:read"]})
+            self.document(to, {"resource": self.url, "authorization_servers": [issuer], "scopes_supported": ["files:read"]})
         elif where.path == "/.well-known/oauth-authorization-server":
-            self.document(to, {"issuer": base, "authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "registration_endpoint": base + "/register",
+            self.document(to, {"issuer": issuer, "authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "registration_endpoint": base + "/register",
                                "code_challenge_methods_supported": ["S256"], "token_endpoint_auth_methods_supported": ["client_secret_basic"]})
         elif where.path == "/authorize":
             self.asked = dict(urllib.parse.parse_qsl(where.query))
@@ -65,12 +68,13 @@ class McpHttpServer:
         with self.lock:
             self.forms.append(form)
             challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
-            good = form["grant_type"] == "refresh_token" and form["refresh_token"] == "refresh-t0ken-1" or form.get("code") == "the-c0de" and challenge == self.asked["code_challenge"]
+            good = form["grant_type"] == "refresh_token" and form["refresh_token"] == self.refresh or form.get("code") == "the-c0de" and challenge == self.asked["code_challenge"]
             good = good and form["resource"] == self.url and to.headers["Authorization"] == "Basic " + base64.b64encode(b"client-1:s3cret-of-the-client").decode()
             if good:
                 self.token = "access-t0ken-%d" % len(self.forms)
+                self.refresh = "refresh-t0ken-%d" % (len(self.forms) if self.rotates else 1)
         if good:
-            self.document(to, {"access_token": self.token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "refresh-t0ken-1"})
+            self.document(to, {"access_token": self.token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": self.refresh})
         else:
             self.document(to, {"error": "invalid_grant"}, 400)
 
@@ -115,7 +119,8 @@ class McpHttpServer:
         else:
             with self.lock:
                 self.calls += 1
-                result = {"content": [{"type": "text", "text": "call %d of %s" % (self.calls, session)}]}
+                said = " with " + to.headers["Authorization"] if self.repeats else ""
+                result = {"content": [{"type": "text", "text": "call %d of %s" % (self.calls, session) + said}]}
         self.answer(to, {"jsonrpc": "2.0", "id": id, "result": result})
 
     def answer(self, to, message, **headers):

@@ -203,6 +203,8 @@ def test_after_kill_9_the_same_request_waits_with_the_same_deadline(project, out
     decide(project, "approve", after)
     again.wait().expect(0)
     assert deployed(out) == ["v1"]
+    asked = project.events("R1", "approval_requested")
+    assert len(asked) == 2 and len({each["deadline_us"] for each in asked}) == 1, "who waits now waits until then, too"
 
 
 def test_what_is_decided_while_nobody_works_counts_on_resume(project, out):

@@ -115,6 +115,19 @@ def test_a_model_that_does_not_answer_has_advice(answer, seen, todo, project, od
     assert len(server.requests) == 1, "doctor asks once"
 
 
+def test_a_key_that_a_provider_repeats_is_not_shown(project, odd_server):
+    server = odd_server([], then=http_answer(401, {"error": {"message": f"the key {KEY} is not valid"}}))
+    project.on(server.provider(stream=False, api_key_env="MODEL_KEY"))
+    told = doctor(project, "--yes", status=1, env={"MODEL_KEY": KEY})
+    assert "is not valid" in rows(told)["model", "p test-model"]["seen"] and KEY not in told.stdout + told.stderr
+
+
+def test_a_key_that_stands_in_an_address_is_not_shown(project):
+    project.on({"kind": "openai", "base_url": f"{nobody()}/{KEY}", "api_key_env": "MODEL_KEY"}, model={"link": {"usd_per_mtok": "free"}})
+    told = doctor(project, status=1, env={"MODEL_KEY": KEY})
+    assert "is right" in rows(told)["model", "p test-model"]["todo"] and KEY not in told.stdout + told.stderr
+
+
 def test_nobody_at_the_address_has_advice(project):
     url = nobody()
     project.on({"kind": "openai", "base_url": url}, model={"link": {"usd_per_mtok": "free"}})

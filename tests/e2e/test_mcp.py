@@ -200,6 +200,42 @@ def test_a_human_logs_in_once_and_tokens_are_renewed_and_seen_nowhere(project, r
     assert project.run("--id", "R3").status != 0 and "t0ken" not in tokens.read_text()
 
 
+def log_in(project):
+    return project.troupe("mcp", "login", "troupe.yaml", "s", "--browser", ROOT / "tests/conformance/mcp/browser.py").expect(0)
+
+
+def test_a_refresh_token_that_was_exchanged_is_kept_for_the_next_time(project, remote):
+    there = remote(token="nobody has it", rotates=True)
+    project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    log_in(project)
+    for number in (1, 2):
+        there.token = f"another one {number}"
+        project.run("--id", f"R{number}").expect(0)
+    assert [form.get("refresh_token") for form in there.forms] == [None, "refresh-t0ken-1", "refresh-t0ken-2"]
+
+
+def test_a_token_that_a_server_repeats_is_not_shown(project, remote):
+    there = remote(token="nobody has it")
+    there.repeats = True
+    project.scripted([calls(("count", {})), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    log_in(project)
+    done = project.run("--id", "R1").expect(0)
+    assert done.doc["result"] == "call 1 of session-1 with Bearer [redacted]"
+    assert "t0ken" not in done.stdout + done.stderr + json.dumps(project.events("R1"))
+
+
+def test_a_client_is_used_again_at_its_own_issuer_only(project, remote):
+    there = remote(token="nobody has it")
+    entry = {"kind": "mcp", "url": there.url, "oauth": {"redirect": f"127.0.0.1:{free_port()}"}}
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": entry})
+    log_in(project)
+    log_in(project)
+    assert there.registered == 1
+    there.issuer = there.url.removesuffix("/mcp").replace("127.0.0.1", "localhost")
+    log_in(project)
+    assert there.registered == 2
+
+
 def test_a_server_that_is_not_there_is_a_service_that_cannot_be_reached(project):
     project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": "http://127.0.0.1:9/mcp"}})
     assert 'MCP server "s"' in project.run("--id", "R1").expect(4).stderr

@@ -31,3 +31,13 @@ TROUPE_TEST("a task's or an agent's limit ends the task, every other one the run
   CHECK(policy::ends_the_run(policy::tenant_scope("task force")));
   CHECK(policy::ends_the_run(policy::process_scope));
 }
+
+TROUPE_TEST("what the model reads of a rejection: who, why, and that the same is not to be tried again") {
+  CHECK_EQ(
+      policy::rejected_text("deploy", "ana", "not on a Friday"),
+      "Rejected: the call of \"deploy\" was not run. ana rejected it: not on a Friday. Do not try the same again: find another way, or say "
+      "what you could not do.");
+  CHECK(policy::rejected_text("deploy", "ana", "").find("ana rejected it. Do not") != std::string::npos);
+  CHECK(policy::rejected_text("deploy", "", "Auto-rejected: approval timeout").find("run. Auto-rejected: approval timeout. Do")
+        != std::string::npos);
+}

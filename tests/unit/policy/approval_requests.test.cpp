@@ -175,3 +175,16 @@ TROUPE_TEST("an approval's id names its run, whatever the run is called") {
   for (const std::string no : {"", "run", "run-", "-0a1b2c3d", "run-0a1b2c3", "run-0a1b2c3g", "run-0a1b2c3d4"})
     CHECK_EQ(policy::run_of_approval(no), "");
 }
+
+TROUPE_TEST("only decisions about this request are folded into it") {
+  const auto row_of = [](std::int64_t seq, const char* about, const policy::approval_decision& what) {
+    return decision_row{seq, "run", about, policy::text_of(what), 10};
+  };
+  const auto other = row_of(1, "run-ffffffff", reject("bob")), own = row_of(2, "run-0a1b2c3d", approve("ana"));
+  CHECK(policy::folded(request(), {other}).pending());
+  const auto decided = policy::folded(request(), {other, own});
+  REQUIRE(decided.end().has_value());
+  CHECK_EQ(decided.end()->reviewer, "ana");
+  CHECK(policy::admission_of(request(), approve("eva"), 20)({other}).has_value());
+  CHECK(!policy::admission_of(request(), approve("eva"), 20)({other, own}).has_value());
+}

@@ -273,3 +273,20 @@ TROUPE_TEST("an arbiter's words and contract") {
     CHECK_EQ(compiled->check(r.answer).accepted(), r.holds);
   }
 }
+
+TROUPE_TEST("a task that nobody answered may be tried again, unless each failure was fatal") {
+  for (const bool all_fatal : {false, true}) {
+    answer_panel panel(vote(), {"a", "b"}, 1);
+    auto fatal = fails("refused");
+    fatal.fatal = true;
+    auto other = fails("slow");
+    other.fatal = all_fatal;
+    panel.ended(0, fatal);
+    panel.ended(1, other);
+    const auto step = panel.next();
+    const auto* made = std::get_if<panel_decided>(&step);
+    REQUIRE(made != nullptr);
+    CHECK_EQ(made->outcome.fatal, all_fatal);
+    CHECK_EQ(made->outcome.error, "none of 2 agents answered: a: refused; b: slow");
+  }
+}

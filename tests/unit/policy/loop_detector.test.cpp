@@ -313,3 +313,39 @@ TROUPE_TEST("a monologue is told, and takes no rung") {
   CHECK(verdict.found->kind == loop_kind::monologue);
   CHECK(verdict.rung == loop_rung::none);
 }
+
+// --- what is none ---------------------------------------------------------------------------------------------------
+
+TROUPE_TEST("one call again and again is no cycle: it is left to its limit of repeats") {
+  loop_detector d({.repeats = 100, .window = 100});
+  for (int i = 0; i < 50; ++i)
+    CHECK(!play(d, reading(7), came(1)));
+}
+
+TROUPE_TEST("what was refused says nothing of the world: it breaks no cycle") {
+  loop_detector d;
+  for (std::uint64_t i = 0; i < 5; ++i)
+    CHECK(!play(d, writing(10 + i % 2), i == 3 ? refused : came(i % 2 + 1)));
+  CHECK(play(d, writing(11), came(2)) == (loop_found{loop_kind::cycle, 0, 3, true}));
+}
+
+TROUPE_TEST("the same write once more is no progress, another one is") {
+  for (const bool same : {true, false}) {
+    loop_detector d;
+    CHECK(!play(d, writing(50), came(5)));
+    for (std::uint64_t i = 0; i < 5; ++i)
+      CHECK(!play(d, reading(10 + i), came(1)));
+    CHECK(!play(d, writing(same ? 50 : 51), came(5)));
+    CHECK_EQ(play(d, reading(60), came(1)).has_value(), same);
+  }
+}
+
+TROUPE_TEST("a call that got through ends a streak of refusals of its tool, of another tool does not") {
+  for (const bool own : {true, false}) {
+    loop_detector d;
+    for (std::uint64_t i = 0; i < 5; ++i)
+      CHECK(!play(d, writing(10 + i), refused));
+    CHECK(!play(d, reading(50, own ? 2 : 3), came(1)));
+    CHECK_EQ(play(d, writing(60), refused).has_value(), !own);
+  }
+}

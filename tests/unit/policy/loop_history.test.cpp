@@ -311,3 +311,22 @@ TROUPE_TEST("a restart's digest is where the conversation begins anew") {
   CHECK(all[0]->from == role::user);
   CHECK_EQ(all[0]->text, std::string("you did this and that"));
 }
+
+TROUPE_TEST("who takes a task over has done nothing of it yet; a resume takes no tool back") {
+  stage s;
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    const auto id = "c" + std::to_string(step);
+    s.record(llm_responded{.step_id = "t@1/" + std::to_string(step), .message = calling({{id, "read", "{}"}})});
+    s.record(tool_finished{id, "read", tool_status::ok, "the same", 0});
+  }
+  const loop_step third{.number = 3, .calls = {observe_call({"c3", "read", "{}"}, tool_named("read"))}};
+  CHECK(rebuild_loops(s.journal, 1, {}, tool_named).watch.observe(third).found->kind == loop_kind::repeat);
+  auto taken = s;
+  taken.record(llm_responded{.step_id = "t@1/3", .message = calling({{"c3", "read", "{}"}})});
+  taken.record(loop_detected{loop_kind::repeat, loop_rung::tool_taken, 3, "c3", "read", 3, "told"});
+  CHECK(rebuild_loops(taken.journal, 1, {}, tool_named).taken == std::vector<std::string>{"read"});
+  s.record(handed_off{});
+  CHECK(!rebuild_loops(s.journal, 1, {}, tool_named).watch.observe(third).found);
+  taken.record(handed_off{});
+  CHECK(rebuild_loops(taken.journal, 1, {}, tool_named).taken.empty());
+}

@@ -1,5 +1,7 @@
 #include "troupe/policy/shared_state.hpp"
 
+#include <stdexcept>
+
 #include "test.hpp"
 
 TROUPE_SUITE(shared_state)
@@ -119,4 +121,30 @@ TROUPE_TEST("it is recorded before anybody can read it") {
     CHECK_EQ(w.version, 1); // reading here would wait for the write: nobody comes between
   });
   CHECK_EQ(state.read("n")["version"].dump(), "1");
+}
+
+TROUPE_TEST("what could not be recorded was not written, and may be written again") {
+  table t;
+  bool refused = false;
+  try {
+    t.state.write("n", 1, 0, "a", "c", [](const state_written&) { throw std::runtime_error("the disk is full"); });
+  } catch (const std::runtime_error&) {
+    refused = true;
+  }
+  CHECK(refused);
+  CHECK_EQ(t.state.read("n")["version"].dump(), "0");
+  CHECK_EQ(t.state.read("").dump(), R"({"keys":[]})");
+  CHECK(holds(t.write("a", "n", 1, 0, "c")));
+}
+
+TROUPE_TEST("what was restored counts for the run's bounds") {
+  table t;
+  const std::string large(60'000, 'v');
+  for (int i = 0; i < 17; ++i) {
+    t.state.restore({std::to_string(i), 1, "first", "c" + std::to_string(i)}, "a");
+    t.state.restore({std::to_string(i), 2, large, "d" + std::to_string(i)}, "a");
+  }
+  CHECK(!holds(t.write("a", "17", large, 0)));
+  CHECK(holds(t.write("a", "3", "short", 2)));
+  CHECK(holds(t.write("a", "17", large, 0)));
 }
