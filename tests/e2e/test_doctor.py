@@ -279,14 +279,15 @@ def mcp_row(project, entry, status=0, env=None):
 
 def nobody_left(project):
     """No process whose folder or arguments are this project's: servers run in it, their sandboxes name it."""
-    return not [pid for pid in processes_with("") if project.folder in [pathlib.Path(os.path.realpath(f"/proc/{pid}/cwd"))] or str(project.folder) in command_line(pid)]
+    in_it = [pid for pid in processes_with("") if folder_of(pid) == os.path.realpath(project.folder)]
+    return not in_it and not processes_with(str(project.folder))
 
 
-def command_line(pid):
+def folder_of(pid):
     try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:  # it has ended, or is not ours to look at
+        return None
 
 
 @pytest.mark.parametrize("options, version", [((), "2025-06-18"), (("--modern",), "2026-07-28")], ids=["legacy", "modern"])

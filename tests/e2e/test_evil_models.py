@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from conftest import calls, http_answer, openai_answer, reply
+from conftest import calls, http_answer, openai_answer, reply, wait_for
 from evil import measured, note
 
 STRING = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}, "additionalProperties": False}
