@@ -50,12 +50,12 @@ function(troupe_target target)
   endif()
 endfunction()
 
-# Builds that nobody edits in between compile a dozen files as one: a third of the time, most of which goes into the same templates.
+# Builds that nobody edits in between compile several files as one: a third of the time, most of which goes into the same templates.
 # The dev preset compiles each file alone, which sees what an include is missing.
-option(TROUPE_UNITY "Compile the libraries' files a dozen at a time" OFF)
-function(troupe_unity target)
+option(TROUPE_UNITY "Compile the libraries' files several at a time" OFF)
+function(troupe_unity target batch)
   if(TROUPE_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # A file that gives a member a type of its own anonymous namespace is no header, though one file seems to include it.
       target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
