@@ -78,6 +78,11 @@ llm_request request_of(const gateway_call& call, std::size_t link, std::int64_t 
 
 void perform(gateway_self self, std::uint64_t id, llm_step step);
 
+/// Without a record nothing leaves for a provider.
+llm_answer journal_gone(const caf::error& reason) {
+  return {.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)};
+}
+
 void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   auto& state = state_of(self);
   auto node = state.calls.extract(id);
@@ -176,13 +181,7 @@ void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<e
               start_transfer(self, id, call_now, sending);
             }
           },
-          [self, id](const caf::error& reason) {
-            answer(self, id,
-                   llm_answer{.status = task_status::error,
-                              .fatal = true,
-                              .reason = "journal_unavailable",
-                              .error = "the journal is gone: " + text_of(reason)});
-          });
+          [self, id](const caf::error& reason) { answer(self, id, journal_gone(reason)); });
 }
 
 llm_answer answer_from(const llm_responded& response, std::size_t link, std::int64_t requests) {
@@ -325,13 +324,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   // Its agent came back: the response may have been recorded after the agent read the journal.
   ask(self, state.journal, read_task{call.ask.run->run_id, call.ask.task})
       .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
-            [self, id](const caf::error& reason) {
-              answer(self, id,
-                     llm_answer{.status = task_status::error,
-                                .fatal = true,
-                                .reason = "journal_unavailable",
-                                .error = "the journal is gone: " + text_of(reason)});
-            });
+            [self, id](const caf::error& reason) { answer(self, id, journal_gone(reason)); });
   return promise;
 }
 

@@ -5,9 +5,9 @@
 //   1 told        that very call is refused from now on, the agent is told, its temperature is halved
 //   2 tool_taken  the tool is refused for the rest of the task, and the next answer must be another action
 //   3 restarted   the agent begins anew with a digest of what it did
-//   4 failed      the task ends as `loop`; or asked: with `loop.human`, a human decides that. Whom a human lets go on has a new ladder and
-//   a
-//                 new detector: nothing is refused any more, and nothing that was counted counts
+//   4 failed      the task ends as `loop`
+//     asked       with `loop.human`, a human decides that first. Whom a human lets go on has a new ladder and a new detector: nothing is
+//                 refused any more, and nothing that was counted counts
 
 #include <algorithm>
 #include <cstdint>
