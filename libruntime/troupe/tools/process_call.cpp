@@ -36,7 +36,6 @@ using stream = asio::posix::stream_descriptor;
 namespace {
 
 constexpr std::size_t error_text_bytes = 64u << 10;
-constexpr std::chrono::milliseconds census_interval{20};
 
 struct pipe_ends {
   unique_fd read, write;
@@ -97,8 +96,7 @@ void gather(stream& from, std::string& into) {
 struct process_call::impl {
   impl(io_loop& on, process_job what, on_end then)
       : loop(on), job(std::move(what)), done(std::move(then)), in(on.context()), out(on.context()), err(on.context()),
-        reports(on.context()), status(on.context()), reaper(on.context()), init(on.context()), deadline(on.context()), grace(on.context()),
-        census(on.context()) {
+        reports(on.context()), status(on.context()), reaper(on.context()), init(on.context()), deadline(on.context()), grace(on.context()) {
     const auto kept = job.converses ? 0 : std::max<std::int64_t>(0, job.limits.output_bytes);
     ending.output = capture(capture::keep::start, static_cast<std::size_t>(kept));
     ending.errors = capture(capture::keep::end, error_text_bytes);
@@ -119,7 +117,7 @@ struct process_call::impl {
   unique_fd gate;     // of bubblewrap
 
   stream in, out, err, reports, status, reaper, init;
-  asio::steady_timer deadline, grace, census;
+  asio::steady_timer deadline, grace;
   std::size_t written = 0;
   bool writing = false;     // a wait for `in` is under way
   bool input_ends = true;   // `in` is closed when all is written
@@ -130,6 +128,7 @@ struct process_call::impl {
   std::optional<how> stopping; // why we end it
   bool program_ended = false;
   std::optional<int> wrapper_status; // bubblewrap has ended, so
+  bool limits_in_sandbox = false;    // plain users' own user namespace counts for us; root is bound by none
   bool wrapper_held = false;         // bubblewrap is stopped: it would go with its program, and take all others with it
   bool reaper_ended = false;
   bool init_ended = false;
@@ -152,7 +151,6 @@ struct process_call::impl {
   void await_reaper();
   void reaper_has_ended();
   void await_init();
-  void count_processes();
   void stop(how why, bool gently);
   void terminate();
   void kill_all();
@@ -220,12 +218,14 @@ bool process_call::impl::launch_it() {
     refuse(std::string("its pipes cannot be made: ") + std::strerror(errno));
     return false;
   }
+  const int wrappers = job.sandboxed ? 2 : 0; // bubblewrap is two processes
   auto& plan = job.plan;
   plan.descriptors = {input ? input->read.get() : nothing.get(), output->write.get(), errors->write.get()};
   if (job.counting == process_counting::automatic)
-    group = cgroup::create(job.limits.processes + (job.sandboxed ? 2 : 0), job.limits.memory_bytes); // bubblewrap is two of them
+    group = cgroup::create(job.limits.processes + wrappers, job.limits.memory_bytes);
   plan.cgroup_procs = group ? group->procs_fd() : -1;
-  plan.tasks_max = group || job.sandboxed ? 0 : job.limits.processes;
+  limits_in_sandbox = job.sandboxed && !group && job.counting == process_counting::automatic && ::geteuid() != 0;
+  plan.tasks_max = group || limits_in_sandbox ? 0 : job.limits.processes + wrappers;
   if (job.sandboxed) {
     const auto line = sandbox_passwd();
     [[maybe_unused]] const auto fits = ::write(passwd->write.get(), line.data(), line.size());
@@ -382,31 +382,19 @@ void process_call::impl::sandbox_is_up(pid_t init_pid) {
     return;
   }
   await_init();
-  if (!group) {
-    // Counted in the sandbox's own user namespace, which plain users always get: the init is one of them. Root is not bound by it.
+  if (limits_in_sandbox) {
+    // Counted in the sandbox's own user namespace: the init is one of them.
     const auto tasks = static_cast<rlim_t>(job.limits.processes + 1);
     const rlimit wanted{tasks, tasks};
-    const bool bound =
-        job.counting == process_counting::automatic && ::geteuid() != 0 && ::prlimit(init_pid, RLIMIT_NPROC, &wanted, nullptr) == 0;
-    if (!bound)
-      count_processes();
+    if (::prlimit(init_pid, RLIMIT_NPROC, &wanted, nullptr) != 0) {
+      ending.why = how::not_started;
+      ending.problem = std::string("its number of processes cannot be limited: ") + std::strerror(errno);
+      kill_all(); // still at the gate
+      return;
+    }
   }
   [[maybe_unused]] const auto opened = ::write(gate.get(), "x", 1);
   gate.reset();
-}
-
-void process_call::impl::count_processes() {
-  census.expires_after(census_interval);
-  census.async_wait([this, keep = self](io_error failed) {
-    if (failed || finished || program_ended)
-      return;
-    std::array<pid_t, 8192> pids;
-    const auto found = descendants_of(root_pid, pids);
-    if (static_cast<std::int64_t>(found.tasks) > job.limits.processes)
-      stop(how::too_many, false);
-    else
-      count_processes();
-  });
 }
 
 void process_call::impl::stop(how why, bool gently) {
@@ -532,7 +520,7 @@ void process_call::impl::finish() {
     siginfo_t ignored{};
     ::waitid(P_PIDFD, static_cast<id_t>(init.native_handle()), &ignored, WEXITED | WNOHANG);
   }
-  for (auto* timer : {&deadline, &grace, &census})
+  for (auto* timer : {&deadline, &grace})
     timer->cancel();
   io_error unimportant;
   for (auto* each : {&in, &out, &err, &reports, &status, &reaper, &init})
