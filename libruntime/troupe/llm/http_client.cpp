@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 
 #include "troupe/llm/http_transfer.hpp"
+#include "troupe/llm/multi_loop.hpp"
 #include "troupe/util/batch.hpp"
 
 namespace troupe::llm {
@@ -54,13 +55,10 @@ const std::string* http_headers::find(std::string_view name) const {
   return nullptr;
 }
 
-/// One thread and its multi handle. The queue is swapped out under a short lock; the thread is woken only where it may be asleep.
+/// One thread and its loop. The queue is swapped out under a short lock; the thread is woken only where it may be asleep.
 class http_client::shard {
 public:
-  explicit shard(const http_client_options& options) : options_(options), multi_(curl_multi_init()) {
-    if (!multi_)
-      throw std::bad_alloc();
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options.idle_connections));
+  explicit shard(const http_client_options& options) : options_(options), loop_(options.idle_connections) {
     thread_ = std::thread([this] { run(); });
   }
 
@@ -68,7 +66,6 @@ public:
     close();
     for (CURL* easy : idle_)
       curl_easy_cleanup(easy);
-    curl_multi_cleanup(multi_);
   }
 
   /// Answers everything as cancelled and joins; what is submitted from now on is answered at once.
@@ -77,7 +74,7 @@ public:
       const std::lock_guard lock(mutex_);
       closing_ = true;
     }
-    curl_multi_wakeup(multi_);
+    loop_.wake();
     if (thread_.joinable())
       thread_.join();
   }
@@ -114,7 +111,7 @@ private:
       wake = std::exchange(sleeping_, false);
     }
     if (wake)
-      curl_multi_wakeup(multi_);
+      loop_.wake();
     return true;
   }
 
@@ -130,19 +127,15 @@ private:
         for (auto& what : taken)
           obey(what);
         taken.clear();
-        int running = 0;
-        curl_multi_perform(multi_, &running);
-        // A finished transfer may have freed what another one waits for, and its callback may have submitted: look again before sleeping.
-        if (finish_completed())
-          continue;
+        loop_.work();
+        finish_completed();
       }
+      bool may_sleep = false;
       {
         const std::lock_guard lock(mutex_);
-        sleeping_ = queue_.empty() && !closing_;
-        if (!sleeping_)
-          continue;
+        may_sleep = sleeping_ = queue_.empty() && !closing_;
       }
-      curl_multi_poll(multi_, nullptr, 0, 60'000, nullptr);
+      loop_.wait(may_sleep); // a finished transfer may have freed what another one waits for: something is due at once then
     }
     for (auto& what : taken)
       if (what.start)
@@ -165,6 +158,7 @@ private:
       return;
     }
     auto& t = *what.start;
+    t.loop = &loop_;
     t.deadline = clock::now() + std::min(t.request.timeout, milliseconds(std::chrono::hours(24 * 365)));
     if (auto problem = problem_of(t.request); !problem.empty()) {
       deliver(t, http_error::invalid_request, problem);
@@ -195,23 +189,21 @@ private:
       return;
     }
     prepare(t, options_, left);
-    if (curl_multi_add_handle(multi_, t.easy) != CURLM_OK)
+    if (t.request.max_redirects == 0)
+      t.request.headers = {}; // libcurl has its own copy
+    if (curl_multi_add_handle(loop_.handle(), t.easy) != CURLM_OK)
       end(t.id, http_error::not_connected, "libcurl refused another transfer");
   }
 
-  /// Answers whether any transfer had completed.
-  bool finish_completed() {
-    bool any = false;
+  void finish_completed() {
     int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    while (const CURLMsg* message = curl_multi_info_read(loop_.handle(), &left)) {
       if (message->msg != CURLMSG_DONE)
         continue;
-      any = true;
       char* user = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &user);
       completed(*reinterpret_cast<transfer*>(user), message->data.result);
     }
-    return any;
   }
 
   void completed(transfer& t, CURLcode code) {
@@ -262,7 +254,7 @@ private:
       end(t.id, http_error::broken, "the redirect's Location does not parse");
       return;
     }
-    curl_multi_remove_handle(multi_, t.easy);
+    curl_multi_remove_handle(loop_.handle(), t.easy);
     auto& request = t.request;
     if (request.on_redirect && !request.on_redirect(url)) {
       end(t.id, http_error::refused, "the redirect leads to a place that is not allowed");
@@ -290,7 +282,7 @@ private:
       return;
     auto t = std::move(node.mapped());
     if (t->easy) {
-      curl_multi_remove_handle(multi_, t->easy);
+      curl_multi_remove_handle(loop_.handle(), t->easy);
       curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, nullptr);
       idle_.push_back(t->easy);
     }
@@ -306,7 +298,7 @@ private:
   }
 
   http_client_options options_;
-  CURLM* multi_;
+  multi_loop loop_;
   std::vector<CURL*> idle_;
   std::unordered_map<http_id, std::unique_ptr<transfer>> running_;
   std::atomic<std::size_t> in_flight_{0};

@@ -9,11 +9,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "troupe/llm/multi_loop.hpp"
+
 namespace troupe::llm {
 
 namespace {
 
 constexpr std::size_t header_bytes_max = std::size_t{256} << 10;
+constexpr long receive_buffer_bytes = 1'024; // the least: each transfer under way holds one, and ten thousand may wait for a slow model
 constexpr std::size_t url_bytes_max = std::size_t{64} << 10;
 
 struct url_free {
@@ -106,7 +109,15 @@ curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) noex
     t.address_refused = true;
     return CURL_SOCKET_BAD;
   }
-  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  const auto made = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (made >= 0)
+    t.loop->opened(made);
+  return made;
+}
+
+/// The connection may outlive the transfer, so this is told the loop.
+int close_socket(void* loop, curl_socket_t socket) noexcept {
+  return static_cast<multi_loop*>(loop)->close(socket);
 }
 
 bool filter_accepts(const transfer& t, const char* ip, int port) {
@@ -227,8 +238,16 @@ void prepare(transfer& t, const http_client_options& options, std::chrono::milli
   t.address_refused = false;
   t.verdict.reset();
   t.words[0] = 0;
+  curl_easy_reset(t.easy); // keeps the handle's memory; connections live in the multi handle
+  if (curl_easy_setopt(t.easy, CURLOPT_BUFFERSIZE, receive_buffer_bytes) != CURLE_OK) {
+    // It has the buffer of a transfer that came to nothing, whose size the reset has forgotten.
+    curl_easy_cleanup(t.easy);
+    t.easy = curl_easy_init();
+    if (!t.easy)
+      throw std::bad_alloc();
+    set(t.easy, CURLOPT_BUFFERSIZE, receive_buffer_bytes);
+  }
   CURL* easy = t.easy;
-  curl_easy_reset(easy); // keeps the handle's memory; connections live in the multi handle
   const bool tls = request.url.size() > 5 && lower_case(std::string_view(request.url).substr(0, 6)) == "https:";
   set(easy, CURLOPT_URL, request.url.c_str());
   set(easy, CURLOPT_PRIVATE, static_cast<void*>(&t));
@@ -251,6 +270,8 @@ void prepare(transfer& t, const http_client_options& options, std::chrono::milli
     set(easy, CURLOPT_CAINFO, options.ca_file.c_str());
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &open_socket);
   set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(&t));
+  set(easy, CURLOPT_CLOSESOCKETFUNCTION, &close_socket);
+  set(easy, CURLOPT_CLOSESOCKETDATA, static_cast<void*>(t.loop));
   set(easy, CURLOPT_PREREQFUNCTION, &before_request);
   set(easy, CURLOPT_PREREQDATA, static_cast<void*>(&t));
   set(easy, CURLOPT_HEADERFUNCTION, &on_header);

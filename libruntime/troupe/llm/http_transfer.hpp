@@ -14,6 +14,8 @@
 
 namespace troupe::llm {
 
+class multi_loop;
+
 struct slist_free {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
@@ -25,6 +27,7 @@ struct transfer {
   http_request request;
   http_result result;
   CURL* easy = nullptr;
+  multi_loop* loop = nullptr; // whose handle `easy` belongs to
   slist headers;
   std::chrono::steady_clock::time_point deadline;
   int hops = 0;

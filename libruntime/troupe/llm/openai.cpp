@@ -295,9 +295,9 @@ class openai_format final : public wire_format {
 public:
   std::string body(const llm_request& request) const override {
     const auto tools = tools_.of(request.tools);
-    std::size_t likely = 512 + (tools ? tools->size() : 0);
+    std::size_t likely = 192 + (tools ? tools->size() : 0);
     for (const auto& message : request.messages)
-      likely += message->text.size() + message->text.size() / 16 + 64 + message->tool_calls.size() * 256;
+      likely += message->text.size() + message->text.size() / 16 + 48 + message->tool_calls.size() * 160;
     std::string out;
     out.reserve(likely);
     write_request(out, request, tools.get());

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "troupe/tools/unique_fd.hpp"
+#include "troupe/util/unique_fd.hpp"
 
 namespace troupe::tools {
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "troupe/model/error.hpp"
-#include "troupe/tools/unique_fd.hpp"
+#include "troupe/util/unique_fd.hpp"
 
 namespace troupe::tools {
 

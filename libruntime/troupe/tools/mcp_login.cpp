@@ -17,12 +17,12 @@
 #include "troupe/tools/mcp_digest.hpp"
 #include "troupe/tools/mcp_message.hpp"
 #include "troupe/tools/mcp_session.hpp"
-#include "troupe/tools/unique_fd.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/id.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/redact.hpp"
 #include "troupe/util/suggest.hpp"
+#include "troupe/util/unique_fd.hpp"
 
 namespace troupe::tools {
 

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "troupe/tools/mcp_server.hpp"
-#include "troupe/tools/unique_fd.hpp"
 #include "troupe/util/parse_json.hpp"
+#include "troupe/util/unique_fd.hpp"
 
 namespace troupe::tools {
 

@@ -24,7 +24,7 @@
 #include "troupe/tools/descendants.hpp"
 #include "troupe/tools/io_loop.hpp"
 #include "troupe/tools/sandbox.hpp"
-#include "troupe/tools/unique_fd.hpp"
+#include "troupe/util/unique_fd.hpp"
 
 namespace troupe::tools {
 

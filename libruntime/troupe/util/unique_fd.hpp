@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-namespace troupe::tools {
+namespace troupe {
 
 class unique_fd {
 public:
@@ -31,4 +31,4 @@ private:
   int fd_ = -1;
 };
 
-} // namespace troupe::tools
+} // namespace troupe
