@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "troupe/policy/loop_sign.hpp"
 
@@ -58,8 +58,8 @@ private:
   }
 
   std::uint64_t nothing_ = sketch_of("").whole;
-  std::deque<turn> turns_;          ///< at most `handoffs_max` and one
-  std::deque<std::uint64_t> known_; ///< two a turn
+  std::vector<turn> turns_;          ///< at most `handoffs_max` and one
+  std::vector<std::uint64_t> known_; ///< two a turn
 };
 
 } // namespace troupe::policy

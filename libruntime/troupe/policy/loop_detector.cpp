@@ -29,7 +29,7 @@ std::optional<loop_found> loop_detector::call(const observed_call& asked) {
   step_.push_back(asked);
   const auto kept = std::max<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(rules_.window, 1)), rounds * period_max);
   while (calls_.size() >= kept) {
-    calls_.pop_front();
+    calls_.erase(calls_.begin());
     ++gone_;
   }
   calls_.push_back({asked, {}, false, true});
@@ -124,7 +124,7 @@ std::optional<loop_found> loop_detector::result(std::size_t place, const observe
     auto known = std::find_if(polls_.begin(), polls_.end(), [&](const poll& each) { return each.sign == asked.sign; });
     if (known == polls_.end()) {
       if (polls_.size() == watched_max)
-        polls_.pop_front();
+        polls_.erase(polls_.begin());
       known = polls_.insert(polls_.end(), poll{asked.sign, came.outcome, 0});
     }
     known->count = known->outcome == came.outcome ? known->count + 1 : 1;
@@ -162,7 +162,7 @@ std::optional<loop_found> loop_detector::count_outcome(std::size_t place, const 
   }
   if (!mine) {
     if (streaks_.size() == watched_max)
-      streaks_.pop_front();
+      streaks_.erase(streaks_.begin());
     mine = &streaks_.emplace_back(streak{.tool = asked.tool, .ran = came.ran});
   }
   if (mine->count == 0 || mine->outcome != came.outcome) {
@@ -198,7 +198,7 @@ std::optional<loop_found> loop_detector::said(const text_sketch& text, std::uint
       });
   said_.push_back({text, reply});
   if (said_.size() > before)
-    said_.pop_front();
+    said_.erase(said_.begin());
   if (!same)
     return std::nullopt;
   return loop_found{loop_kind::monologue, 0, rules_.monologue, true};

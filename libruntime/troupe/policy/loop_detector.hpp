@@ -16,7 +16,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <vector>
 
@@ -111,14 +110,14 @@ private:
   void written(const entry& by);
 
   loop_rules rules_;
-  std::deque<entry> calls_;         ///< the last max(window, 12)
+  std::vector<entry> calls_;        ///< the last max(window, 12)
   std::uint64_t gone_ = 0;          ///< calls before those
   std::vector<observed_call> step_; ///< of the last response
   std::uint64_t step_begin_ = 0;    ///< its first call's number
   std::uint64_t steps_ = 0;
-  std::deque<poll> polls_;
-  std::deque<streak> streaks_;
-  std::deque<message> said_;
+  std::vector<poll> polls_;
+  std::vector<streak> streaks_;
+  std::vector<message> said_;
 };
 
 } // namespace troupe::policy

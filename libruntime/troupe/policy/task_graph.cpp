@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <deque>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -89,19 +88,20 @@ struct task_graph::impl {
     std::size_t seat = no_seat; // of a panel
   };
 
-  graph_plan plan;
+  std::shared_ptr<const graph_plan> plan;
   std::string prefix, seed;
   restored_state restored;
   json scope; // what templates read
   std::function<json()> state;
   std::vector<task_state> nodes;
-  std::deque<std::size_t> ready;
+  std::vector<std::size_t> ready; // from `ready_at` on
+  std::size_t ready_at = 0;
   std::size_t open = 0, done = 0, completed = 0, busy = 0;
   bool started = false, ended = false, failing = false;
   std::optional<abort_reason> aborting;
   std::string reason, error; // of a failing run
 
-  const task_spec& spec(std::size_t n) const { return plan.workflow.tasks[n]; }
+  const task_spec& spec(std::size_t n) const { return plan->workflow.tasks[n]; }
   bool items(std::size_t n) const { return !spec(n).for_each.empty(); }
   bool stopping() const { return failing || aborting.has_value(); }
   std::string path(std::size_t n) const { return prefix + spec(n).id; }
@@ -115,7 +115,7 @@ struct task_graph::impl {
   }
 
   void look_at_state() {
-    if (plan.reads_state && state)
+    if (plan->reads_state && state)
       scope["state"] = state();
   }
   bool fail_as_before();
@@ -153,15 +153,15 @@ std::optional<task_graph::impl::place> task_graph::impl::find(const std::string&
     at->seat = *number;
     return at;
   }
-  if (auto it = plan.ids.find(std::string(rest)); it != plan.ids.end())
+  if (auto it = plan->ids.find(std::string(rest)); it != plan->ids.end())
     return items(it->second) ? std::nullopt : std::optional(place{it->second, 0});
   const auto bracket = rest.rfind('[');
   if (bracket == std::string_view::npos || rest.back() != ']')
     return std::nullopt;
-  auto it = plan.ids.find(std::string(rest.substr(0, bracket)));
+  auto it = plan->ids.find(std::string(rest.substr(0, bracket)));
   std::size_t index = 0;
   const auto* last = rest.data() + rest.size() - 1;
-  if (it == plan.ids.end() || !items(it->second) || std::from_chars(rest.data() + bracket + 1, last, index).ptr != last)
+  if (it == plan->ids.end() || !items(it->second) || std::from_chars(rest.data() + bracket + 1, last, index).ptr != last)
     return std::nullopt;
   return place{it->second, index};
 }
@@ -203,7 +203,7 @@ bool task_graph::impl::fail_as_before() {
 /// All that this task needs has ended.
 void task_graph::impl::begin(std::size_t n, graph_commands& out) {
   const auto& t = spec(n);
-  const auto& p = plan.tasks[n];
+  const auto& p = plan->tasks[n];
   auto& node = nodes[n];
   node.state = task_state::open;
   ++open;
@@ -212,7 +212,7 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
     const auto& f = *old->finished;
     return conclude(n, {f.status, f.reason, f.error, f.output, false}, false, f.attempt, out);
   }
-  if (p.when && !p.when->is_valid(plan.output_of(scope, t.when->task)))
+  if (p.when && !p.when->is_valid(plan->output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
   if (items(n))
     return open_items(n, out);
@@ -225,7 +225,7 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   const auto& t = spec(n);
   auto& node = nodes[n];
   look_at_state();
-  node.items = plan.tasks[n].for_each.evaluate(scope);
+  node.items = plan->tasks[n].for_each.evaluate(scope);
   auto refuse = [&](std::string why) {
     conclude(n, {task_status::error, "for_each", "task \"" + t.id + "\": for_each " + std::move(why), {}, true}, true, 1, out);
   };
@@ -273,7 +273,7 @@ void task_graph::impl::fill(std::size_t n, graph_commands& out) {
 
 void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
   const auto& t = spec(p.node);
-  const auto& compiled = plan.tasks[p.node];
+  const auto& compiled = plan->tasks[p.node];
   auto& u = nodes[p.node].units[p.unit];
   u.state = unit::running;
   ++nodes[p.node].busy;
@@ -566,7 +566,7 @@ void task_graph::impl::conclude(std::size_t n, task_outcome outcome, bool record
     error = std::move(outcome.error);
     return cancel_all(milliseconds{0}, out);
   }
-  for (auto d : plan.tasks[n].dependents)
+  for (auto d : plan->tasks[n].dependents)
     if (--nodes[d].waits_for == 0)
       ready.push_back(d);
 }
@@ -582,9 +582,10 @@ void task_graph::impl::cancel_all(milliseconds grace, graph_commands& out) {
 }
 
 void task_graph::impl::go_on(graph_commands& out) {
-  while (!stopping() && !ready.empty()) {
-    const auto n = ready.front();
-    ready.pop_front();
+  while (!stopping() && ready_at < ready.size()) {
+    const auto n = ready[ready_at++];
+    if (ready_at == ready.size())
+      ready.clear(), ready_at = 0;
     begin(n, out);
   }
   if (ended || !started || busy > 0 || (!stopping() && done < nodes.size()))
@@ -599,7 +600,7 @@ void task_graph::impl::go_on(graph_commands& out) {
   else if (failing)
     out.push_back(finish_run{run_status::failed, reason, error, nullptr});
   else
-    look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan.result_of(scope)});
+    look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan->result_of(scope)});
 }
 
 // --- the machine's surface -----------------------------------------------------------------------------------------
@@ -613,12 +614,16 @@ expected<task_graph> task_graph::create(workflow_spec workflow, std::string pref
   auto plan = graph_plan::make(std::move(workflow));
   if (!plan)
     return tl::unexpected<troupe::error>(std::move(plan.error()));
+  return create(std::make_shared<const graph_plan>(std::move(*plan)), std::move(prefix), std::move(seed));
+}
+
+task_graph task_graph::create(std::shared_ptr<const graph_plan> plan, std::string prefix, std::string seed) {
   auto i = std::make_unique<impl>();
-  i->plan = std::move(*plan);
+  i->plan = std::move(plan);
   i->prefix = std::move(prefix);
   i->seed = std::move(seed);
-  i->nodes.resize(i->plan.tasks.size());
-  for (const auto& t : i->plan.tasks)
+  i->nodes.resize(i->plan->tasks.size());
+  for (const auto& t : i->plan->tasks)
     for (auto d : t.dependents)
       ++i->nodes[d].waits_for;
   return task_graph(std::move(i));
@@ -720,7 +725,7 @@ std::vector<std::string> task_graph::running() const {
 }
 
 const workflow_spec& task_graph::workflow() const {
-  return impl_->plan.workflow;
+  return impl_->plan->workflow;
 }
 
 // --- what was before -----------------------------------------------------------------------------------------------

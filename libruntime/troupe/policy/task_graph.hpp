@@ -135,12 +135,16 @@ restored_state fold_tasks(const std::vector<event_ptr>& events);
 
 // --- the machine ---------------------------------------------------------------------------------------------------
 
+struct graph_plan;
+
 class task_graph {
 public:
   /// Compiles templates and schemas. `prefix`: of a sub-workflow its task's path and "/". Errors: unknown need, cycle, bad
   /// template or schema, a task with neither agent nor workflow, duplicate ids; `where` names the task. `seed`: the run's id, from
   /// which the order is drawn in which an arbiter sees answers.
   static expected<task_graph> create(workflow_spec workflow, std::string prefix = {}, std::string seed = {});
+  /// Of a workflow that is compiled already (task_graph_plan.hpp), not null.
+  static task_graph create(std::shared_ptr<const graph_plan> plan, std::string prefix = {}, std::string seed = {});
   task_graph(task_graph&&) noexcept;
   task_graph& operator=(task_graph&&) noexcept;
   ~task_graph();
