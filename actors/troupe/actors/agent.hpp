@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "troupe/actors/agent_tools.hpp"
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/made_once.hpp"
 #include "troupe/actors/services.hpp"
 #include "troupe/actors/tool_host.hpp"
 #include "troupe/tools/toolset.hpp"
@@ -20,6 +22,7 @@ struct agent_peers {
   pool_services pools;                                                 ///< whom an agent asks: a reviewer
   std::shared_ptr<service<checkpoint_actor>> checkpoint;               ///< null in tests without one
   std::map<std::string, std::shared_ptr<tools::prepared_tool>> checks; ///< by agent: its contract's command
+  std::shared_ptr<made_once<agent_tools>> own_tools;                   ///< by agent: what it has where no task says otherwise
 };
 
 /// Spawns one member of an agent's pool ("researcher/2"). It knows its supervisor by address only: neither keeps the other.

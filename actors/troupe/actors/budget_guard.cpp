@@ -34,6 +34,7 @@ struct guard_state {
   std::unordered_map<std::string, waiting_ask> waiting;
   std::map<std::string, holding> held; ///< by id: granted, or waiting
   std::optional<watch_list> watched;
+  std::optional<asked_services> asks; ///< the gateway, which asks here
 };
 
 using guard_self = budget_guard_actor::stateful_pointer<guard_state>;
@@ -154,7 +155,8 @@ void watch(guard_self self, const reserve& wanted) {
   auto& state = state_of(self);
   const auto holder = caf::actor_cast<caf::actor_addr>(self->current_sender());
   state.held.insert_or_assign(wanted.id, holding{holder, wanted.worst_case, wanted.run_id, false});
-  if (holder)
+  const auto& gateway = state.setup.gateway;
+  if (holder && (!gateway || state.asks->now(self, gateway).address() != holder))
     state.watched->add(self, holder);
 }
 
@@ -192,6 +194,7 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
   install_handlers(self);
   auto& state = state_of(self);
   state.watched.emplace(self);
+  state.asks.emplace(self);
   state.setup = std::move(setup);
   auto& ledger = state.ledger;
   ledger.define(state.setup.scope, state.setup.limit);

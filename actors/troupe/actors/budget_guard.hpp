@@ -6,6 +6,7 @@
 
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/services.hpp"
 
 namespace troupe::actors {
 
@@ -20,6 +21,7 @@ struct guard_setup {
   std::optional<budget_guard_actor> parent;
   std::shared_ptr<const clock_pause> pause; ///< of a run: its time stands still meanwhile; null: never
   std::optional<journal_actor> journal;     ///< where warnings go
+  gateway_service gateway;                  ///< of a run's guard: who asks it (of others that ask, each is monitored); null: each is
   std::string run_id;                       ///< of a run's guard; above, the run whose reservation brought them is told
 };
 

@@ -24,6 +24,17 @@ namespace {
 /// After a run was aborted: when even what was killed has not answered.
 constexpr std::chrono::seconds abort_patience{20};
 
+/// A workflow of the run's configuration, compiled.
+expected<std::shared_ptr<const policy::graph_plan>> plan_of(const orchestrator_setup& setup, const std::string& workflow) {
+  const auto& config = setup.run->config;
+  return setup.plans->get(config, workflow, [&]() -> expected<std::shared_ptr<const policy::graph_plan>> {
+    auto made = policy::graph_plan::make(config->workflows.at(workflow));
+    if (!made)
+      return tl::unexpected(made.error());
+    return std::make_shared<const policy::graph_plan>(std::move(*made));
+  });
+}
+
 void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands);
 
 } // namespace
@@ -136,9 +147,8 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
 void give(orchestrator_self self, const std::string& path) {
   auto& state = state_of(self);
   auto& given = state.with_pool.at(path);
-  const auto pool = state.setup.pools.at(given.order.agent)->now();
+  const auto pool = state.asked->now(self, state.setup.pools->at(given.order.agent));
   given.pool = pool.address();
-  state.watched->add(self, pool);
   given.order.desk = self->address();
   ask(self, pool, given.order)
       .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
@@ -171,7 +181,7 @@ void stop_given(orchestrator_self self, const std::string& path) {
   if (state.with_pool.count(path) == 0 || given.end || given.resting)
     return; // it ends with the last of those
   if (given.pool)
-    tell(self, state.setup.pools.at(given.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out || given.late});
+    tell(self, state.setup.pools->at(given.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out || given.late});
   else
     end_unserved(self, path, cut_off(self, given).status, cut_off(self, given).reason, "it was stopped while its pool was made anew");
 }
@@ -181,7 +191,6 @@ namespace {
 /// What a dead pool had goes to its successor, as a task that may have gone on.
 void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
   auto& state = state_of(self);
-  state.watched->forget(pool);
   std::vector<std::string> lost;
   for (const auto& [path, given] : state.with_pool)
     if (given.pool == pool)
@@ -195,7 +204,7 @@ void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
     given.order.resumed = true;
     if (given.stopped)
       stop_given(self, path);
-    else if (state.setup.pools.at(given.order.agent)->gone())
+    else if (state.setup.pools->at(given.order.agent)->gone())
       end_unserved(self, path, task_status::error, "no_member",
                    "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
     else
@@ -287,8 +296,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
 
 void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
   auto& state = state_of(self);
-  const auto pool = state.setup.pools.find(what.agent);
-  if (pool == state.setup.pools.end()) {
+  const auto pool = state.setup.pools->find(what.agent);
+  if (pool == state.setup.pools->end()) {
     task_ended(
         self, prefix, what.path, what.attempt,
         {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
@@ -357,12 +366,13 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   }
   if (time)
     tell_later(self, orchestrator_actor(self), *time, task_timer{what.path, what.attempt});
-  auto graph = policy::task_graph::create(found->second, own_prefix, state.setup.run->run_id);
-  if (!graph) {
-    refuse(graph.error().text());
+  auto plan = plan_of(state.setup, found->first);
+  if (!plan) {
+    refuse(plan.error().text());
     return;
   }
-  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(*graph), prefix, what.path, what.attempt}).first->second;
+  auto graph = policy::task_graph::create(std::move(*plan), own_prefix, state.setup.run->run_id);
+  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(graph), prefix, what.path, what.attempt}).first->second;
   share_state(self, made.graph);
   static const policy::restored_state fresh;
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
@@ -483,13 +493,14 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
 caf::result<run_ended> begin(orchestrator_self self) {
   auto& state = state_of(self);
   auto& setup = state.setup;
-  auto graph = policy::task_graph::create(setup.run->config->workflows.at(setup.workflow), {}, setup.run->run_id);
-  if (!graph)
-    return run_ended{run_status::failed, "invalid_workflow", nullptr, graph.error()};
+  auto plan = plan_of(setup, setup.workflow);
+  if (!plan)
+    return run_ended{run_status::failed, "invalid_workflow", nullptr, plan.error()};
+  auto graph = policy::task_graph::create(std::move(*plan), {}, setup.run->run_id);
   auto promise = self->make_response_promise<run_ended>();
   state.asker = promise;
   if (auto* started = std::get_if<run_started>(&setup.opening.front()))
-    started->total_tasks = graph->total_tasks();
+    started->total_tasks = graph.total_tasks();
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
   for (auto& what : setup.found)
     tell(self, setup.journal, std::move(what));
@@ -499,7 +510,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
                run_timer{0});
   }
   warn_of_time(self);
-  auto& top = state.graphs.emplace("", graph_of{std::move(*graph), "", "", 1}).first->second;
+  auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1}).first->second;
   share_state(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)
@@ -527,7 +538,7 @@ void somebody_down(orchestrator_self self, const caf::actor_addr& who) {
 
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
-  state_of(self).watched.emplace(self);
+  state_of(self).asked.emplace(self);
   state_of(self).setup = std::move(setup);
   self->monitor(state_of(self).setup.run->guard);
   self->set_down_handler([self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });

@@ -7,9 +7,11 @@
 
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/made_once.hpp"
 #include "troupe/actors/services.hpp"
 #include "troupe/policy/handoff_watch.hpp"
 #include "troupe/policy/task_graph.hpp"
+#include "troupe/policy/task_graph_plan.hpp"
 
 namespace troupe::actors {
 
@@ -22,9 +24,10 @@ struct orchestrator_setup {
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner
   std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
-  pool_services pools;
+  std::shared_ptr<const pool_services> pools;
   journal_actor journal;
   std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null: nobody can be asked
+  std::shared_ptr<made_once<policy::graph_plan>> plans;  ///< by workflow
 };
 
 /// Spawns the orchestrator of one run. Its workflow must exist in the run's configuration.

@@ -56,9 +56,8 @@ void send_approval(orchestrator_self self, const std::string& path) {
     take_decision(self, path, nobody);
     return;
   }
-  const auto to = state.setup.checkpoint->now();
+  const auto to = state.asked->now(self, state.setup.checkpoint);
   waiting.checkpoint = to.address();
-  state.watched->add(self, to);
   ask(self, to, waiting.wanted)
       .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
             [](const caf::error&) {}); // it died: the down message comes too

@@ -23,7 +23,7 @@ void go_on(orchestrator_self self, const std::string& path) {
   given.resting = false;
   given.order.resumed = true;
   given.order.timeout = milliseconds{0}; // its deadline has it
-  if (state_of(self).setup.pools.at(given.order.agent)->gone())
+  if (state_of(self).setup.pools->at(given.order.agent)->gone())
     end_unserved(self, path, task_status::error, "no_member",
                  "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
   else
@@ -34,7 +34,7 @@ void hand_on(orchestrator_self self, const std::string& path, const handoff_wish
   auto& state = state_of(self);
   auto& given = state.with_pool.at(path);
   const auto from = given.order.agent;
-  if (state.setup.pools.count(wish.to) == 0) {
+  if (state.setup.pools->count(wish.to) == 0) {
     record(self, given,
            {tool_finished{
                wish.call_id, {}, tool_status::not_started, "No pool serves agent \"" + wish.to + "\". The task stays with you.", 0}});
@@ -170,7 +170,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
     tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, end.status, end.reason, end.error, end.output);
     return;
   }
-  if (state.setup.pools.count(wanted.to) == 0) {
+  if (state.setup.pools->count(wanted.to) == 0) {
     tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, task_status::error, "no_member",
                "no pool serves agent \"" + wanted.to + "\"", nullptr);
     return;

@@ -65,7 +65,7 @@ struct orchestrator_state {
   std::map<std::string, given_task> with_pool;       ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
   std::map<std::string, std::string> last_agent;     ///< of tasks that were handed on, until their end is recorded
-  std::optional<watch_list> watched;                 ///< pools: what one had when it died is never answered
+  std::optional<asked_services> asked;               ///< what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
   std::string why_suspended;

@@ -275,6 +275,8 @@ expected<void> runtime::start_actors(providers made) {
   hear_decisions(*options_.journal, checkpoint_);
   const auto gate = spawn_tool_gate(system_);
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
+  peers->own_tools = std::make_shared<made_once<agent_tools>>(config_);
+  plans_ = std::make_shared<made_once<policy::graph_plan>>(config_);
   const auto make_host = [this, gate](const std::string& tool) {
     return spawn_tool_host(system_, journal_, gate, tools_, options_.seed + std::hash<std::string>{}(tool));
   };
@@ -452,6 +454,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   if (const auto until = tenant_until_.find(tenant); until != tenant_until_.end())
     context->deadline = std::min(context->deadline, until->second);
   guard.pause = context->pause;
+  guard.gateway = gateway_;
   context->guard = spawn_budget_guard(system_, std::move(guard));
   const auto run_guard = context->guard;
   orchestrator_setup setup;
@@ -463,9 +466,10 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.restored = std::move(plan.restored);
   setup.crashes = std::move(plan.crashes);
   setup.handoffs = std::move(plan.handoffs);
-  setup.pools = pools_;
+  setup.pools = {peers_, &peers_->pools};
   setup.journal = journal_;
   setup.checkpoint = checkpoint_;
+  setup.plans = plans_;
   return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
 

@@ -23,6 +23,10 @@
 #include "troupe/actors/tool_host.hpp"
 #include "troupe/store/journal.hpp"
 
+namespace troupe::policy {
+struct graph_plan;
+}
+
 namespace troupe::actors {
 
 /// Registers the message types; before the actor system is made.
@@ -40,7 +44,7 @@ struct runtime_options {
   std::shared_ptr<store::journal> journal;  ///< required; the runtime keeps it alive
   std::uint64_t seed = 0;                   ///< of jitter; 0: taken from the system
   std::function<std::int64_t()> utc_now_us; ///< empty: the wall clock
-  std::size_t http_shards = 2;              ///< threads of the HTTP client
+  std::size_t http_shards = 4;              ///< threads of the HTTP client
   stand_ins instead;
 };
 
@@ -120,6 +124,7 @@ private:
   supervisor_actor root_;
   caf::actor keeper_; ///< held: an actor that nobody holds ends
   pool_services pools_;
+  std::shared_ptr<made_once<policy::graph_plan>> plans_; ///< by workflow
   std::map<std::string, budget_guard_actor> tenant_guards_;
   std::map<std::string, clock_point> tenant_until_; ///< of those that have a limit of time
   std::optional<budget_guard_actor> process_guard_;

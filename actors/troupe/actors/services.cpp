@@ -6,6 +6,33 @@
 
 namespace troupe::actors {
 
+void askers::add(const caf::actor_addr& asker) {
+  const std::lock_guard guard(mutex_);
+  who_.insert(asker);
+  if (ended_)
+    if (const auto alive = caf::actor_cast<caf::actor>(asker))
+      caf::anon_send(alive, *ended_);
+}
+
+void askers::forget(const caf::actor_addr& asker) {
+  const std::lock_guard guard(mutex_);
+  who_.erase(asker);
+}
+
+std::size_t askers::asker_count() const {
+  const std::lock_guard guard(mutex_);
+  return who_.size();
+}
+
+void askers::tell_all(const caf::down_msg& down, bool for_good) {
+  const std::lock_guard guard(mutex_);
+  if (for_good)
+    ended_ = down;
+  for (const auto& each : who_)
+    if (const auto asker = caf::actor_cast<caf::actor>(each))
+      caf::anon_send(asker, down);
+}
+
 namespace {
 
 struct keeper_state {
@@ -36,16 +63,17 @@ bool made_again(keeper_self self, const caf::down_msg& down, const std::shared_p
                 Make make) {
   if (down.source != which->now().address())
     return false;
-  if (down.reason == caf::exit_reason::user_shutdown)
-    return true; // the runtime ends
-  if (!state_of(self).window.add(self->clock().now())) {
+  const bool runtime_ends = down.reason == caf::exit_reason::user_shutdown;
+  const bool again = !runtime_ends && state_of(self).window.add(self->clock().now());
+  if (again) {
+    spdlog::error("{} died: {}; it is made again", what, text_of(down.reason));
+    which->replace(make());
+    self->monitor(which->now());
+  } else if (!runtime_ends) {
     spdlog::error("{} died: {}; it died too often and is not made again", what, text_of(down.reason));
     which->give_up();
-    return true;
   }
-  spdlog::error("{} died: {}; it is made again", what, text_of(down.reason));
-  which->replace(make());
-  self->monitor(which->now());
+  which->tell_all(down, !again);
   return true;
 }
 
