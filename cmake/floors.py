@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails when a file includes from a higher floor than its own (docs/architecture.md)."""
+"""Fails when a file includes from a higher floor than its own (docs/architecture.md), or has a function of its own with the name of one that
+everybody has: where files are compiled together (TROUPE_UNITY) those after it in its namespace would call that one, without a word."""
 import pathlib
 import re
 import sys
@@ -23,8 +24,35 @@ def floor_of(path):
     return None
 
 
+FUNCTION = re.compile(r"^(?:\[\[\w+\]\] )?[A-Za-z_][\w:<>,&* ]*[ &*](\w+)\(")
+
+
+def functions(file, anonymous):
+    """Names of the functions at namespace level: those of anonymous namespaces, or the others."""
+    names, inside = set(), []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("namespace ") and line.endswith("{"):
+            inside.append(line == "namespace {")
+        elif line.startswith("} // namespace") and inside:
+            inside.pop()
+        elif (any(inside) or line.startswith("static ")) == anonymous and (found := FUNCTION.match(line)):
+            names.add(found[1])
+    return names
+
+
+def hiding():
+    common = {}
+    for floor in ("model", "util"):
+        for header in sorted((ROOT / "libruntime/troupe" / floor).glob("*.hpp")):
+            common.update(dict.fromkeys(functions(header, False), header))
+    for top in ("libruntime", "actors", "apps"):
+        for file in sorted((ROOT / top).rglob("*.cpp")):
+            for name in sorted(functions(file, True) & common.keys()):
+                yield f"{file.relative_to(ROOT)}: its own {name} hides that of {common[name].name}; give it another name"
+
+
 def main():
-    wrong = []
+    wrong = list(hiding())
     for top, base in (("libruntime", "libruntime"), ("actors", "actors"), ("apps", "apps")):
         for file in sorted((ROOT / top).rglob("*.[ch]pp")):
             relative = file.relative_to(ROOT / base).as_posix()

@@ -255,8 +255,7 @@ void fail_as_loop(agent_self self, policy::loop_verdict verdict, const std::stri
 }
 
 /// Goes on with `then` when a human lets it.
-void ask_about_loop(agent_self self, std::shared_ptr<const policy::loop_verdict> verdict,
-                    after_verdict then) {
+void ask_about_loop(agent_self self, std::shared_ptr<const policy::loop_verdict> verdict, after_verdict then) {
   auto& task = task_of(self);
   const auto& call = task.response->tool_calls[verdict->found->call];
   const auto why = policy::loop_failure_text(*verdict->found, call);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::chrono::milliseconds longest_sleep{60'000};
 
-[[noreturn]] void fail(const char* what) {
+[[noreturn]] void throw_errno(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
@@ -29,7 +29,7 @@ multi_loop::multi_loop(std::size_t idle_connections)
   epoll_event event{.events = EPOLLIN, .data = {.fd = wakeup_.get()}};
   if (!epoll_ || !wakeup_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.get(), &event) != 0) {
     curl_multi_cleanup(multi_);
-    fail("the HTTP client's epoll");
+    throw_errno("the HTTP client's epoll");
   }
   curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(idle_connections));
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &multi_loop::on_socket);
@@ -76,7 +76,8 @@ void multi_loop::act(const epoll_event& event) {
     watch(fd, 0);
     return;
   }
-  const auto happened = (event.events & (EPOLLERR | EPOLLHUP)) != 0 ? wanted : event.events & wanted; // its own read or write tells the error
+  const auto happened =
+      (event.events & (EPOLLERR | EPOLLHUP)) != 0 ? wanted : event.events & wanted; // its own read or write tells the error
   int bits = 0;
   bits |= (happened & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0;
   bits |= (happened & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0;

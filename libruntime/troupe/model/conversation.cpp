@@ -11,7 +11,7 @@ namespace troupe {
 namespace {
 
 /// Code points of valid UTF-8; this floor has no other to ask.
-std::int64_t code_point_count(std::string_view text) {
+std::int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
@@ -19,13 +19,13 @@ void add(conversation_totals& to, const chat_message& message) {
   const auto size = [](const std::string& text) { return static_cast<std::int64_t>(text.size()); };
   to.content_bytes += size(message.text);
   to.bytes += size(message.text) + size(message.tool_call_id);
-  to.characters += code_point_count(message.text);
+  to.characters += code_points(message.text);
   to.answers += message.from == role::assistant ? 1 : 0;
   to.calls += static_cast<std::int64_t>(message.tool_calls.size());
   for (const auto& call : message.tool_calls) {
     to.content_bytes += size(call.name) + size(call.arguments);
     to.bytes += size(call.id) + size(call.name) + size(call.arguments);
-    to.characters += code_point_count(call.name) + code_point_count(call.arguments);
+    to.characters += code_points(call.name) + code_points(call.arguments);
   }
 }
 

@@ -33,7 +33,7 @@ message_ptr with_text(const chat_message& message, std::string text) {
       chat_message{message.from, std::move(text), message.tool_calls, message.tool_call_id, message.is_error});
 }
 
-std::string shortened(std::string_view text, std::size_t keep) {
+std::string cut_in_the_middle(std::string_view text, std::size_t keep) {
   const auto head = utf8_prefix(text, keep / 2);
   auto from = text.size() - std::min(text.size() - head.size(), keep - keep / 2);
   while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80)
@@ -285,9 +285,9 @@ conversation apply_cut(const conversation& behind_opening, const context_cut& cu
   case context_cut_kind::results_shortened:
     out.append(behind_opening.begin(), border);
     for (auto it = border; it != behind_opening.end(); ++it)
-      out.push_back(is_long_result(*it) && static_cast<std::int64_t>((*it)->text.size()) > cut.keep_bytes
-                        ? with_text(**it, shortened((*it)->text, static_cast<std::size_t>(std::max<std::int64_t>(cut.keep_bytes, 0))))
-                        : *it);
+      out.push_back(is_long_result(*it) && static_cast<std::int64_t>((*it)->text.size()) > cut.keep_bytes ? with_text(
+                        **it, cut_in_the_middle((*it)->text, static_cast<std::size_t>(std::max<std::int64_t>(cut.keep_bytes, 0))))
+                                                                                                          : *it);
     return out;
   default:
     return behind_opening;
@@ -354,7 +354,7 @@ conversation summary_request(const conversation& messages, std::size_t opening, 
   std::string text(order);
   text += "\n\n";
   for (const auto& entry : entries)
-    text += static_cast<std::int64_t>(entry.size()) <= low + 100 ? entry : shortened(entry, static_cast<std::size_t>(low)) + "\n";
+    text += static_cast<std::int64_t>(entry.size()) <= low + 100 ? entry : cut_in_the_middle(entry, static_cast<std::size_t>(low)) + "\n";
   return {std::make_shared<const chat_message>(chat_message{role::system, std::string(system), {}, {}, false}),
           std::make_shared<const chat_message>(chat_message{role::user, std::move(text), {}, {}, false})};
 }

@@ -10,7 +10,7 @@
 namespace troupe::schema {
 namespace {
 
-std::uint8_t type_of(const json& value) {
+std::uint8_t bit_of_type(const json& value) {
   switch (value.type()) {
   case json::value_t::null:
     return type_null;
@@ -53,7 +53,7 @@ std::string type_words(std::uint8_t types) {
 }
 
 std::string wrong_type(const json& value, std::uint8_t wanted) {
-  const auto is = type_words(type_of(value));
+  const auto is = type_words(bit_of_type(value));
   const auto shown = excerpt(value);
   return (shown == is || value.is_structured() || value.is_null() ? "is " + is : shown + " is " + is) + ", but must be "
          + type_words(wanted);
@@ -86,7 +86,7 @@ bool listed(const std::vector<const json*>& values, const json& value) {
 } // namespace
 
 bool evaluator::types_and_values(const node& rules, const json& value, const place& at, mode how) {
-  if (rules.types != 0 && (rules.types & type_of(value)) == 0)
+  if (rules.types != 0 && (rules.types & bit_of_type(value)) == 0)
     return broken(at, "type", how, [&] { return wrong_type(value, rules.types); });
   if (rules.constant != nullptr && !same(*rules.constant, value))
     return broken(at, "const", how, [&] { return excerpt(value) + " must be " + excerpt(*rules.constant); });
@@ -160,7 +160,7 @@ int evaluator::affinity(node_id id, const json& value) const {
   const auto* rules = &program_.nodes[id];
   for (int hops = 0; hops < 8 && rules->in_place && rules->in_place->ref != no_node && !rules->types && !rules->object; ++hops)
     rules = &program_.nodes[rules->in_place->ref];
-  if (rules->what == node::kind::reject || (rules->types != 0 && (rules->types & type_of(value)) == 0))
+  if (rules->what == node::kind::reject || (rules->types != 0 && (rules->types & bit_of_type(value)) == 0))
     return 0;
   const auto differs = [](const node& made, const json& part) {
     return (made.constant != nullptr && !same(*made.constant, part)) || (made.enumeration && !listed(*made.enumeration, part));
