@@ -411,6 +411,7 @@ bool supervision::stop_step(supervision_commands& out) {
     }
     if (c.spec->restart == restart_type::temporary && !c.adding) { // its exit was deferred
       const auto next = std::next(it);
+      gone_.push_back({c.id, c.spec});
       forget(at);
       it = next;
     }

@@ -321,6 +321,26 @@ TROUPE_TEST("a temporary child that dies while others are started does not come 
   CHECK(!other.knows("tmp"));
 }
 
+TROUPE_TEST("a temporary child whose death was noted is forgotten by a wider restart, and whoever waits for it is told") {
+  tree t(supervisor(rest, {child("a"), child("tmp", temporary), child("c"), child("d")}));
+  t.boot();
+  t.crashes("c");
+  t.stops("d");
+  t.fires(); // c starts
+  CHECK(t.crashes("a").empty());
+  CHECK(t.crashes("tmp").empty()); // both are seen to when d is up
+  t.up("c");
+  CHECK_EQ(t.up("d"), (said{"restarted d#1", "report terminated a: boom", "stop d#2", "timer 5000"}));
+  CHECK_EQ(t.stops("d"), (said{"stop c#2", "timer 5000"}));
+  t.stops("c");
+  CHECK(!t.knows("tmp"));
+  const auto gone = t.machine.take_gone();
+  REQUIRE(gone.size() == 1u);
+  CHECK_EQ(gone[0].id, "tmp");
+  CHECK_EQ(t.fires(), (said{"start a#2"}));
+  CHECK_EQ(t.up("a"), (said{"restarted a#1", "start c#3"}));
+}
+
 TROUPE_TEST("one_for_all starts a transient sibling again that had ended normally, as OTP does") {
   tree t(supervisor(all, {child("a"), child("b", transient)}));
   t.boot();
