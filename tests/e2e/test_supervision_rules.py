@@ -86,6 +86,12 @@ def test_a_supervisor_that_gives_up_is_restarted_by_the_one_above(project):
     assert "first" not in [child for _, child in restarted]
 
 
+def test_a_temporary_child_comes_back_with_its_supervisor_and_its_task_goes_on(project):
+    company(project, {"children": [{"agent": "first"}, team(children=[{"agent": "bad"}, {"agent": "last", "restart": "temporary"}])]})
+    told, restarted, _ = watched(project)
+    assert told.expect(0).doc["completed_tasks"] == 3 and ("root", "team") in restarted
+
+
 def test_a_transient_supervisor_that_gives_up_stays_away(project):
     company(project, {"children": [{"agent": "first"}, team("transient")]})
     told, restarted, _ = watched(project)

@@ -75,6 +75,7 @@ std::vector<std::string> member_ids(const child_spec& spec) {
 supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_(spec_.max_restarts, spec_.within) {
   for (const auto& c : spec_.children)
     TROUPE_ASSERT(append(c.id, std::make_shared<const child_spec>(c)));
+  described_ = last_position_;
 }
 
 // --- children ------------------------------------------------------------------------------------------------------
@@ -106,6 +107,12 @@ supervision::child* supervision::find(const std::string& id, std::int64_t incarn
   if (at)
     *at = it->second;
   return &c;
+}
+
+/// It does not come back. While all end that is not for this supervisor to say.
+void supervision::tell_gone(position at, const child& c) {
+  if (op_.kind != operation::end || at > described_)
+    gone_.push_back({c.id, c.spec});
 }
 
 void supervision::forget(position at) {
@@ -222,7 +229,7 @@ supervision_commands supervision::child_exited(const std::string& id, std::int64
       out.push_back(supervisor_report{supervisor_report::child_terminated, id, reason});
     c->state = child_state::stopped;
     if (c->spec->restart == restart_type::temporary) {
-      gone_.push_back({c->id, c->spec});
+      tell_gone(at, *c);
       forget(at);
     }
   } else if (disturbs()) {
@@ -288,7 +295,7 @@ void supervision::has_stopped(position at, exit_kind kind, const std::string& re
     out.push_back(request_done{c.id, {}});
   const bool forgotten = c.removing || (spec.restart == restart_type::temporary && !c.adding);
   if (on_request || forgotten)
-    gone_.push_back({c.id, c.spec});
+    tell_gone(at, c);
   if (forgotten)
     forget(at);
 }
@@ -411,7 +418,7 @@ bool supervision::stop_step(supervision_commands& out) {
     }
     if (c.spec->restart == restart_type::temporary && !c.adding) { // its exit was deferred
       const auto next = std::next(it);
-      gone_.push_back({c.id, c.spec});
+      tell_gone(at, c);
       forget(at);
       it = next;
     }

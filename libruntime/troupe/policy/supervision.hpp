@@ -205,6 +205,7 @@ public:
   supervision_commands remove_child(const std::string& id, const moment& m);
 
   /// Children that ended since the last call and do not come back (while this supervisor lives): whoever waits for them may stop waiting.
+  /// When it ends itself nothing is said of those that it was described with: they come back with it, or its own supervisor says so.
   std::vector<gone_child> take_gone() { return std::exchange(gone_, {}); }
 
   /// Answers at any time. O(children).
@@ -261,6 +262,7 @@ private:
 
   child* find(const std::string& id, std::int64_t incarnation, position* at = nullptr);
   bool append(std::string id, std::shared_ptr<const child_spec> spec);
+  void tell_gone(position at, const child& c);
   void forget(position at);
   bool disturbs() const;
   void launch(child& c, supervision_commands& out);
@@ -290,6 +292,7 @@ private:
   std::unordered_map<std::uint64_t, position> timers_;
   std::uint64_t last_timer_ = 0;
   position last_position_ = 0;
+  position described_ = 0; ///< the last one of those that it was described with
   std::int64_t restarts_ = 0;
 };
 

@@ -527,6 +527,21 @@ TROUPE_TEST("children that were waiting for their restart when it escalates are 
   CHECK(t.take(t.machine.timer_fired(timer.timer, t.now)).empty());
 }
 
+TROUPE_TEST("a supervisor that ends says of no child that it will not come back, but for those that were added to it") {
+  tree t(supervisor(alone, {child("a"), child("tmp", temporary)}));
+  t.boot();
+  t.take(t.machine.add_child(child("more", temporary), t.now));
+  t.up("more");
+  t.stop();
+  t.stops("more");
+  const auto gone = t.machine.take_gone();
+  REQUIRE(gone.size() == 1u);
+  CHECK_EQ(gone[0].id, "more");
+  t.stops("tmp");
+  CHECK_EQ(t.stops("a"), (said{"end shutdown"}));
+  CHECK(t.machine.take_gone().empty());
+}
+
 // --- back-off ------------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("the wait before a restart is drawn from a range that doubles from 100 ms up to within / (2 · max_restarts)") {

@@ -300,6 +300,12 @@ TROUPE_TEST("an escalation climbs: each supervisor is started anew by the one ab
   CHECK(tree.ended());
 }
 
+TROUPE_TEST("a temporary child comes back with its supervisor, and its pool is not told otherwise") {
+  booted tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("t", restart_type::temporary)},
+                                                               restart_strategy::one_for_one, 0))}));
+  CHECK_EQ(tree.after("b", ending::crash), std::string("end b crashed, end t shutdown, start b, start t"));
+}
+
 TROUPE_TEST("a transient supervisor that escalated is not restarted, as in OTP, and the pools of its members are told") {
   booted tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")}, restart_strategy::one_for_one, 0),
                                                     restart_type::transient)}));
