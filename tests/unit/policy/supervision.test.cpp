@@ -352,13 +352,17 @@ TROUPE_TEST("one_for_all starts a transient sibling again that had ended normall
 
 TROUPE_TEST("siblings that die while all are being stopped count no restart of their own") {
   auto s = abc(all);
-  s.max_restarts = 1;
+  s.max_restarts = 2;
   tree t(s);
   t.boot();
   t.crashes("b");
   CHECK_EQ(t.crashes("a"), (said{"report terminated a: boom"})); // c is being stopped, a was not asked yet
   CHECK_EQ(t.stops("c"), (said{"timer 50"}));
   CHECK_EQ(t.machine.describe().restarts, 1);
+  t.fires();
+  for (const auto* id : {"a", "b", "c"})
+    t.up(id);
+  CHECK_EQ(t.crashes("b"), (said{"report terminated b: boom", "stop c#2", "timer 5000"})); // the second that counts
 }
 
 TROUPE_TEST("an earlier child that crashes while rest_for_one waits widens the restart, and counts") {
@@ -629,6 +633,18 @@ TROUPE_TEST("all_significant ends it when the last active one has ended") {
   CHECK_EQ(t.exits("c", exit_kind::crash), (said{"report terminated c: why", "stop a#1", "timer 5000"}));
 }
 
+TROUPE_TEST("all_significant: one that waits for its restart has not ended") {
+  auto s = supervisor(alone, {child("a"), significant("b"), significant("c")});
+  s.auto_shutdown = auto_shutdown_type::all_significant;
+  tree t(s);
+  t.boot();
+  t.crashes("b");
+  CHECK(t.exits("c", exit_kind::normal).empty());
+  CHECK_EQ(t.fires(), (said{"start b#2"}));
+  t.up("b");
+  CHECK_EQ(t.exits("b", exit_kind::normal), (said{"stop a#1", "timer 5000"}));
+}
+
 TROUPE_TEST("a significant child that is restarted, or stopped by its supervisor, ends nothing") {
   auto s = supervisor(alone, {child("a"), significant("b")});
   s.auto_shutdown = auto_shutdown_type::any_significant;
@@ -716,4 +732,29 @@ TROUPE_TEST("exits of old incarnations and of nobody are ignored") {
   CHECK(t.take(t.machine.child_exited("zz", 1, exit_kind::crash, "late", t.now)).empty());
   CHECK(t.take(t.machine.timer_fired(999, t.now)).empty());
   CHECK(t.state("b") == child_state::starting);
+}
+
+TROUPE_TEST("a timer of an earlier stop neither kills a child that is stopped again nor ends the wait of one that is restarted") {
+  tree again(abc(all));
+  again.boot();
+  again.crashes("b");
+  const auto first = again.timers.back(); // c may take until then to stop
+  again.stops("c");
+  again.stops("a");
+  again.fires();
+  for (const auto* id : {"a", "b", "c"})
+    again.up(id);
+  CHECK_EQ(again.crashes("b"), (said{"report terminated b: boom", "stop c#2", "timer 5000"}));
+  CHECK(again.take(again.machine.timer_fired(first.timer, again.now)).empty());
+  CHECK_EQ(again.fires(), (said{"kill c#2"}));
+  tree waits(abc(alone));
+  waits.boot();
+  waits.take(waits.machine.terminate_child("b", waits.now));
+  const auto stop = waits.timers.back();
+  waits.stops("b");
+  waits.take(waits.machine.restart_child("b", waits.now));
+  waits.up("b");
+  waits.crashes("b");
+  CHECK(waits.take(waits.machine.timer_fired(stop.timer, waits.now)).empty());
+  CHECK_EQ(waits.fires(), (said{"start b#3"}));
 }

@@ -75,7 +75,7 @@ struct tree {
   said crashes(const std::string& id, bool counts = true) { return exits(id, policy::exit_kind::crash, "boom", counts); }
   said stops(const std::string& id) { return exits(id, policy::exit_kind::shutdown, "shutdown"); }
   /// The last timer fires.
-  said fires() { return take(machine.timer_fired(timers.back().timer, now)); }
+  said fires() { return timers.empty() ? said{"<no timer>"} : take(machine.timer_fired(timers.back().timer, now)); }
   /// Starts it and all of its children.
   tree& boot() {
     auto commands = machine.start(now);

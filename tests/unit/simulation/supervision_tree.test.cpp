@@ -173,6 +173,16 @@ TROUPE_TEST("a supervisor that is killed takes its children with it, and its own
   CHECK(tree.ended());
 }
 
+TROUPE_TEST("a supervisor that is told to end from outside stops its children in order, last to first") {
+  booted tree(supervisor("root", {child("a"), below(supervisor("inner", {child("b"), child("c")}))}));
+  tree.send_end(1);
+  tree.go(1s);
+  CHECK_EQ(tree.said(), std::string("end c shutdown, end b shutdown, start b, start c"));
+  tree.send_end(0);
+  tree.go(1s);
+  CHECK_EQ(tree.said(), std::string("end c shutdown, end b shutdown, end a shutdown, root ended: shutdown"));
+}
+
 // --- restart types -------------------------------------------------------------------------------------------------
 
 TROUPE_TEST("a table of ends: which children are started again") {

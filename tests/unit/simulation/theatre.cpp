@@ -181,6 +181,10 @@ void theatre::kill_supervisor(std::size_t which) {
   caf::anon_send_exit(supervisors_.at(which), caf::exit_reason::kill);
 }
 
+void theatre::send_end(std::size_t which) {
+  caf::anon_send_exit(supervisors_.at(which), caf::exit_reason::user_shutdown);
+}
+
 void theatre::stop() {
   caf::anon_send(root_, stop_tree{});
 }

@@ -34,6 +34,8 @@ public:
   void end(const std::string& member, ending how);
   /// A supervisor is killed: the n-th that was started, the root being the first.
   void kill_supervisor(std::size_t which);
+  /// The same one is told to end by somebody who is not its supervisor, as CAF tells it.
+  void send_end(std::size_t which);
   void stop();
   /// Changes a child at run time; what is wrong, or nothing.
   std::string change(actors::child_change what, child_spec child, const std::string& supervisor = {});
