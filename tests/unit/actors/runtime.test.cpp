@@ -188,3 +188,25 @@ TROUPE_TEST("a model that nobody knows is an answer of the gateway, not a silenc
       .receive([&](const actors::llm_answer& answer) { reason = answer.reason; }, [](const caf::error&) {});
   CHECK_EQ(reason, std::string("llm_not_found"));
 }
+
+TROUPE_TEST("several agents of whom one looped and no other may try again are not started anew") {
+  test::company company(R"(version: 1
+providers: { p: { kind: scripted, script: script.yaml } }
+models: { m: { chain: [ { provider: p } ] } }
+tools: { calculator: { kind: builtin } }
+agents: { lost: { model: m }, stubborn: { model: m, tools: [calculator] } }
+workflows: { one: { tasks: [ { id: task, agents: [lost, stubborn], resolve: { by: first }, attempts: 3, instruction: go } ] } }
+)",
+                        R"(version: 1
+rules:
+  - when: { agent: lost }
+    reply: { text: never }
+    fault: { status: 401, times: 1000 }
+  - when: { any: true }
+    reply: { tool_calls: [ { name: calculator, arguments: { expression: "6 * 7" } } ] }
+)");
+  const auto summary = company.run("one");
+  CHECK_EQ(summary.status, run_status::failed);
+  CHECK_EQ(company.count<task_retried>(), 0u);
+  CHECK_EQ(company.count<loop_detected>(), 4u); // one ladder, to its end
+}

@@ -77,6 +77,11 @@ TROUPE_TEST("repeats and window are what the configuration says") {
   CHECK(!play(d, reading(1), came(1)));
   CHECK(!play(d, reading(2), came(2)));
   CHECK(play(d, reading(1), came(1)));
+  loop_detector narrow({.repeats = 2, .window = 3});
+  CHECK(!play(narrow, reading(1), came(1)));
+  CHECK(!play(narrow, reading(2), came(2)));
+  CHECK(!play(narrow, reading(3), came(3)));
+  CHECK(!play(narrow, reading(1), came(1))); // the first one is out of the window
   loop_detector wide({.repeats = 4, .window = 100});
   for (std::uint64_t i = 0; i < 3; ++i) {
     CHECK(!play(wide, reading(1), came(1)));
@@ -142,6 +147,14 @@ TROUPE_TEST("cycles of two, three and four calls are found in their third round,
   }
 }
 
+TROUPE_TEST("a polling tool is part of no cycle, wherever it stands in it") {
+  for (std::uint64_t polled = 0; polled < 3; ++polled) {
+    loop_detector d;
+    for (std::uint64_t i = 0; i < 18; ++i)
+      CHECK(!play(d, {10 + i % 3, i % 3 + 1, i % 3 == polled, i % 3 == polled}, came(i % 3 + 1)));
+  }
+}
+
 TROUPE_TEST("calls in the same order that bring other outcomes are no cycle") {
   loop_detector d;
   for (std::uint64_t i = 0; i < 30; ++i)
@@ -189,6 +202,16 @@ TROUPE_TEST("no progress is over with another outcome, an empty one, or a new wr
     CHECK(!play(d, r.between, r.result));
     CHECK_EQ(play(d, reading(60), came(1)).has_value(), r.found);
   }
+}
+
+TROUPE_TEST("empty outcomes are no progress however often they come: a search may find nothing for a long time") {
+  constexpr observed_result nothing{5, true, true, true};
+  loop_detector d;
+  for (std::uint64_t i = 0; i < 20; ++i)
+    CHECK(!play(d, reading(10 + i), nothing));
+  for (std::uint64_t i = 0; i < 5; ++i) // and count for none that comes after them
+    CHECK(!play(d, reading(50 + i), came(1)));
+  CHECK(play(d, reading(60), came(1)) == (loop_found{loop_kind::no_progress, 0, 6, true}));
 }
 
 TROUPE_TEST("no progress is not asked of tools that change something") {

@@ -330,3 +330,39 @@ TROUPE_TEST("who takes a task over has done nothing of it yet; a resume takes no
   taken.record(handed_off{});
   CHECK(rebuild_loops(taken.journal, 1, {}, tool_named).taken.empty());
 }
+
+TROUPE_TEST("a table of results: what each says of the world") {
+  struct row {
+    const char* name;
+    const char* text;
+    tool_status status;
+    bool known, succeeded, ran, hollow;
+  };
+  const row rows[] = {
+      {"what it found", "twelve lines", tool_status::ok, true, true, true, false},
+      {"that there is nothing", "[]", tool_status::ok, true, true, true, true},
+      {"a failure, which is never empty by nature", "[]", tool_status::failed, true, false, true, false},
+      {"nobody knows whether it did anything", "in doubt", tool_status::in_doubt, true, false, true, false},
+      {"a refusal", "refused", tool_status::not_started, true, false, false, false},
+      {"it was cancelled: nobody knows what it would have brought", "cancelled", tool_status::cancelled, false, false, true, false}};
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    const auto seen = observe_result(r.text, r.status);
+    CHECK_EQ(seen.outcome != 0, r.known);
+    CHECK_EQ(seen.succeeded, r.succeeded);
+    CHECK_EQ(seen.ran, r.ran);
+    CHECK_EQ(seen.hollow, r.hollow);
+  }
+}
+
+TROUPE_TEST("a call is seen as its tool says: members that do not matter, whether it reads, whether it polls") {
+  tool_spec polls;
+  polls.effect = effect::none;
+  polls.polling = true;
+  polls.loop_ignore = {"at"};
+  const tool_call one{"c1", "wait", R"({"at":1})"}, other{"c2", "wait", R"({"at":2})"};
+  CHECK_EQ(observe_call(one, &polls).sign, observe_call(other, &polls).sign);
+  CHECK(observe_call(one, nullptr).sign != observe_call(other, nullptr).sign);
+  CHECK(observe_call(one, &polls).polling && observe_call(one, &polls).reads);
+  CHECK(!observe_call(one, nullptr).polling && !observe_call(one, nullptr).reads);
+}
