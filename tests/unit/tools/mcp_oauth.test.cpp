@@ -4,7 +4,12 @@
 #include <string>
 #include <vector>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "test.hpp"
+#include "tools/fixture.hpp"
+#include "troupe/tools/mcp_login.hpp"
 
 using namespace troupe;
 using namespace troupe::tools;
@@ -134,4 +139,75 @@ TROUPE_TEST("only bearer tokens are taken") {
   CHECK_EQ(read_tokens({{"access_token", "t"}, {"token_type", "bearer"}, {"expires_in", 60}})->expires_in_s, 60);
   CHECK(!read_tokens({{"access_token", "t"}, {"token_type", "DPoP"}}).has_value());
   CHECK(!read_tokens({{"error", "invalid_grant"}}).has_value());
+}
+
+TROUPE_TEST("tokens go to the address that they were got for, and to no other of the same name") {
+  tools::test::temporary_folder folder;
+  const auto path = folder.path + "/mcp-tokens.json";
+  tool_spec entry;
+  entry.name = "s";
+  entry.url = server;
+  mcp_credentials kept;
+  kept.source = server;
+  kept.access = "an access token";
+  REQUIRE(save_credentials(path, "s", kept).has_value());
+  CHECK_EQ(load_credentials(path, entry)->access, "an access token");
+  entry.url = "https://evil.example.com/public/mcp";
+  CHECK_EQ(load_credentials(path, entry)->access, "");
+}
+
+TROUPE_TEST("addresses that a server names lead out, to its own host, or from this machine to this machine") {
+  struct row {
+    const char* name;
+    const char* server;
+    const char* named;
+    const char* resolved;
+    bool allowed;
+  };
+  const row rows[] = {{"out", "https://a.example", "https://b.example", "93.184.216.34", true},
+                      {"into a private network", "https://a.example", "https://b.example", "10.0.0.1", false},
+                      {"to the metadata of a cloud", "https://a.example", "http://b.example", "169.254.169.254", false},
+                      {"to this machine", "https://a.example", "http://127.0.0.1:8080", "127.0.0.1", false},
+                      {"its own host, wherever that is", "https://a.example", "https://a.example/token", "10.0.0.1", true},
+                      {"both on this machine", "http://localhost:1", "http://127.0.0.1:2", "127.0.0.1", true}};
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    REQUIRE(::inet_pton(AF_INET, r.resolved, &address.sin_addr) == 1);
+    CHECK_EQ(oauth_address_filter(r.server, r.named)(reinterpret_cast<const sockaddr*>(&address)), r.allowed);
+  }
+}
+
+TROUPE_TEST("a request for a token proves who asks, as the issuer wants it") {
+  mcp_credentials client;
+  client.token_endpoint = "https://auth.example.com/token";
+  client.client_id = "me";
+  client.client_secret = "s3cret";
+  client.method = "client_secret_basic";
+  auto sent = token_request(client, {{"resource", "r"}});
+  CHECK_EQ(sent.body, "resource=r");
+  CHECK_EQ(sent.headers.back().second, "Basic bWU6czNjcmV0");
+  client.method = "client_secret_post";
+  CHECK_EQ(token_request(client, {{"resource", "r"}}).body, "resource=r&client_id=me&client_secret=s3cret");
+  client.method = "none";
+  CHECK_EQ(token_request(client, {{"resource", "r"}}).body, "resource=r&client_id=me");
+}
+
+TROUPE_TEST("a refresh token is sent to no endpoint that others can listen to") {
+  tools::test::temporary_folder folder;
+  const auto path = folder.path + "/mcp-tokens.json";
+  tool_spec entry;
+  entry.name = "s";
+  entry.url = server;
+  mcp_credentials kept;
+  kept.source = server;
+  kept.access = "an access token";
+  kept.refresh = "a refresh token";
+  kept.token_endpoint = "http://auth.example.com/token";
+  REQUIRE(save_credentials(path, "s", kept).has_value());
+  llm::http_client http;
+  const auto answer = std::make_shared<std::string>("it was asked");
+  std::make_shared<stored_authorizer>(path, entry, http)->renew(kept.access, [answer](std::string token) { *answer = std::move(token); });
+  CHECK_EQ(*answer, std::string()); // at once: nobody was asked
 }

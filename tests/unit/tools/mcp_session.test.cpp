@@ -349,3 +349,82 @@ TROUPE_TEST("servers of the handshake may ask: a ping is answered, what was neve
   CHECK_EQ(methods(session.receive(incoming(mcp_request(9, "ping", json())), start)), "result");
   CHECK_EQ(methods(session.receive(incoming(mcp_request(10, "sampling/createMessage", json::object())), start)), "error");
 }
+
+TROUPE_TEST("a handshake ends with a version that nobody speaks, or that `protocol` does not allow") {
+  struct row {
+    const char* protocol;
+    const char* version;
+    bool opens;
+  };
+  const row rows[] = {{"", "2024-11-05", true},
+                      {"", "2099-01-01", false},
+                      {"", "", false},
+                      {"2025-11-25", "2025-11-25", true},
+                      {"2025-11-25", "2025-06-18", false}};
+  for (const auto& r : rows) {
+    IN_ROW(r.version);
+    mcp_session session({.server = "s", .protocol = r.protocol});
+    (void) session.open(start);
+    std::int64_t id = 1;
+    if (!*r.protocol)
+      (void) session.receive(incoming(mcp_error(id++, -32601, "Method not found")), start);
+    const auto sent = session.receive(result_of(id, greeting(r.version)), start);
+    CHECK_EQ(all<mcp_broken>(sent).size(), r.opens ? 0u : 1u);
+    CHECK_EQ(session.is_broken(), !r.opens);
+  }
+}
+
+TROUPE_TEST("a server that refuses the very version that it names is asked once more, not for ever") {
+  mcp_session session({.server = "s"});
+  (void) session.open(start);
+  const auto refused = [&](std::int64_t id) {
+    json refusal = mcp_error(id, -32022, "Unsupported protocol version");
+    refusal["error"]["data"] = {{"supported", {mcp_modern_version}}};
+    return session.receive(incoming(refusal), start);
+  };
+  CHECK_EQ(methods(refused(1)), "server/discover");
+  CHECK_EQ(all<mcp_broken>(refused(2)).size(), 1u);
+}
+
+TROUPE_TEST("a tool that is listed twice is offered once, also over pages") {
+  mcp_session session({.server = "s"});
+  (void) session.open(start);
+  (void) session.receive(result_of(1, discovery()), start);
+  (void) session.receive(result_of(2, listing_of({"a", "a"}, "next")), start);
+  (void) session.receive(result_of(3, listing_of({"b", "a"})), start);
+  CHECK_EQ(session.tools().size(), 2u);
+  CHECK_EQ(session.refused_tools().size(), 2u);
+}
+
+TROUPE_TEST("a stateless server asks nothing, and is not answered") {
+  auto session = opened({.server = "s"});
+  CHECK(session.receive(incoming(mcp_request(9, "ping", json())), start).empty());
+  CHECK(session.receive(incoming(mcp_request(10, "elicitation/create", json::object())), start).empty());
+}
+
+TROUPE_TEST("a form is sent back only where each field that it requires has a default") {
+  for (const bool whole : {true, false}) {
+    json age{{"type", "integer"}};
+    if (whole)
+      age["default"] = 36;
+    const json form{
+        {"type", "object"}, {"properties", {{"name", {{"type", "string"}, {"default", "Ada"}}}, {"age", age}}}, {"required", {"age"}}};
+    auto session = opened({.server = "s", .answer_with_defaults = true});
+    (void) session.call(call_of(1, "read"), start);
+    const auto sent = session.receive(
+        result_of(3, {{"resultType", "input_required"},
+                      {"inputRequests", {{"who", {{"method", "elicitation/create"}, {"params", {{"requestedSchema", form}}}}}}}}),
+        start);
+    CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["inputResponses"]["who"]["action"], whole ? "accept" : "decline");
+  }
+}
+
+TROUPE_TEST("a stream of changes that ended is opened again, and what changed meanwhile is listed") {
+  mcp_session session({.server = "s"});
+  (void) session.open(start);
+  (void) session.receive(result_of(1, discovery(true)), start);
+  (void) session.receive(result_of(2, listing_of({"read"})), start);
+  (void) session.receive(result_of(3, {{"resultType", "complete"}}), start);
+  CHECK(session.next_tick() == start + 5s);
+  CHECK_EQ(methods(session.tick(start + 5s)), "subscriptions/listen tools/list");
+}
