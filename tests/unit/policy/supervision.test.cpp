@@ -703,6 +703,26 @@ TROUPE_TEST("a child that waits for its restart can be terminated, and stays so"
   CHECK(t.fires().empty());
 }
 
+TROUPE_TEST("a temporary child that is terminated is forgotten") {
+  tree t(supervisor(alone, {child("a"), child("tmp", temporary)}));
+  t.boot();
+  t.take(t.machine.terminate_child("tmp", t.now));
+  CHECK_EQ(t.stops("tmp"), (said{"done tmp"}));
+  CHECK(!t.knows("tmp"));
+  CHECK_EQ(t.machine.take_gone().size(), 1u);
+}
+
+TROUPE_TEST("a child that is terminated while others restart stays away, though it crashed before its turn came") {
+  tree t(abc(rest));
+  t.boot();
+  t.crashes("c");
+  t.fires(); // c starts
+  CHECK(t.take(t.machine.terminate_child("a", t.now)).empty());
+  CHECK(t.crashes("a").empty());
+  CHECK_EQ(t.up("c"), (said{"restarted c#1", "done a"}));
+  CHECK(t.state("a") == child_state::stopped);
+}
+
 TROUPE_TEST("requests during a restart of several are done after it; when the supervisor stops they are told so") {
   tree t(abc(all));
   t.boot();
