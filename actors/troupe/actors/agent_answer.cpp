@@ -214,6 +214,7 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
                      task_result{.status = task_status::error, .reason = "journal_unavailable", .error = text_of(reason), .fatal = true});
           });
 }
+
 } // namespace
 
 } // namespace troupe::actors::agency

@@ -450,6 +450,7 @@ void complete_step(agent_self self, bool observed) {
     next_step(self);
   });
 }
+
 } // namespace
 
 } // namespace troupe::actors::agency

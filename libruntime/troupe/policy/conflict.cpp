@@ -68,7 +68,7 @@ std::uint64_t hash_of(std::string_view text) { // FNV-1a: the same in every proc
   return hash;
 }
 
-std::string quoted_names(const std::vector<std::string>& names) {
+std::string joined_names(const std::vector<std::string>& names) {
   std::string out;
   for (const auto& name : names)
     out += (out.empty() ? "" : ", ") + name;
@@ -227,7 +227,7 @@ panel_step answer_panel::vote(bool all) const {
     std::vector<std::string> names;
     for (const auto member : group.members)
       names.push_back(members_[member].name);
-    why += (why.empty() ? ": " : " | ") + quoted_names(names);
+    why += (why.empty() ? ": " : " | ") + joined_names(names);
   }
   return give_up("vote", (top >= quorum ? "two answers have " + counted(top, "vote", "votes") + " each"
                                         : "no answer reached the quorum of " + std::to_string(quorum_))

@@ -284,10 +284,13 @@ conversation apply_cut(const conversation& behind_opening, const context_cut& cu
     return out;
   case context_cut_kind::results_shortened:
     out.append(behind_opening.begin(), border);
-    for (auto it = border; it != behind_opening.end(); ++it)
-      out.push_back(is_long_result(*it) && static_cast<std::int64_t>((*it)->text.size()) > cut.keep_bytes ? with_text(
-                        **it, cut_in_the_middle((*it)->text, static_cast<std::size_t>(std::max<std::int64_t>(cut.keep_bytes, 0))))
-                                                                                                          : *it);
+    for (auto it = border; it != behind_opening.end(); ++it) {
+      const auto& text = (*it)->text;
+      const auto keep = static_cast<std::size_t>(std::max<std::int64_t>(cut.keep_bytes, 0));
+      out.push_back(is_long_result(*it) && static_cast<std::int64_t>(text.size()) > cut.keep_bytes
+                        ? with_text(**it, cut_in_the_middle(text, keep))
+                        : *it);
+    }
     return out;
   default:
     return behind_opening;

@@ -46,6 +46,20 @@ json resource(const std::string& of, const std::string& issuer = "https://auth.e
   return {{"resource", of}, {"authorization_servers", {issuer}}};
 }
 
+/// A server to which a login has brought a token.
+struct with_token {
+  tools::test::temporary_folder folder;
+  std::string path = folder.path + "/mcp-tokens.json";
+  tool_spec entry;
+  mcp_credentials kept;
+  with_token() {
+    entry.name = "s";
+    entry.url = server;
+    kept.source = server;
+    kept.access = "an access token";
+  }
+};
+
 } // namespace
 
 TROUPE_TEST("a challenge is read with quotes, spaces and several parts") {
@@ -141,15 +155,7 @@ TROUPE_TEST("only bearer tokens are taken") {
   CHECK(!read_tokens({{"error", "invalid_grant"}}).has_value());
 }
 
-TROUPE_TEST("tokens go to the address that they were got for, and to no other of the same name") {
-  tools::test::temporary_folder folder;
-  const auto path = folder.path + "/mcp-tokens.json";
-  tool_spec entry;
-  entry.name = "s";
-  entry.url = server;
-  mcp_credentials kept;
-  kept.source = server;
-  kept.access = "an access token";
+TROUPE_TEST_WITH(with_token, "tokens go to the address that they were got for, and to no other of the same name") {
   REQUIRE(save_credentials(path, "s", kept).has_value());
   CHECK_EQ(load_credentials(path, entry)->access, "an access token");
   entry.url = "https://evil.example.com/public/mcp";
@@ -194,15 +200,7 @@ TROUPE_TEST("a request for a token proves who asks, as the issuer wants it") {
   CHECK_EQ(token_request(client, {{"resource", "r"}}).body, "resource=r&client_id=me");
 }
 
-TROUPE_TEST("a refresh token is sent to no endpoint that others can listen to") {
-  tools::test::temporary_folder folder;
-  const auto path = folder.path + "/mcp-tokens.json";
-  tool_spec entry;
-  entry.name = "s";
-  entry.url = server;
-  mcp_credentials kept;
-  kept.source = server;
-  kept.access = "an access token";
+TROUPE_TEST_WITH(with_token, "a refresh token is sent to no endpoint that others can listen to") {
   kept.refresh = "a refresh token";
   kept.token_endpoint = "http://auth.example.com/token";
   REQUIRE(save_credentials(path, "s", kept).has_value());
