@@ -6,7 +6,7 @@ namespace troupe::tools {
 
 namespace {
 
-tool_declaration declare() {
+tool_declaration declare_calculator() {
   return {
       "calculator",
       "The value of an arithmetic expression: + - * / % ^ ( ), decimals, pi, e, sqrt cbrt abs round floor ceil trunc exp ln log log2 log10 "
@@ -20,7 +20,7 @@ tool_declaration declare() {
       risk::low};
 }
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment&) {
+expected<std::unique_ptr<runner>> make_calculator(const tool_spec& spec, environment&) {
   return answering_runner([tool = spec.name](const json& arguments) {
     const auto expression = arguments.find("expression");
     if (expression == arguments.end() || !expression->is_string())
@@ -32,6 +32,6 @@ expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment&) {
 
 } // namespace
 
-const builtin_row calculator_row{"calculator", &declare, &make};
+const builtin_row calculator_row{"calculator", &declare_calculator, &make_calculator};
 
 } // namespace troupe::tools

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int redirects_max = 5;
 
-tool_declaration declare() {
+tool_declaration declare_http_fetch() {
   return {"http_fetch",
           "The text at a URL (GET), at most 1 MiB of it. Only from the hosts that are allowed here.",
           {{"type", "object"},
@@ -53,7 +53,7 @@ private:
   allow_list allowed_;
 };
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& shared) {
+expected<std::unique_ptr<runner>> make_http_fetch(const tool_spec& spec, environment& shared) {
   if (spec.allow_hosts.empty())
     return fail(error_code::invalid_argument, "http_fetch needs `allow_hosts`: the hosts that it may read from");
   if (!shared.http)
@@ -66,6 +66,6 @@ expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& share
 
 } // namespace
 
-const builtin_row http_fetch_row{"http_fetch", &declare, &make};
+const builtin_row http_fetch_row{"http_fetch", &declare_http_fetch, &make_http_fetch};
 
 } // namespace troupe::tools

@@ -22,7 +22,7 @@ constexpr std::size_t entries_max = 1'000;   // shown
 constexpr std::size_t visited_max = 100'000; // looked at
 constexpr std::size_t depth_max = 32;
 
-tool_declaration declare() {
+tool_declaration declare_list_files() {
   return {"list_files",
           "The names of files and folders (those with a slash at their end), sorted. At most 1000.",
           {{"type", "object"},
@@ -122,7 +122,7 @@ tool_outcome list_files(const tool_spec& spec, const std::vector<std::string>& h
   return out;
 }
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& shared) {
+expected<std::unique_ptr<runner>> make_list_files(const tool_spec& spec, environment& shared) {
   if (spec.root.empty() || spec.root.front() != '/')
     return fail(error_code::invalid_argument, "list_files needs `root`: the folder whose files it may list");
   return worker_runner(shared.workers, spec.name, [spec, hidden = shared.hidden](const json& arguments, const call_token& token) {
@@ -132,6 +132,6 @@ expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& share
 
 } // namespace
 
-const builtin_row list_files_row{"list_files", &declare, &make};
+const builtin_row list_files_row{"list_files", &declare_list_files, &make_list_files};
 
 } // namespace troupe::tools

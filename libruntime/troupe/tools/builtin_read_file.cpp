@@ -14,7 +14,7 @@ namespace troupe::tools {
 
 namespace {
 
-tool_declaration declare() {
+tool_declaration declare_read_file() {
   return {"read_file",
           "The text of a file, or some of its lines. At most 1 MiB at once; what is longer is read in parts with offset and limit.",
           {{"type", "object"},
@@ -111,7 +111,7 @@ tool_outcome read_file(const tool_spec& spec, const std::vector<std::string>& hi
   return out;
 }
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& shared) {
+expected<std::unique_ptr<runner>> make_read_file(const tool_spec& spec, environment& shared) {
   if (spec.root.empty() || spec.root.front() != '/')
     return fail(error_code::invalid_argument, "read_file needs `root`: the folder whose files it may read");
   return worker_runner(shared.workers, spec.name, [spec, hidden = shared.hidden](const json& arguments, const call_token& token) {
@@ -121,6 +121,6 @@ expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& share
 
 } // namespace
 
-const builtin_row read_file_row{"read_file", &declare, &make};
+const builtin_row read_file_row{"read_file", &declare_read_file, &make_read_file};
 
 } // namespace troupe::tools

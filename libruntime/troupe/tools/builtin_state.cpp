@@ -32,13 +32,13 @@ tool_declaration declare_set() {
           risk::low};
 }
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment&) {
+expected<std::unique_ptr<runner>> make_state(const tool_spec& spec, environment&) {
   return answering_runner([tool = spec.name](const json&) { return builtin_failure(tool, "there is no run whose state this could be"); });
 }
 
 } // namespace
 
-const builtin_row state_get_row{"state_get", &declare_get, &make};
-const builtin_row state_set_row{"state_set", &declare_set, &make};
+const builtin_row state_get_row{"state_get", &declare_get, &make_state};
+const builtin_row state_set_row{"state_set", &declare_set, &make_state};
 
 } // namespace troupe::tools

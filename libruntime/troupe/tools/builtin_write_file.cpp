@@ -15,7 +15,7 @@ namespace troupe::tools {
 
 namespace {
 
-tool_declaration declare() {
+tool_declaration declare_write_file() {
   return {"write_file",
           "Writes a text file, in place of what is there; missing folders are made. At most 1 MiB.",
           {{"type", "object"},
@@ -93,7 +93,7 @@ tool_outcome write_file(const tool_spec& spec, const std::vector<std::string>& h
   return {tool_status::ok, "wrote " + std::to_string(content.size()) + " bytes to " + *path, {}, 0, false};
 }
 
-expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& shared) {
+expected<std::unique_ptr<runner>> make_write_file(const tool_spec& spec, environment& shared) {
   if (spec.root.empty() || spec.root.front() != '/')
     return fail(error_code::invalid_argument, "write_file needs `root`: the folder that it may write to");
   return worker_runner(shared.workers, spec.name, [spec, hidden = shared.hidden](const json& arguments, const call_token&) {
@@ -103,6 +103,6 @@ expected<std::unique_ptr<runner>> make(const tool_spec& spec, environment& share
 
 } // namespace
 
-const builtin_row write_file_row{"write_file", &declare, &make};
+const builtin_row write_file_row{"write_file", &declare_write_file, &make_write_file};
 
 } // namespace troupe::tools
