@@ -6,6 +6,7 @@ output, a file or the end of a process, with a deadline.
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -192,6 +193,25 @@ def mock_llm(troupe, tmp_path):
         return Mock(troupe.start("mock-llm", "--script", script, "--listen", "127.0.0.1:0", *options))
 
     return start
+
+
+def npm_packages(source, folder, *files):
+    """The folder into which the packages that a source's lock file names are installed, beside copies of these files."""
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.skip("npm and node are not here; install them to try what others wrote")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", ".npmrc", *files):
+        shutil.copy(source / name, folder / name)
+    # `ci` removes what is there first: not again where the lock file is the one that was installed.
+    done = folder / "node_modules" / ".installed-lock.json"
+    wanted = (folder / "package-lock.json").read_text()
+    if done.exists() and done.read_text() == wanted:
+        return folder
+    installed = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, timeout=300)
+    if installed.returncode != 0:
+        pytest.skip(f"npm could not install them: {installed.stderr[-300:]}")
+    done.write_text(wanted)
+    return folder
 
 
 def reply(text, when=None, **more):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, calls, reply, wait_for
+from conftest import ROOT, calls, npm_packages, reply, wait_for
 from mcp_http_server import McpHttpServer
 from test_tools import results
 
@@ -276,16 +276,7 @@ def accepts(port):
 @pytest.fixture(scope="module")
 def packages():
     """A folder with @modelcontextprotocol/server-everything and server-filesystem."""
-    if not shutil.which("npm") or not shutil.which("node"):
-        pytest.skip("npm and node are not here; install them to try others' servers")
-    folder = ROOT / "build" / "mcp_conformance"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", ".npmrc"):
-        shutil.copy(ROOT / "tests" / "conformance" / "mcp" / name, folder / name)
-    installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=300)
-    if installed.returncode != 0:
-        pytest.skip(f"npm could not install the servers: {installed.stderr[-300:]}")
-    return folder
+    return npm_packages(ROOT / "tests" / "conformance" / "mcp", ROOT / "build" / "mcp_conformance")
 
 
 def package_server(packages, name, *arguments, **more):

@@ -4,11 +4,12 @@ TROUPE_BIN names the binary (default: build/dev/troupe); the packages are instal
 """
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 
 import pytest
+
+from conftest import npm_packages
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -19,16 +20,7 @@ BINARY = pathlib.Path(os.environ.get("TROUPE_BIN", ROOT / "build" / "dev" / "tro
 @pytest.fixture(scope="module")
 def clients():
     """A folder with the clients installed."""
-    if not shutil.which("npm") or not shutil.which("node"):
-        pytest.skip("npm and node are not here; install them to try the official clients")
-    folder = ROOT / "build" / "official_clients"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", ".npmrc", "try.mjs"):
-        shutil.copy(SOURCES / name, folder / name)
-    installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=300)
-    if installed.returncode != 0:
-        pytest.skip(f"npm could not install the clients: {installed.stderr[-300:]}")
-    return folder
+    return npm_packages(SOURCES, ROOT / "build" / "official_clients", "try.mjs")
 
 
 @pytest.fixture
