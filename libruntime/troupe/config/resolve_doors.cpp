@@ -143,4 +143,25 @@ void resolver::alerts() {
   });
 }
 
+/// What this version checks and does not do yet: nobody may count on it.
+void resolver::without_effect() {
+  const auto tell = [](const view& from, const std::string& what) {
+    if (from.present())
+      from.warn("without effect in this version: " + what);
+  };
+  if (out_.journal.kind != "sqlite")
+    tell(root_["journal"]["kind"], "only sqlite can be opened, so that run and resume refuse this file");
+  if (out_.queue.kind != "embedded")
+    tell(root_["queue"]["kind"], "runs do not wait in a queue; run works on its run itself");
+  tell(root_["node"], "processes do not join a cluster");
+  tell(root_["api"], "no HTTP API is served");
+  tell(root_["checkpoint"]["notify"], "nobody is notified; see `troupe approvals`");
+  tell(root_["metrics"]["retention"], "no run is ever deleted");
+  tell(root_["metrics"]["otlp"], "nothing is exported");
+  if (!out_.alerts.empty())
+    tell(root_["alerts"], "nobody is alerted");
+  root_["tenants"].each_member(
+      [&](const std::string&, const view& from) { tell(from["max_running"], "any number of a tenant's runs may go on at once"); });
+}
+
 } // namespace troupe::config

@@ -23,6 +23,7 @@ void resolver::run() {
   doors();
   alerts();
   limits_of(root_["budget"], out_.process_budget);
+  without_effect();
 }
 
 void resolver::unknown(const view& from, const char* noun, const std::vector<std::string_view>& known) {

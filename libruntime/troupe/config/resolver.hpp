@@ -36,6 +36,7 @@ private:
   void tenants();
   void doors();
   void alerts();
+  void without_effect();
 
   void tool(const std::string& name, const view& from, tool_spec& into);
   void tool_templates(const view& from);
