@@ -1,5 +1,7 @@
 #include "troupe/store/sqlite_writer.hpp"
 
+#include <algorithm>
+
 #include "troupe/model/described.hpp"
 #include "troupe/model/event_types.hpp"
 #include "troupe/util/batch.hpp"
@@ -18,6 +20,10 @@ constexpr std::size_t runs_max = 100'000;
 constexpr std::chrono::milliseconds soon{2};
 /// So many that wait are written without more ado.
 constexpr std::size_t soon_max = 1024;
+/// A group of fewer appends is synced by the writing thread itself.
+constexpr std::size_t handed_on_min = 4;
+/// While the group before is being synced, so many appends are written without waiting for its end.
+constexpr std::size_t written_early_min = 8;
 /// A group is tried again without the append that could not be written; when that happens this often, the file itself is bad.
 constexpr int tries_max = 8;
 
@@ -30,7 +36,8 @@ expected<std::unique_ptr<sqlite_writer>> sqlite_writer::start(database db, lock_
   std::unique_ptr<sqlite_writer> made(new sqlite_writer(std::move(db), locks, patience));
   if (auto prepared = made->prepare(); !prepared)
     return tl::unexpected<error>(prepared.error());
-  made->thread_ = std::thread([self = made.get()] { self->loop(); });
+  made->write_thread_ = std::thread([self = made.get()] { self->write_loop(); });
+  made->sync_thread_ = std::thread([self = made.get()] { self->sync_loop(); });
   return made;
 }
 
@@ -40,11 +47,21 @@ sqlite_writer::~sqlite_writer() {
     stopping_ = true;
   }
   asked_.notify_one();
-  if (thread_.joinable())
-    thread_.join();
+  if (write_thread_.joinable())
+    write_thread_.join();
+  {
+    const std::lock_guard guard(mutex_);
+    all_written_ = true;
+  }
+  committed_.notify_one();
+  if (sync_thread_.joinable())
+    sync_thread_.join();
 }
 
 expected<void> sqlite_writer::prepare() {
+  // A commit goes to the kernel; the sync is ours. Checkpoints are synced by SQLite all the same.
+  if (const int code = db_.exec("PRAGMA synchronous = NORMAL"); code != SQLITE_OK)
+    return tl::unexpected<error>(db_.failure(code, "opening the journal"));
   const std::pair<statement*, const char*> wanted[] = {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
@@ -83,7 +100,7 @@ void sqlite_writer::append(std::vector<event_ptr> events, on_durable done) {
   {
     const std::lock_guard guard(mutex_);
     queue_.emplace_back(append_item{std::move(events), std::move(done)});
-    if (++urgent_ > 1)
+    if (++urgent_ != 1 && urgent_ != written_early_min)
       return; // it is awake, or about to be
   }
   asked_.notify_one();
@@ -115,10 +132,8 @@ journal_stats sqlite_writer::stats() const {
           failures_.load(std::memory_order_relaxed)};
 }
 
-void sqlite_writer::loop() {
-  std::vector<append_item> group;
+void sqlite_writer::write_loop() {
   while (true) {
-    group.clear();
     std::function<void()> job;
     {
       std::unique_lock lock(mutex_);
@@ -133,61 +148,171 @@ void sqlite_writer::loop() {
           return;
         continue;
       }
-      std::size_t events = 0;
-      while (!queue_.empty() && events < group_events_max) {
-        auto* next = std::get_if<append_item>(&queue_.front());
-        if (!next)
-          break;
-        events += next->events.size();
-        group.push_back(std::move(*next));
+      if (auto* next = std::get_if<std::function<void()>>(&queue_.front())) {
+        job = std::move(*next);
         queue_.pop_front();
+        urgent_ = queue_.size(); // whether somebody waits for what is behind it does not matter any more
       }
-      if (group.empty()) {
-        job = std::move(std::get<std::function<void()>>(queue_.front()));
-        queue_.pop_front();
-      }
-      // What is left of a long queue, or behind a job, is written next: whether somebody waits for it does not matter any more.
-      urgent_ = queue_.size();
+      if (sync_failed_)
+        broken_ = sync_failed_;
     }
     if (job)
       job();
     else
-      commit_group(group);
+      work_on_appends();
     if (wal_frames_ > wal_frames_max)
       checkpoint();
   }
 }
 
-void sqlite_writer::commit_group(std::vector<append_item>& group) {
-  std::vector<pending> all(group.size());
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    all[i].what = &group[i];
-    all[i].failed = check_order(group[i].events);
+void sqlite_writer::sync_loop() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    committed_.wait(lock, [&] { return all_written_ || !to_sync_.empty(); });
+    if (to_sync_.empty())
+      return;
+    auto groups = std::exchange(to_sync_, {});
+    auto* const log = log_;
+    const bool lost = sync_failed_.has_value();
+    lock.unlock();
+    const bool kept = !lost && sync(log) == SQLITE_OK;
+    lock.lock();
+    if (!kept && !sync_failed_)
+      sync_failed_ = lost_sync();
+    syncing_ = !to_sync_.empty();
+    lock.unlock();
+    asked_.notify_one(); // the next group may be committed while this one is answered
+    for (auto& group : groups) {
+      if (!kept)
+        fail_rest(group, lost_sync());
+      answer(group);
+    }
+    groups.clear();
+    lock.lock();
   }
-  print_bodies(all);
-  if (broken_)
-    fail_rest(all, *broken_);
-  for (int tries = 1; !try_group(all); ++tries)
+}
+
+void sqlite_writer::work_on_appends() {
+  if (text_.capacity() > (std::size_t{16} << 20))
+    text_ = {};
+  text_.clear();
+  group_of group;
+  take_appends(group);
+  std::optional<turn> mine;
+  bool good = write_from(group, 0, mine);
+  while (good && wait_for_more(group)) {
+    const auto first = group.size();
+    take_appends(group);
+    good = write_from(group, first, mine);
+  }
+  if (good)
+    commit(group, mine);
+  for (int tries = 1; !good; ++tries) {
     if (tries == tries_max) {
-      fail_rest(all, {error_code::corrupt, "the file is damaged in many places; restore it from a copy", "journal " + db_.path()});
+      fail_rest(group, {error_code::corrupt, "the file is damaged in many places; restore it from a copy", "journal " + db_.path()});
       break;
     }
+    good = try_group(group);
+  }
   if (runs_.size() > runs_max)
     runs_.clear();
+  hand_on(std::move(group));
+}
+
+void sqlite_writer::take_appends(group_of& group) {
+  const auto first = group.size();
+  std::size_t events = 0;
+  for (const auto& one : group)
+    events += one.what.events.size();
+  {
+    const std::lock_guard guard(mutex_);
+    while (!queue_.empty() && events < group_events_max) {
+      auto* next = std::get_if<append_item>(&queue_.front());
+      if (!next)
+        break;
+      events += next->events.size();
+      group.emplace_back().what = std::move(*next);
+      queue_.pop_front();
+    }
+    urgent_ = queue_.size(); // what is left is written next, whether somebody waits for it or not
+  }
+  for (auto i = first; i < group.size(); ++i) {
+    auto& one = group[i];
+    one.failed = broken_ ? broken_ : check_order(one.what.events);
+    if (!one.failed)
+      print(one);
+  }
+}
+
+bool sqlite_writer::wait_for_more(const group_of& group) {
+  std::unique_lock lock(mutex_);
+  if (!syncing_ || group.size() >= group_events_max)
+    return false;
+  const auto job_is_next = [&] { return !queue_.empty() && std::holds_alternative<std::function<void()>>(queue_.front()); };
+  asked_.wait(lock, [&] { return !syncing_ || stopping_ || queue_.size() >= written_early_min || job_is_next(); });
+  return !queue_.empty() && !job_is_next();
+}
+
+void sqlite_writer::hand_on(group_of&& group) {
+  bool written = false;
+  for (const auto& one : group) {
+    const auto& events = one.what.events;
+    if (events.empty())
+      continue;
+    written = written || !one.failed;
+    if (!one.failed)
+      failed_.erase(events.front()->run_id);
+    else if (one.failed->code == error_code::unavailable && failed_.size() < runs_max)
+      failed_.insert_or_assign(events.front()->run_id, *one.failed);
+  }
+  {
+    const std::lock_guard guard(mutex_);
+    if (syncing_ || (written && group.size() >= handed_on_min)) {
+      to_sync_.push_back(std::move(group));
+      syncing_ = true;
+    } else if (sync_failed_) {
+      broken_ = sync_failed_;
+    }
+  }
+  if (group.empty()) { // it was handed on
+    committed_.notify_one();
+    return;
+  }
+  if (written && !broken_ && sync(log_) != SQLITE_OK)
+    broken_ = lost_sync();
+  if (broken_)
+    fail_rest(group, *broken_);
+  answer(group);
+}
+
+int sqlite_writer::sync(sqlite3_file* log) {
+  return log && log->pMethods ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_IOERR_FSYNC;
+}
+
+void sqlite_writer::wait_for_syncs() {
+  std::unique_lock lock(mutex_);
+  asked_.wait(lock, [&] { return !syncing_; });
+  if (sync_failed_)
+    broken_ = sync_failed_;
+}
+
+error sqlite_writer::lost_sync() const {
+  return {error_code::unavailable,
+          "the disk refused to keep what was written (a failed sync), so nothing more can be promised; look at the disk, then start troupe "
+          "again and resume",
+          "journal " + db_.path()};
+}
+
+void sqlite_writer::answer(group_of& group) {
   const batch answers; // the journal's actor is woken once
-  for (auto& one : all) {
-    auto& what = *one.what;
+  for (auto& one : group) {
     if (one.failed) {
       failures_.fetch_add(1, std::memory_order_relaxed);
-      if (!what.events.empty() && one.failed->code == error_code::unavailable && failed_.size() < runs_max)
-        failed_.insert_or_assign(what.events.front()->run_id, *one.failed);
-      what.done(tl::unexpected<error>(std::move(*one.failed)));
-      continue;
+      one.what.done(tl::unexpected<error>(std::move(*one.failed)));
+    } else {
+      events_done_.fetch_add(one.what.events.size(), std::memory_order_relaxed);
+      one.what.done({});
     }
-    events_done_.fetch_add(what.events.size(), std::memory_order_relaxed);
-    if (!failed_.empty() && !what.events.empty())
-      failed_.erase(what.events.front()->run_id);
-    what.done({});
   }
 }
 
@@ -201,72 +326,83 @@ std::optional<error> sqlite_writer::check_order(const std::vector<event_ptr>& ev
   return std::nullopt;
 }
 
-void sqlite_writer::print_bodies(std::vector<pending>& group) {
-  if (text_.capacity() > (std::size_t{16} << 20))
-    text_ = {};
-  text_.clear();
-  for (auto& one : group) {
-    if (one.failed)
-      continue;
-    one.begin = text_.size();
-    one.ends.reserve(one.what->events.size());
-    for (const auto& e : one.what->events) {
-      auto shared = write_body(e->body, texts_, text_);
-      if (shared)
-        one.shared.resize(one.ends.size() + 1);
-      if (shared)
-        one.shared.back() = std::move(shared);
-      one.ends.push_back(text_.size());
+void sqlite_writer::print(pending& one) {
+  one.begin = text_.size();
+  one.ends.reserve(one.what.events.size());
+  for (const auto& e : one.what.events) {
+    if (auto shared = write_body(e->body, texts_, text_)) {
+      one.shared.resize(one.ends.size() + 1);
+      one.shared.back() = std::move(shared);
     }
+    one.ends.push_back(text_.size());
   }
 }
 
-bool sqlite_writer::try_group(std::vector<pending>& group) {
-  const auto waiting = [](const pending& one) { return !one.failed && !one.what->events.empty(); };
-  if (std::none_of(group.begin(), group.end(), waiting))
+bool sqlite_writer::try_group(group_of& group) {
+  std::optional<turn> mine;
+  if (!write_from(group, 0, mine))
+    return false;
+  commit(group, mine);
+  return true;
+}
+
+bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional<turn>& mine) {
+  const auto undo_all = [&](const error& why) {
+    if (!sqlite3_get_autocommit(db_.handle()))
+      undo();
+    mine.reset();
+    fail_rest(group, why);
     return true;
-  const turn mine(locks_, patience_);
-  if (!mine) {
-    fail_rest(group, unavailable_turn());
-    return true;
-  }
-  if (const int code = begin_.run(); code != SQLITE_OK) {
-    fail_rest(group, db_.failure(code, "beginning to write"));
-    return true;
-  }
-  touched_.clear();
-  for (auto& one : group) {
-    if (!waiting(one))
+  };
+  for (auto i = first; i < group.size(); ++i) {
+    auto& one = group[i];
+    if (one.failed || one.what.events.empty())
       continue;
+    if (!mine) {
+      mine.emplace(locks_, patience_);
+      if (!*mine)
+        return undo_all(unavailable_turn());
+      if (const int code = begin_.run(); code != SQLITE_OK)
+        return undo_all(db_.failure(code, "beginning to write"));
+      touched_.clear();
+    }
     switch (write(one)) {
     case verdict::written:
     case verdict::refused:
       break;
     case verdict::undo_without:
       undo();
+      mine.reset();
       return false;
-    case verdict::undo_all: {
-      const error why = *one.failed;
-      undo();
-      fail_rest(group, why);
-      return true;
-    }
+    case verdict::undo_all:
+      return undo_all(error(*one.failed));
     }
   }
+  return true;
+}
+
+void sqlite_writer::commit(group_of& group, std::optional<turn>& mine) {
+  if (!mine)
+    return;
   int code = update_runs();
   if (code == SQLITE_OK)
     code = commit_.run();
+  if (code == SQLITE_OK) {
+    sqlite3_file* log = nullptr;
+    code = sqlite3_file_control(db_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    const std::lock_guard guard(mutex_);
+    log_ = log;
+  }
   if (code != SQLITE_OK) {
     const error why = db_.failure(code, "writing events");
     undo();
+    mine.reset();
     if (is_sync_failure(code))
-      broken_ = error{error_code::unavailable,
-                      "the disk refused to keep what was written (a failed sync), so nothing more can be promised; look at the disk, then "
-                      "start troupe again and resume",
-                      "journal " + db_.path()};
+      broken_ = lost_sync();
     fail_rest(group, broken_ ? *broken_ : why);
-    return true;
+    return;
   }
+  mine.reset();
   commits_done_.fetch_add(1, std::memory_order_relaxed);
   for (const auto& [run_id, state] : touched_) {
     state->touched = false;
@@ -275,11 +411,10 @@ bool sqlite_writer::try_group(std::vector<pending>& group) {
       runs_.erase(std::string(*run_id));
   }
   touched_.clear();
-  return true;
 }
 
 sqlite_writer::verdict sqlite_writer::write(pending& one) {
-  const auto& events = one.what->events;
+  const auto& events = one.what.events;
   const std::string& run_id = events.front()->run_id;
   const auto refuse = [&](error why) {
     one.failed = std::move(why);
@@ -427,7 +562,7 @@ void sqlite_writer::forget(const std::string& run_id) {
   runs_.erase(run_id);
 }
 
-void sqlite_writer::fail_rest(std::vector<pending>& group, const error& why) {
+void sqlite_writer::fail_rest(group_of& group, const error& why) {
   for (auto& one : group)
     if (!one.failed)
       one.failed = why;
@@ -441,19 +576,18 @@ error sqlite_writer::unavailable_turn() const {
 }
 
 void sqlite_writer::checkpoint() {
+  wait_for_syncs();
   const turn mine(locks_, patience_); // no other writer meanwhile: else the log would never be at its end
   wal_frames_ = 0;
   if (!mine)
     return;
   const int code = sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (is_sync_failure(code) && !broken_)
-    broken_ = error{error_code::unavailable,
-                    "the disk refused to keep the journal (a failed sync), so nothing more can be promised; look at the disk, then start "
-                    "troupe again and resume",
-                    "journal " + db_.path()};
+    broken_ = lost_sync();
 }
 
 expected<void> sqlite_writer::transaction(std::string_view doing, const std::function<int()>& change) {
+  wait_for_syncs();
   if (broken_)
     return tl::unexpected<error>(*broken_);
   const turn mine(locks_, patience_);
@@ -465,8 +599,14 @@ expected<void> sqlite_writer::transaction(std::string_view doing, const std::fun
     if (code == SQLITE_OK)
       code = commit_.run();
   }
-  if (code == SQLITE_OK)
-    return {};
+  if (code == SQLITE_OK) {
+    sqlite3_file* log = nullptr;
+    sqlite3_file_control(db_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (sync(log) == SQLITE_OK)
+      return {};
+    broken_ = lost_sync();
+    return tl::unexpected<error>(*broken_);
+  }
   const error why = db_.failure(code, doing);
   undo();
   return tl::unexpected<error>(why);

@@ -1,5 +1,12 @@
 #pragma once
-// The one thread that writes to a journal file. It commits in groups: what gathers while one commit is under way is the next one.
+// Who writes to a journal file: one thread, in groups. What gathers while one group is on its way to the disk is the next one.
+//
+//   writing:  insert group 1, commit | insert group 2 ……… commit | insert group 3 …
+//   syncing:                         | sync group 1, answer      | sync group 2, answer
+//
+// A commit writes to the kernel only (SQLite's synchronous = NORMAL); nobody is answered before the sync that follows it. A later group
+// never reaches the disk without an earlier one, as both are in one log. A group of few appends is synced by the writing thread itself:
+// nobody else has anything to do meanwhile.
 
 #include <atomic>
 #include <condition_variable>
@@ -72,31 +79,48 @@ private:
 
   /// One append of a group on its way.
   struct pending {
-    append_item* what = nullptr;
+    append_item what;
     std::vector<std::size_t> ends; ///< of each event's body in `text_`
     std::size_t begin = 0;
     std::vector<shared_texts::ptr> shared;
     std::optional<error> failed;
   };
 
+  using group_of = std::vector<pending>;
   enum class verdict { written, refused, undo_without, undo_all };
 
   sqlite_writer(database db, lock_file& locks, std::chrono::milliseconds patience);
   expected<void> prepare();
-  void loop();
-  void commit_group(std::vector<append_item>& group);
-  void print_bodies(std::vector<pending>& group);
-  /// False: the transaction was undone and should be tried again without those that failed.
-  bool try_group(std::vector<pending>& group);
+  void write_loop();
+  void sync_loop();
+  void work_on_appends();
+  /// Moves what is in front of the queue into the group, printed, up to the next job.
+  void take_appends(group_of& group);
+  /// While the group before is being synced: true once that is over, or a good many appends have come, which fit into this group.
+  bool wait_for_more(const group_of& group);
+  /// Writes the group's appends from `first` on, within one transaction. False: it was undone and should be tried again without those that
+  /// failed.
+  bool write_from(group_of& group, std::size_t first, std::optional<turn>& mine);
+  /// False, as above.
+  bool try_group(group_of& group);
+  void commit(group_of& group, std::optional<turn>& mine);
+  /// The group is committed: it is synced, and answered.
+  void hand_on(group_of&& group);
+  static int sync(sqlite3_file* log);
+  /// Of two syncs at once only one might be told that the disk has failed: whoever syncs beside the syncing thread waits for it first.
+  void wait_for_syncs();
+  error lost_sync() const;
+  void answer(group_of& group);
   verdict write(pending& one);
   std::optional<error> check_order(const std::vector<event_ptr>& events) const;
+  void print(pending& one);
   expected<run_state*> state_of(const std::string& run_id);
   int insert_run(run_state& state, const event& first);
   int insert_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared);
   expected<std::int64_t> blob_row(const shared_texts::entry& shared);
   int update_runs();
   void undo();
-  void fail_rest(std::vector<pending>& group, const error& why);
+  static void fail_rest(group_of& group, const error& why);
   error unavailable_turn() const;
   void checkpoint();
 
@@ -116,13 +140,18 @@ private:
 
   std::atomic<std::uint64_t> events_done_{0}, commits_done_{0}, failures_{0};
 
-  std::mutex mutex_; // guards queue_ and stopping_
-  std::condition_variable asked_;
+  std::mutex mutex_; // guards what follows
+  std::condition_variable asked_, committed_;
   std::deque<item> queue_;
   std::size_t urgent_ = 0;                          ///< of those in the queue; the others may wait until `soon_at_`
   std::chrono::steady_clock::time_point soon_at_{}; ///< of the oldest that may wait
   bool stopping_ = false;
-  std::thread thread_;
+  std::vector<group_of> to_sync_;
+  bool syncing_ = false; ///< a group that was handed on is not synced yet
+  bool all_written_ = false;
+  std::optional<error> sync_failed_; ///< told by the syncing thread
+  sqlite3_file* log_ = nullptr;      ///< what is synced
+  std::thread write_thread_, sync_thread_;
 };
 
 template <class Job>
