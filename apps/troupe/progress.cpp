@@ -50,10 +50,12 @@ void progress_board::apply(const event& e) {
     line.doing = name_of(finished->status);
   } else if (const auto* requested = std::get_if<llm_requested>(&e.body)) {
     line.doing = "asks " + requested->provider + "/" + requested->model;
-  } else if (const auto* failed = std::get_if<llm_failed>(&e.body)) {
+  } else if (const auto* failed = std::get_if<llm_failed>(&e.body); failed && failed->reason != "overtaken") {
     line.doing = failed->reason + ": " + failed->next;
   } else if (const auto* over = std::get_if<llm_failed_over>(&e.body)) {
     line.doing = "fails over to " + over->to;
+  } else if (const auto* hedged = std::get_if<llm_hedged>(&e.body)) {
+    line.doing = "asks " + hedged->to + " too";
   } else if (const auto* tool = std::get_if<tool_started>(&e.body)) {
     line.doing = "runs " + tool->tool;
   } else if (const auto* broken = std::get_if<tool_failed>(&e.body)) {

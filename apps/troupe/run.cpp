@@ -237,6 +237,17 @@ expected<run_summary> recorded_summary(store::journal& journal, const std::strin
   return fold.summary();
 }
 
+/// Of a run that has ended here: as it was counted meanwhile. The journal tells of one that was taken up, or goes on later.
+expected<run_summary> summary_of(caf::scoped_actor& self, const actors::runtime& runtime, store::journal& journal,
+                                 const std::string& run_id) {
+  std::shared_ptr<const run_summary> followed;
+  self->request(runtime.metrics(), caf::infinite, actors::summary_query{run_id})
+      .receive([&](const actors::summary_answer& answer) { followed = answer.summary; }, [](const caf::error&) {});
+  if (followed && followed->finished_us != 0)
+    return *followed;
+  return recorded_summary(journal, run_id);
+}
+
 /// A wish to cancel may come before the run has its orchestrator: it is kept for it.
 class cancel_slot {
 public:
@@ -304,14 +315,13 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
       self->send_exit(shown, caf::exit_reason::user_shutdown);
       self->receive([](const caf::down_msg&) {});
     }
+    const auto summary = summary_of(self, runtime, *journal, run->run_id);
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
       tell_error(end.failure.text());
       std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
       return status_unavailable;
     }
-    // A resumed run's earlier events were counted by its earlier owners: the journal has them all.
-    const auto summary = recorded_summary(*journal, run->run_id);
     if (!summary)
       return tell(summary.error());
     print_outcome(arguments, *summary);

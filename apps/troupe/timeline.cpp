@@ -132,16 +132,23 @@ line words(const llm_responded& b) {
 }
 
 line words(const llm_failed& b) {
-  std::string text = b.provider + "/" + b.model + " FAILED: " + b.reason;
+  const bool overtaken = b.reason == "overtaken";
+  std::string text = b.provider + "/" + b.model + (overtaken ? " was overtaken, and its request ended" : " FAILED: " + b.reason);
   if (b.http_status > 0)
     text += " (HTTP " + std::to_string(b.http_status) + ")";
   if (b.charged.micro > 0)
     text += ", " + to_string(b.charged) + " charged";
+  if (overtaken)
+    return {text, tone::notable};
   return {text + next_step(b.next, b.wait_ms) + with(": ", b.message), tone::bad};
 }
 
 line words(const llm_failed_over& b) {
   return {"FAIL-OVER from " + b.from + " to " + b.to + with(": ", b.reason), tone::notable};
+}
+
+line words(const llm_hedged& b) {
+  return {"HEDGE: " + b.from + " has not answered for " + duration_text(b.after_ms * 1000) + ", " + b.to + " is asked too", tone::notable};
 }
 
 line words(const breaker_changed& b) {

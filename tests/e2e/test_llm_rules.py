@@ -18,13 +18,13 @@ def in_a_row(*instructions, **more):
     return [task(f"t{i}", text, needs=[f"t{i - 1}"] if i else [], on_failure="continue", **more) for i, text in enumerate(instructions)]
 
 
-def chained(project, *servers, attempts=3, tasks=None, agent=None, **model):
+def chained(project, *servers, attempts=3, tasks=None, agent=None, budget=None, **model):
     """A chain over these servers, in order."""
     links = [{"provider": f"p{i}", "model": f"model-{i}", "usd_per_mtok": PRICE} for i in range(len(servers))]
     project.configure(providers={f"p{i}": server.provider() for i, server in enumerate(servers)},
                       models={"m": {"chain": links, "retry": {**QUICK, "attempts": attempts}, **model}},
                       agents={"worker": {"model": "m", "system": "worker", "max_tokens": 200, **(agent or {})}},
-                      workflows={"job": {"tasks": tasks or [task("t")]}})
+                      workflows={"job": {"tasks": tasks or [task("t")], **({"budget": budget} if budget else {})}})
 
 
 def rows(document):
@@ -305,3 +305,60 @@ def test_a_stream_that_breaks_after_output_was_shown_starts_the_step_again(proje
     assert document["result"] == "a text that is long enough to be cut in its middle" and document["llm_calls"] == 2
     steps = {e["step_id"] for e in project.events("R1", "llm_requested")}
     assert len(steps) == 1, "the same step once more"
+
+
+# --- hedged requests ---------------------------------------------------------------------------------------------------------------------------
+
+
+def hedged(project, *servers, after="100ms", **more):
+    chained(project, *servers, hedge={"after": after}, **more)
+
+
+def test_a_slow_request_is_hedged_and_the_first_response_counts(project, mock_llm):
+    slow, quick = mock_llm([reply("late", latency="60s")]), mock_llm([reply("soon", usage={"input": 10, "output": 20})])
+    hedged(project, slow, quick)
+    began = time.monotonic()
+    document = project.run("--id", "R1").expect(0).doc
+    assert time.monotonic() - began < 30
+    assert (document["result"], document["llm_calls"], document["failures"]) == ("soon", 2, [])
+    second, = project.events("R1", "llm_hedged")
+    assert (second["from"], second["to"]) == ("p0/model-0", "p1/model-1") and second["after_ms"] >= 100
+    lost, = project.events("R1", "llm_failed")
+    asked = {event["provider"]: event["worst_case"] for event in project.events("R1", "llm_requested")}
+    assert lost["reason"] == "overtaken" and lost["charged"] == asked["p0"], "nobody knows what the provider charges for it"
+    answered, = project.events("R1", "llm_responded")
+    assert document["total_cost_usd"] == pytest.approx((lost["charged"] + answered["cost"]) / 1e6, abs=1e-9)
+    shown = project.troupe("show", "troupe.yaml", "R1").expect(0).stdout
+    assert "HEDGE: p0/model-0 has not answered for" in shown and "p0/model-0 was overtaken" in shown
+
+
+def test_a_second_request_that_loses_is_ended(project, mock_llm):
+    first, slower = mock_llm([reply("first", latency="400ms")]), mock_llm([reply("second", latency="60s")])
+    hedged(project, first, slower)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "first"
+    assert [event["provider"] for event in project.events("R1", "llm_failed")] == ["p1"]
+    assert (first.requests, slower.requests) == (1, 1)
+
+
+def test_where_the_second_request_fails_the_first_goes_on(project, mock_llm):
+    first, broken = mock_llm([reply("first", latency="600ms")]), mock_llm([reply("x", fault={"status": 500})])
+    hedged(project, first, broken)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "first"
+    assert (first.requests, broken.requests) == (1, 1), "a second request is not retried"
+
+
+@pytest.mark.parametrize("before,hedges", [(19, 0), (20, 1)])
+def test_p95_is_of_twenty_answers_at_least(before, hedges, project, mock_llm):
+    first, second = mock_llm([reply("late", when={"last": "^slow"}, latency="2s"), reply("fine", latency="20ms")]), mock_llm([reply("soon")])
+    hedged(project, first, second, after="p95", tasks=in_a_row(*["quick"] * before, "slow"))
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)[f"t{before}"]["output"] == ("soon" if hedges else "late")
+    assert len(project.events("R1", "llm_hedged")) == hedges
+
+
+def test_a_second_request_for_which_nothing_is_left_is_not_sent(project, mock_llm):
+    first, second = mock_llm([reply("first", latency="500ms")]), mock_llm([reply("second")])
+    hedged(project, first, second, budget={"steps": 1})
+    document = project.run("--id", "R1").expect(0).doc
+    assert (document["result"], second.requests) == ("first", 0)
+    assert project.events("R1", "llm_hedged") == [] and project.events("R1", "budget_refused") == []

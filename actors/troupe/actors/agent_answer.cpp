@@ -186,7 +186,7 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
   const bool has_own = spec != a.run->config->agents.end() && spec->second.output;
   order.contract =
       std::make_shared<const output_spec>(policy::review_contract(has_own ? spec->second.output->retries : output_spec{}.retries));
-  task.review = std::move(order);
+  task.review = std::make_unique<task_assignment>(std::move(order));
   ++task.in_flight;
   // An incarnation before this one may have asked already.
   ask(self, state.peers->journal, read_task{a.run->run_id, task.review->task})

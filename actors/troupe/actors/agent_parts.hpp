@@ -76,8 +76,8 @@ struct work {
   bool recovering = false;   ///< the next request may have been made by the incarnation before, or the gateway before
   caf::actor_addr asked;     ///< the gateway that has the request in flight; null: none
   std::unique_ptr<running_check> check;
-  std::optional<task_assignment> review; ///< its reviewer's
-  caf::actor_addr reviewing;             ///< the pool that has it
+  std::unique_ptr<task_assignment> review; ///< its reviewer's
+  caf::actor_addr reviewing;               ///< the pool that has it
   std::map<std::uint64_t, human_wait> humans;
   std::uint64_t last_human = 0;
   caf::actor_addr checkpoint; ///< that was asked

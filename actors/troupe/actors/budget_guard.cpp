@@ -217,6 +217,11 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
           s.held.erase(wanted.id);
           return refused_answer(self, wanted, *why);
         }
+        if (!wanted.waits && std::holds_alternative<policy::budget_waiting>(said)) {
+          s.held.erase(wanted.id);
+          apply(self, s.ledger.cancel_waiting(wanted.id));
+          return refused_answer(self, wanted, {s.setup.scope, limit_kind::money, "what is left is held by others"});
+        }
         if (!s.setup.parent && std::holds_alternative<policy::budget_granted>(said))
           return granted_answer(self, wanted.id);
         auto promise = self->make_response_promise<reserve_answer>();

@@ -101,6 +101,7 @@ struct reserve {
   std::string task;  ///< the task's id in its workflow; counts against its limits
   std::string agent; ///< likewise
   spend worst_case;
+  bool waits = true;  ///< false: refused where others would have to settle first
   std::string run_id; ///< set by the run's guard when it asks further up: who is told of warnings there
 };
 struct reserve_answer {
@@ -494,11 +495,12 @@ struct summary_query {
   std::string run_id;
 };
 struct summary_answer {
-  std::shared_ptr<const run_summary> summary; ///< null: no such run here
+  std::shared_ptr<const run_summary> summary; ///< null: it is not followed here; the journal tells
 };
 
-/// The METRICS COLLECTOR folds durable events into summaries: what is counted is what is stored.
-using metrics_collector_actor = caf::typed_actor<takes<published>, answers<summary_answer, summary_query>>;
+/// The METRICS COLLECTOR folds durable events into summaries: what is counted is what is stored. It follows each run that begins here until
+/// that is closed; not one that was taken up, whose earlier events it has not heard.
+using metrics_collector_actor = caf::typed_actor<takes<published>, takes<close_run>, answers<summary_answer, summary_query>>;
 
 } // namespace troupe::actors
 

@@ -29,6 +29,10 @@ struct gateway_call {
   std::optional<llm::transfer_id> transfer;
   bool abort = false;     ///< cancelled before its transfer could start
   reserve_answer refused; ///< what the guard said last, when it refused
+  // Of a step with a second request, which is a call of its own.
+  bool second = false;
+  std::uint64_t other = 0;        ///< the step's other call; 0: none is under way
+  std::optional<llm_answer> held; ///< what the other one brought: the step is answered once nothing of it is under way
 };
 
 /// What became of one request.
@@ -83,6 +87,23 @@ llm_answer journal_gone(const caf::error& reason) {
   return {.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = "the journal is gone: " + text_of(reason)};
 }
 
+/// Nothing more is to come for the step.
+bool decides(const llm_answer& said) {
+  return said.message != nullptr || said.crash;
+}
+
+/// One of the step's two calls has ended: the other one goes on alone, or is ended too.
+void leave_to_other(gateway_self self, gateway_call& ended, const llm_answer& said) {
+  auto& state = state_of(self);
+  auto& other = state.calls.at(ended.other);
+  other.other = 0;
+  other.held = said;
+  std::move(ended.askers.begin(), ended.askers.end(), std::back_inserter(other.askers));
+  state.by_step.insert_or_assign(step_key(ended.ask), ended.other);
+  if (decides(said))
+    perform(self, ended.other, other.decide->overtaken(self->clock().now()));
+}
+
 void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   auto& state = state_of(self);
   auto node = state.calls.extract(id);
@@ -90,9 +111,17 @@ void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
     return;
   auto& call = node.mapped();
   state.timers.drop(id);
+  if (call.other != 0) {
+    leave_to_other(self, call, with);
+    return;
+  }
   state.by_step.erase(step_key(call.ask));
+  // The first response counts; where both failed, what the first request met.
+  const bool earlier = call.held && (decides(*call.held) || (call.second && !decides(with)));
+  auto said = earlier ? *std::move(call.held) : with;
+  said.requests = std::max(said.requests, with.requests);
   for (auto& asker : call.askers)
-    asker.deliver(with);
+    asker.deliver(said);
 }
 
 void ask_for_wake_up(gateway_self self) {
@@ -115,7 +144,7 @@ void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const po
     arm_timer(self, id, *wanted.until);
   const auto reservation = call.reservation;
   const auto guard = call.ask.run->guard;
-  ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case})
+  ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case, wanted.waits})
       .then(
           [self, id, reservation, guard](const reserve_answer& said) {
             auto found = state_of(self).calls.find(id);
@@ -153,6 +182,8 @@ void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, con
                                         tell_from_outside(strong, transfers_ended{});
                                     });
                                   });
+  if (const auto at = call.decide->hedge_at())
+    arm_timer(self, id, *at);
 }
 
 void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<event_body>&& events, const policy::send_to& sending) {
@@ -242,6 +273,27 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
   } else if (auto* crash = std::get_if<policy::crash_agent>(&step.next)) {
     answer(self, id, llm_answer{.status = task_status::error, .reason = "agent_crash", .error = crash->message, .crash = true});
   }
+}
+
+/// The request in flight is slow: perhaps a second one goes out.
+void hedge(gateway_self self, std::uint64_t id) {
+  auto& state = state_of(self);
+  const auto found = state.calls.find(id);
+  if (found == state.calls.end())
+    return;
+  const auto now = self->clock().now();
+  auto decide = found->second.decide->hedge(now);
+  if (!decide)
+    return;
+  const auto second_id = state.next_call++;
+  gateway_call second;
+  second.ask = found->second.ask;
+  second.model = found->second.model;
+  second.decide = std::move(decide);
+  second.second = true;
+  second.other = id;
+  found->second.other = second_id;
+  perform(self, second_id, state.calls.emplace(second_id, std::move(second)).first->second.decide->start(now));
 }
 
 std::shared_ptr<const model_spec> model_of(const llm_ask& ask) {
@@ -365,8 +417,10 @@ llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor jo
       [self](const wake_up&) {
         const auto now = self->clock().now();
         for (const auto id : state_of(self).timers.woken(now))
-          if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end())
+          if (auto found = state_of(self).calls.find(id); found != state_of(self).calls.end()) {
             perform(self, id, found->second.decide->tick(now));
+            hedge(self, id);
+          }
         ask_for_wake_up(self);
       },
   };

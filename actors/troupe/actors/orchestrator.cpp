@@ -110,12 +110,12 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     if (!found->second.end && !found->second.stopped && !state.suspended)
       pause(self, result.task, result);
     else
-      take_result(self, prefix, task_result(found->second.end ? *found->second.end : cut_off(self, found->second)));
+      take_result(self, prefix, found->second.end ? task_result(*found->second.end) : cut_off(self, found->second));
     return;
   }
   if (!found->second.asked.empty()) { // who works for it ends first
     found->second.pool = nullptr;
-    found->second.end = result;
+    found->second.end = std::make_shared<const task_result>(result);
     for (const auto& path : std::set<std::string>(found->second.asked))
       stop_given(self, path);
     return;

@@ -137,12 +137,12 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
     auto& given = asker->second;
     if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope) && !given.end) {
       // Its run is over, not its part: a run that goes on with more money asks again.
-      given.end = task_result{.task = was.parent,
-                              .attempt = given.order.attempt,
-                              .status = result.status,
-                              .reason = result.reason,
-                              .error = result.error,
-                              .limit_scope = result.limit_scope};
+      given.end = std::make_shared<const task_result>(task_result{.task = was.parent,
+                                                                  .attempt = given.order.attempt,
+                                                                  .status = result.status,
+                                                                  .reason = result.reason,
+                                                                  .error = result.error,
+                                                                  .limit_scope = result.limit_scope});
       if (given.resting) {
         given.resting = false;
         given.pool = nullptr;

@@ -31,10 +31,10 @@ struct given_task {
   bool late = false;                      ///< because its own time is up
   clock_point until = clock_point::max(); ///< of the task, whatever agent has it
   // Of a task that asks other agents.
-  std::set<std::string> asked;    ///< paths that are at work for it
-  std::set<std::string> told;     ///< paths whose end it has been told
-  bool resting = false;           ///< it has left its member, and waits for those
-  std::optional<task_result> end; ///< its own, which comes after theirs
+  std::set<std::string> asked;            ///< paths that are at work for it
+  std::set<std::string> told;             ///< paths whose end it has been told
+  bool resting = false;                   ///< it has left its member, and waits for those
+  std::shared_ptr<const task_result> end; ///< its own, which comes after theirs
   policy::handoff_watch handoffs;
   // Of a delegated task.
   std::string parent; ///< path of who asked; empty: a task of the workflow

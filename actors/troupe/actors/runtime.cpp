@@ -128,15 +128,6 @@ tool_spec contract_check(const agent_spec& agent) {
   return made;
 }
 
-/// What a configuration may say, but this version does not run: refused at the start, never ignored.
-std::vector<std::string> not_in_this_version(const configuration& config) {
-  std::vector<std::string> found;
-  for (const auto& [name, model] : config.models)
-    if (!model.hedge_after.empty())
-      found.push_back("model \"" + name + "\": hedge is not part of this version; leave it out");
-  return found;
-}
-
 limits with(const limits& base, const run_additions& more) {
   limits sum = base;
   if (sum.money)
@@ -251,8 +242,6 @@ expected<void> runtime::make_clients(providers& made) {
   }
   for (const auto& problem : policy::validate(config_->supervision))
     add(problem.text());
-  for (const auto& problem : not_in_this_version(*config_))
-    add(problem);
   if (!problems.empty())
     return fail(error_code::invalid_argument, problems);
   return {};
@@ -558,6 +547,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
 
 void runtime::finish_run(const std::string& run_id) {
   caf::anon_send(journal_, close_run{run_id});
+  caf::anon_send(metrics_, close_run{run_id});
   options_.journal->disown(run_id);
 }
 

@@ -103,10 +103,13 @@ void resolver::models() {
     from["breaker"]["failures"].read(into.breaker.failures);
     from["breaker"]["open_for"].read_positive(into.breaker.open_for);
     const auto after = from["hedge"]["after"];
-    after.read(into.hedge_after);
-    if (!into.hedge_after.empty() && into.hedge_after != "p95") {
-      milliseconds time{1};
-      after.read_positive(time);
+    std::string word;
+    after.read(word);
+    if (word == "p95") {
+      into.hedge.after = hedge_after::p95;
+    } else if (after.present()) {
+      into.hedge.after = hedge_after::time;
+      after.read_positive(into.hedge.time);
     }
   });
 }

@@ -30,11 +30,18 @@ struct task_tally {
   std::string agent;
   usd cost;
   std::int64_t attempts = 0;
-  std::optional<task_finished> end;
+  std::shared_ptr<const task_finished> end; ///< null: not yet
   bool for_each = false;
   std::map<std::int64_t, item_result> items; ///< those that have ended
   std::map<std::int64_t, usd> item_costs;
   std::map<std::int64_t, answer_rows> answers; ///< of elements; -1: of the task itself
+};
+
+/// What must count once, however often it is told.
+struct trouble {
+  std::unordered_set<std::string> doubtful; ///< calls counted as in doubt
+  std::unordered_set<std::string> rejected; ///< steps whose usage is not believed
+  std::unordered_set<std::string> failed;   ///< reasons by task path, of all that failed there or below
 };
 
 } // namespace
@@ -48,13 +55,17 @@ struct run_fold::state {
   std::unordered_set<std::string> agents;
   std::unordered_set<std::string> in_flight;            ///< LLM requests without an outcome
   std::unordered_set<std::string> open_calls;           ///< tool calls without a result
-  std::unordered_set<std::string> doubtful;             ///< calls counted as in doubt
   std::unordered_map<std::string, token_usage> counted; ///< usage by task and step: a later rejection takes it back
-  std::unordered_set<std::string> rejected;             ///< steps whose usage is not believed
-  std::unordered_set<std::string> failed;               ///< reasons by task path, of all that failed there or below
+  std::unique_ptr<trouble> met;                         ///< on its own: most runs meet none
   std::int64_t owned_before_us = 0;
   std::int64_t owner_since_us = 0;
   policy::paused_time paused;
+
+  trouble& troubles() {
+    if (!met)
+      met = std::make_unique<trouble>();
+    return *met;
+  }
 
   task_tally& tally(std::string_view path) {
     const auto top = std::string(path.substr(0, path.find_first_of("/[(>")));
@@ -96,7 +107,7 @@ struct run_fold::state {
 
   void fail(const event& e, const std::string& reason) {
     for (std::string_view path = e.task; !path.empty(); path = policy::parent_path(path))
-      failed.insert(std::string(path) + '\0' + reason);
+      troubles().failed.insert(std::string(path) + '\0' + reason);
     if (sum.failures.size() < failures_max)
       sum.failures.push_back({e.task, e.agent, reason});
   }
@@ -185,7 +196,7 @@ struct run_fold::state {
       return; // its task had its answer: no failure
     if (b.status != task_status::success && b.status != task_status::skipped) {
       const std::string reason = b.reason.empty() ? name_of(b.status) : b.reason;
-      if (!failed.contains(e.task + '\0' + reason))
+      if (!met || !met->failed.contains(e.task + '\0' + reason))
         fail(e, reason);
     }
     if (e.task.find_first_of("/>") != std::string::npos || !seat.empty())
@@ -197,7 +208,7 @@ struct run_fold::state {
     if (!e.agent.empty())
       task.agent = e.agent;
     task.attempts = std::max(task.attempts, b.attempt);
-    task.end = b;
+    task.end = std::make_shared<const task_finished>(b);
   }
 
   void on(const event& e, const llm_requested& b) { in_flight.insert(request_key(e, b.step_id, b.request)); }
@@ -207,7 +218,7 @@ struct run_fold::state {
     step();
     charge(e, b.cost);
     const std::string key = e.task + '\0' + b.step_id;
-    if (rejected.contains(key))
+    if (met && met->rejected.contains(key))
       return;
     count_tokens(b.usage, 1);
     counted[key] = b.usage;
@@ -219,8 +230,8 @@ struct run_fold::state {
       step();
     charge(e, b.charged);
     if (b.reason == "cancelled" && !top_seat(e.task).empty() && answers_of(e.task).decided())
-      return;                      // its task had its answer: no failure
-    if (b.reason != "agent_crash") // rehearsed: the crash that follows is the failure
+      return;                                                 // its task had its answer: no failure
+    if (b.reason != "agent_crash" && b.reason != "overtaken") // rehearsed: the crash that follows is the failure; its step has its answer
       fail(e, b.reason.empty() ? "llm_failed" : b.reason);
   }
 
@@ -228,7 +239,7 @@ struct run_fold::state {
 
   void on(const event& e, const usage_rejected& b) {
     const std::string key = e.task + '\0' + b.step_id;
-    if (!rejected.insert(key).second)
+    if (!troubles().rejected.insert(key).second)
       return;
     if (const auto found = counted.find(key); found != counted.end())
       count_tokens(found->second, -1);
@@ -243,7 +254,7 @@ struct run_fold::state {
   }
 
   void doubt(const event& e, const std::string& call_id) {
-    if (doubtful.insert(e.task + '\0' + call_id).second)
+    if (troubles().doubtful.insert(e.task + '\0' + call_id).second)
       ++sum.in_doubt;
   }
 

@@ -56,14 +56,25 @@ struct breaker_spec {
 };
 BOOST_DESCRIBE_STRUCT(breaker_spec, (), (failures, open_for))
 
+/// p95: of the latest answers of the model that was asked first.
+enum class hedge_after { never, p95, time };
+BOOST_DESCRIBE_ENUM(hedge_after, never, p95, time)
+
+/// A second request when the first is slow.
+struct hedge_spec {
+  hedge_after after = hedge_after::never;
+  milliseconds time{0};
+};
+BOOST_DESCRIBE_STRUCT(hedge_spec, (), (after, time))
+
 struct model_spec {
   std::string name;
   std::vector<chain_link> chain; ///< fail-over order, at least one
   retry_spec retry;
   breaker_spec breaker;
-  std::string hedge_after; ///< "", "p95" or a duration's text
+  hedge_spec hedge;
 };
-BOOST_DESCRIBE_STRUCT(model_spec, (), (name, chain, retry, breaker, hedge_after))
+BOOST_DESCRIBE_STRUCT(model_spec, (), (name, chain, retry, breaker, hedge))
 
 struct sandbox_spec {
   bool enabled = true; ///< `sandbox: off` in the file

@@ -152,6 +152,16 @@ struct llm_failed_over {
 };
 BOOST_DESCRIBE_STRUCT(llm_failed_over, (), (step_id, from, to, reason))
 
+/// A second request for a step goes out, because the first one is slow. The first response counts; the other request is ended, and its
+/// `llm_failed` says `overtaken`.
+struct llm_hedged {
+  std::string step_id;
+  std::string from; ///< provider/model
+  std::string to;
+  std::int64_t after_ms = 0;
+};
+BOOST_DESCRIBE_STRUCT(llm_hedged, (), (step_id, from, to, after_ms))
+
 struct breaker_changed {
   std::string provider;
   std::string model;
@@ -447,7 +457,7 @@ using event_body =
                  llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started, tool_failed, tool_finished,
                  agent_crashed, agent_restarted, contract_violated, message_injected, budget_warned, budget_refused, max_tokens_lowered,
                  outcome_unknown, loop_detected, context_cut, approval_requested, approval_voted, approval_decided, output_checked,
-                 output_reviewed, answers_differ, answers_resolved, state_written, delegated, handed_off, handoff_refused>;
+                 output_reviewed, answers_differ, answers_resolved, state_written, delegated, handed_off, handoff_refused, llm_hedged>;
 
 /// One event of one run. `task` is the task's path: "research", "sections[3]", "archive/publish" in a sub-workflow; empty for the run
 /// itself.

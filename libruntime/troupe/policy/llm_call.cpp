@@ -80,7 +80,7 @@ llm_call::llm_call(std::shared_ptr<const model_spec> model, llm_call_facts facts
       || facts_.first_link >= model_->chain.size())
     throw std::invalid_argument("llm_call: a chain of at least one link, with the state and the facts of each, is needed");
   link_ = facts_.first_link;
-  requests_ = facts_.requests_before;
+  requests_ = std::make_shared<std::int64_t>(facts_.requests_before);
 }
 
 std::optional<milliseconds> llm_call::time_left(time_point now) const {
@@ -114,7 +114,7 @@ llm_step llm_call::granted(time_point now) {
   }
   // Another call took what the rate limit had left while this reservation was on its way.
   if (const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now);
-      at > now && may_pace(now) && worth_waiting(at, now)) {
+      at > now && may_pace(now) && (facts_.second || worth_waiting(at, now))) {
     step.settle = spend{};
     proceed(step, now);
     return step;
@@ -131,15 +131,17 @@ llm_step llm_call::granted(time_point now) {
   phase_ = phase::in_flight;
   sent_at_ = now;
   paced_until_.reset();
-  ++requests_;
+  request_ = ++*requests_;
   ++attempts_here_;
   if (called_.insert(link().provider).second)
     shared().retries->add_call();
   shared().pace.sent(facts_.links[link_].input_estimate);
   if (max_tokens_ < facts_.max_tokens)
     step.events.push_back(max_tokens_lowered{facts_.step_id, facts_.max_tokens, max_tokens_});
-  step.events.push_back(llm_requested{facts_.step_id, requests_, link().provider, link().model, worst_case_, max_tokens_});
-  step.next = send_to{link_, requests_, max_tokens_, timeout_};
+  if (hedge_note_)
+    step.events.push_back(*hedge_note_);
+  step.events.push_back(llm_requested{facts_.step_id, request_, link().provider, link().model, worst_case_, max_tokens_});
+  step.next = send_to{link_, request_, max_tokens_, timeout_};
   return step;
 }
 
@@ -147,6 +149,10 @@ llm_step llm_call::refused(const refusal& why, time_point now) {
   llm_step step;
   if (phase_ != phase::reserving || expired(step, now))
     return step;
+  if (facts_.second) { // the first request is paid for: nobody needs to know
+    give_up(step, task_status::cancelled, llm_reason::budget_exceeded, why.message);
+    return step;
+  }
   if (why.kind == limit_kind::money)
     if (const auto lower = lowered_max_tokens(why.left, bounds(max_tokens_), link().price)) {
       reserve(step, *lower);
@@ -161,7 +167,7 @@ llm_step llm_call::refused(const refusal& why, time_point now) {
 llm_step llm_call::responded(std::int64_t request, llm_response response, const conversation& sent_messages, time_point now,
                              double random) {
   llm_step step;
-  if (phase_ != phase::in_flight || request != requests_)
+  if (phase_ != phase::in_flight || request != request_)
     return step;
   shared().pace.observe(response.limits, now);
   auto charge = charge_for(response, facts_.links[link_].input_estimate, bounds(max_tokens_), link().price);
@@ -175,6 +181,7 @@ llm_step llm_call::responded(std::int64_t request, llm_response response, const 
     return step;
   }
   note_breaker(step, permit_.succeeded(now));
+  shared().answered.add(std::chrono::duration_cast<milliseconds>(now - sent_at_));
   normalise_calls(response.message, sent_messages, facts_.step_id, facts_.tools);
   step.settle = spend{charge.money, 1};
   llm_responded event{.step_id = facts_.step_id,
@@ -195,7 +202,7 @@ llm_step llm_call::responded(std::int64_t request, llm_response response, const 
 
 llm_step llm_call::failed(std::int64_t request, const llm_failure& failure, time_point now, double random) {
   llm_step step;
-  if (phase_ != phase::in_flight || request != requests_)
+  if (phase_ != phase::in_flight || request != request_)
     return step;
   shared().pace.observe(failure.limits, now);
   handle_failure(step, failure, std::nullopt, now, random);
@@ -222,10 +229,54 @@ llm_step llm_call::cancel(time_point) {
     return step;
   cancelled_ = true;
   if (phase_ == phase::in_flight)
-    step.next = abort_transfer{link_, requests_};
+    step.next = abort_transfer{link_, request_};
   else
     give_up(step, task_status::cancelled, llm_reason::cancelled, "The step was cancelled.");
   return step;
+}
+
+llm_step llm_call::overtaken(time_point now) {
+  if (phase_ == phase::in_flight && !cancelled_) {
+    overtaken_ = true;
+    shared().answered.add(std::chrono::duration_cast<milliseconds>(now - sent_at_));
+  }
+  return cancel(now);
+}
+
+// --- a second request ----------------------------------------------------------------------------------------------
+
+std::optional<time_point> llm_call::hedge_at() const {
+  if (phase_ != phase::in_flight || hedged_ || cancelled_ || facts_.second)
+    return std::nullopt;
+  const auto delay = hedge_delay(model_->hedge, links_[link_]->answered);
+  return delay ? std::optional(sent_at_ + *delay) : std::nullopt;
+}
+
+std::unique_ptr<llm_call> llm_call::hedge(time_point now) {
+  const auto due = hedge_at();
+  if (!due || now < *due)
+    return nullptr;
+  hedged_ = true;
+  const auto may_ask = [&](std::size_t link) {
+    auto& state = *links_[link];
+    return fits(link) && state.breaker.admits(now) && state.pace.earliest(facts_.links[link].input_estimate, now) <= now;
+  };
+  auto to = link_ + 1;
+  while (to < links_.size() && !may_ask(to))
+    ++to;
+  if (to == links_.size())
+    to = link_;
+  if (!may_ask(to) || !links_[to]->retries->take_retry())
+    return nullptr;
+  auto facts = facts_;
+  facts.second = true;
+  facts.first_link = to;
+  auto made = std::make_unique<llm_call>(model_, std::move(facts), links_);
+  made->requests_ = requests_;
+  made->called_ = called_;
+  made->hedge_note_ = llm_hedged{facts_.step_id, name_of_link(link()), name_of_link(model_->chain[to]),
+                                 std::chrono::duration_cast<milliseconds>(now - sent_at_).count()};
+  return made;
 }
 
 // --- decisions -----------------------------------------------------------------------------------------------------
@@ -249,6 +300,10 @@ void llm_call::proceed(llm_step& step, time_point now) {
       continue;
     }
     const auto at = shared().pace.earliest(facts_.links[link_].input_estimate, now);
+    if (at > now && facts_.second) {
+      skip_link(step, llm_reason::llm_rate_limited, "not asked: its rate limit is used up", now);
+      return;
+    }
     if (at > now && may_pace(now)) {
       if (worth_waiting(at, now)) {
         if (!paced_until_)
@@ -275,7 +330,7 @@ void llm_call::reserve(llm_step& step, std::int64_t max_tokens) {
   phase_ = phase::reserving;
   max_tokens_ = max_tokens;
   worst_case_ = worst_case(bounds(max_tokens), link().price);
-  reserve_for wanted{link_, spend{worst_case_, 1}, max_tokens, std::nullopt};
+  reserve_for wanted{link_, spend{worst_case_, 1}, max_tokens, std::nullopt, !facts_.second};
   for (const auto& deadline : {facts_.until.agent, facts_.until.task, facts_.until.run})
     if (deadline)
       wanted.until = wanted.until ? std::min(*wanted.until, *deadline) : *deadline;
@@ -305,7 +360,7 @@ bool llm_call::fits(std::size_t link) const {
 
 bool llm_call::skip_link(llm_step& step, llm_reason reason, std::string why, time_point now) {
   attempts_.push_back({link().provider, link().model, 0, reason, 0, std::move(why)});
-  if (link_ + 1 == links_.size()) {
+  if (link_ + 1 == links_.size() || facts_.second) {
     exhausted(step, now);
     return false;
   }
@@ -350,7 +405,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
     permit_.abandoned();
 
   llm_failed event{.step_id = facts_.step_id,
-                   .request = requests_,
+                   .request = request_,
                    .provider = link().provider,
                    .model = link().model,
                    .reason = name_of(verdict.reason),
@@ -360,7 +415,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
                    .charged = charged,
                    .next = "give_up",
                    .wait_ms = 0};
-  attempts_.push_back({link().provider, link().model, requests_, verdict.reason, failure.http_status, event.message});
+  attempts_.push_back({link().provider, link().model, request_, verdict.reason, failure.http_status, event.message});
   const auto record = [&] {
     step.events.push_back(event);
     note_breaker(step, changed);
@@ -373,6 +428,8 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
     return;
   }
   if (cancelled_ || verdict.kind == error_class::cancelled) {
+    if (overtaken_ && verdict.kind == error_class::cancelled)
+      event.reason = name_of(llm_reason::overtaken);
     record();
     give_up(step, task_status::cancelled, llm_reason::cancelled, "The step was cancelled.");
     return;
@@ -382,6 +439,11 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::o
     give_up(step, task_status::error, verdict.reason, "model \"" + model_->name + "\" refused the request");
     if (verdict.reason == llm_reason::llm_context_length)
       std::get<gave_up>(step.next).too_long_for = link_;
+    return;
+  }
+  if (facts_.second) {
+    record();
+    exhausted(step, now);
     return;
   }
   const auto left = time_left(now);

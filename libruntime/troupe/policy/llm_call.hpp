@@ -12,8 +12,11 @@
 //     |                                          v
 //     +-- next of the chain <--fail over-- failure --retry--> wait_until --tick--> reserve_for …
 //
-// Invariants: no send_to without a granted reservation of its own; at most retry.attempts * chain length requests; the breaker of a model
-// is never bypassed; every path ends in succeeded, gave_up or crash_agent.
+// A model may have a second request sent when the first is slow: that one is a call of its own (`hedge`), which sends once or not at all.
+// Whichever is answered first ends the other (`overtaken`).
+//
+// Invariants: no send_to without a granted reservation of its own; at most retry.attempts * chain length requests, and one that is hedged;
+// the breaker of a model is never bypassed; every path ends in succeeded, gave_up or crash_agent.
 
 #include <chrono>
 #include <cstddef>
@@ -32,6 +35,7 @@
 #include "troupe/model/event.hpp"
 #include "troupe/model/llm.hpp"
 #include "troupe/policy/circuit_breaker.hpp"
+#include "troupe/policy/hedging.hpp"
 #include "troupe/policy/llm_errors.hpp"
 #include "troupe/policy/pacing.hpp"
 #include "troupe/policy/pricing.hpp"
@@ -47,6 +51,7 @@ struct link_state {
   explicit link_state(const breaker_spec& spec, std::shared_ptr<retry_budget> budget) : breaker(spec), retries(std::move(budget)) {}
   circuit_breaker breaker;
   pacing pace;
+  latencies answered;
   std::shared_ptr<retry_budget> retries; ///< the provider's
 };
 
@@ -100,6 +105,7 @@ struct llm_call_facts {
   std::int64_t input_tokens = 0;    ///< estimated: a model whose context takes less is not asked; 0: all may be asked
   std::size_t first_link = 0;       ///< models before it are not asked
   std::int64_t requests_before = 0; ///< of this step, by calls before this one
+  bool second = false;              ///< a hedged request: it neither waits nor retries nor fails over
 };
 
 // --- decisions -----------------------------------------------------------------------------------------------------
@@ -110,6 +116,7 @@ struct reserve_for {
   spend worst_case; ///< one step and the worst case at this link's price
   std::int64_t max_tokens = 0;
   std::optional<time_point> until; ///< the nearest deadline: waiting in line longer than that is no use
+  bool waits = true;               ///< false: refused where others would have to settle first
 };
 
 /// Send, once `events` (an `llm_requested`) are durable; answer with `responded` or `failed` and this request's number.
@@ -201,9 +208,18 @@ public:
   llm_step tick(time_point now);
   /// The run was cancelled, or the agent died.
   llm_step cancel(time_point now);
+  /// The other request of its step was answered.
+  llm_step overtaken(time_point now);
+
+  /// When a second request should go out, if the one in flight has no answer by then; nothing: none should.
+  std::optional<time_point> hedge_at() const;
+  /// The call of that second request, once its time has come: to the next model of the chain that may be asked now, else to the same one.
+  /// Null: none may, or the provider's retry budget is empty. Once a step.
+  std::unique_ptr<llm_call> hedge(time_point now);
 
   bool done() const { return phase_ == phase::done; }
-  std::int64_t requests() const { return requests_; }
+  /// Requests of this step, hedged ones included.
+  std::int64_t requests() const { return *requests_; }
 
 private:
   enum class phase { fresh, waiting, reserving, in_flight, done };
@@ -238,15 +254,19 @@ private:
   std::vector<std::shared_ptr<link_state>> links_;
   phase phase_ = phase::fresh;
   std::size_t link_ = 0;
-  std::int64_t attempts_here_ = 0; ///< requests to the current link
-  std::int64_t requests_ = 0;      ///< requests of this step
-  std::int64_t max_tokens_ = 0;    ///< of the reservation that is asked for or held
+  std::int64_t attempts_here_ = 0;         ///< requests to the current link
+  std::shared_ptr<std::int64_t> requests_; ///< of this step; its hedged call counts there too
+  std::int64_t request_ = 0;               ///< the number of the one in flight
+  std::int64_t max_tokens_ = 0;            ///< of the reservation that is asked for or held
   usd worst_case_;
   time_point wait_until_{};
   std::optional<time_point> paced_until_; ///< pacing holds the next request up to here at most
   time_point sent_at_{};
   std::chrono::milliseconds timeout_{0};
   bool cancelled_ = false;
+  bool overtaken_ = false;
+  bool hedged_ = false;
+  std::optional<llm_hedged> hedge_note_;    ///< of a hedged call: recorded with its request
   bool fatal_ = false;                      ///< the last failure was a fatal one
   std::optional<std::size_t> failing_from_; ///< the link that failed first since the last one that was asked
   llm_reason failing_reason_ = llm_reason::llm_server_error;

@@ -41,10 +41,11 @@ enum class llm_reason {
   agent_crash,
   budget_exceeded, ///< no request was sent: the reservation was refused
   timeout,         ///< the time of the agent, the task or the run is over
+  overtaken,       ///< the other request of its step was answered first (a hedged request)
 };
 BOOST_DESCRIBE_ENUM(llm_reason, llm_rate_limited, llm_overloaded, llm_server_error, llm_timeout, llm_connection, llm_truncated,
                     llm_malformed, llm_empty, llm_conflict, llm_auth, llm_not_found, llm_quota, llm_context_length, llm_bad_request,
-                    llm_circuit_open, cancelled, agent_crash, budget_exceeded, timeout)
+                    llm_circuit_open, cancelled, agent_crash, budget_exceeded, timeout, overtaken)
 
 /// How a failure counts for the circuit breaker of its (provider, model).
 enum class breaker_effect {

@@ -611,6 +611,16 @@ TROUPE_TEST("warnings do not refuse a file") {
       {{{"models", "{ fast: { chain: [ { provider: rehearsal, context: 4000 } ] } }"}}, "/models/fast/chain/0/context: answers of agent"},
       {{{"agents", "{ writer: { model: fast, output: { schema: { requird: [a] } } } }"}},
        "/agents/writer/output/schema: the keyword \"requird\" is unknown"},
+      {{{"journal", "{ kind: postgres, url_env: U }"}}, "/journal/kind: without effect in this version"},
+      {{{"queue", "{ kind: redis, url_env: U }"}}, "/queue/kind: without effect in this version"},
+      {{{"node", "{ name: a }"}}, "/node: without effect in this version"},
+      {{{"api", "{ listen: 127.0.0.1:1 }"}}, "/api: without effect in this version"},
+      {{{"checkpoint", "{ notify: [ { kind: slack, url_env: U } ] }"}},
+       "/checkpoint/notify: without effect in this version: nobody is notified"},
+      {{{"metrics", "{ retention: 1d }"}}, "/metrics/retention: without effect in this version"},
+      {{{"metrics", "{ otlp: { url_env: O } }"}}, "/metrics/otlp: without effect in this version"},
+      {{{"alerts", "[ { metric: cost } ]"}}, "/alerts: without effect in this version: nobody is alerted"},
+      {{{"tenants", "{ acme: { max_running: 10 } }"}}, "/tenants/acme/max_running: without effect in this version"},
   };
   for (const auto& [changed, wanted] : rows) {
     IN_ROW(wanted);
@@ -687,7 +697,8 @@ TROUPE_TEST("what is written is what the model holds") {
   CHECK_EQ(m.chain[0].price.above_tokens, 200'000);
   CHECK_EQ(m.chain[0].price.above_output, 15'000'000);
   CHECK_EQ(m.retry.cap.count(), 60'000);
-  CHECK_EQ(m.hedge_after, "2s");
+  CHECK(m.hedge.after == hedge_after::time);
+  CHECK_EQ(m.hedge.time.count(), 2'000);
   const auto& t = c.tools.at("grep");
   CHECK(t.risk == risk::high);
   CHECK_EQ(t.sandbox.read.at(0), "/c/a");

@@ -79,6 +79,16 @@ rules:
 )"};
 }
 
+/// The first model is slow, so that the second one is asked too: it answers before the first does, at the same time, or after it.
+scenario hedged(milliseconds first_takes) {
+  auto what = plain();
+  what.name = "hedged_" + std::to_string(first_takes.count());
+  const std::string before = "retry: {";
+  what.config.insert(what.config.find(before), "hedge: { after: 100ms }\n    ");
+  what.latency_of = {{"p", first_takes}};
+  return what;
+}
+
 /// Each tool once, all in one response; the reading and the idempotent one fail the first time.
 scenario parallel_tools() {
   const auto stumbles = [](const invocation& call, std::int64_t n) { return n == 1 ? failed("not yet") : done(call); };
@@ -257,6 +267,20 @@ TROUPE_TEST("at every event of a plain run") {
 }
 TROUPE_TEST("at every event of a fail-over") {
   check_all(fail_over());
+}
+TROUPE_TEST("at every event of a run whose requests are hedged") {
+  for (const auto takes : {milliseconds{250}, milliseconds{300}, milliseconds{400}}) {
+    const auto what = hedged(takes);
+    const auto undisturbed = stage(what).play();
+    const auto count = [&](auto like) {
+      return std::count_if(undisturbed.events.begin(), undisturbed.events.end(),
+                           [&](const event_ptr& e) { return std::holds_alternative<decltype(like)>(e->body); });
+    };
+    CHECK_EQ(count(llm_hedged{}), undisturbed.summary.steps / 2);
+    CHECK_EQ(count(llm_requested{}), undisturbed.summary.steps);
+    CHECK(undisturbed.summary.failures.empty());
+    check_all(what);
+  }
 }
 TROUPE_TEST("at every event of parallel tools of each effect") {
   check_all(parallel_tools());

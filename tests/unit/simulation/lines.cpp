@@ -212,7 +212,9 @@ public:
       : world_(of), line_(line), clock_(clock), spec_(std::move(spec)) {}
 
   llm::transfer_id start(llm_request request, llm::on_outcome done) override {
-    auto latency = world_.around().model_latency;
+    const auto& around = world_.around();
+    const auto own = around.latency_of.find(spec_.name);
+    auto latency = own == around.latency_of.end() ? around.model_latency : own->second;
     auto outcome = world_.answer(spec_, request);
     if (latency > request.timeout) {
       latency = request.timeout;

@@ -12,15 +12,21 @@ using key = std::pair<std::string, std::string>; // task, step or call
 /// A response or an outcome that stands in the journal is never asked for again.
 void check_repeats(const std::vector<event_ptr>& events, std::vector<std::string>& broken) {
   std::set<key> answered;
+  std::set<key> hedged;                               // their second answer is no repeat
   std::map<std::string, std::set<std::string>> ended; // calls of a task's last step
   for (const auto& e : events) {
     if (const auto* asked = std::get_if<llm_requested>(&e->body)) {
       if (answered.count({e->task, asked->step_id}) != 0)
         broken.push_back("step " + asked->step_id + " is recorded, and was asked for again in event " + std::to_string(e->seq));
+    } else if (const auto* second = std::get_if<llm_hedged>(&e->body)) {
+      if (!hedged.insert({e->task, second->step_id}).second && answered.count({e->task, second->step_id}) != 0)
+        broken.push_back("step " + second->step_id + " has its answer, and was hedged");
     } else if (const auto* response = std::get_if<llm_responded>(&e->body)) {
-      if (!answered.insert({e->task, response->step_id}).second)
+      const bool first = answered.insert({e->task, response->step_id}).second;
+      if (first)
+        ended[e->task].clear();
+      else if (hedged.erase({e->task, response->step_id}) == 0)
         broken.push_back("step " + response->step_id + " was answered twice");
-      ended[e->task].clear();
     } else if (const auto* start = std::get_if<tool_started>(&e->body)) {
       if (ended[e->task].count(start->call_id) != 0)
         broken.push_back("call " + start->call_id + " has a result, and was started again in event " + std::to_string(e->seq));

@@ -75,6 +75,7 @@ stage::stage(scenario what)
       files_({{"troupe.yaml", what_.config}, {"script.yaml", what_.script}}), around_{load(files_.file("troupe.yaml")),
                                                                                       files_.file("script.yaml"), what_.tools} {
   around_.any_latency = what_.any_latency;
+  around_.latency_of = what_.latency_of;
   spdlog::set_level(spdlog::level::off);
 }
 

@@ -25,7 +25,8 @@ struct scenario {
   json input = json::object();
   std::map<std::string, tool_work> tools;
   std::uint64_t seed = 1;
-  bool any_latency = false;              ///< see `surroundings`
+  bool any_latency = false; ///< see `surroundings`
+  std::map<std::string, milliseconds> latency_of{};
   std::optional<std::int64_t> cancel_at; ///< the user cancels the run at this event of its first process
   /// What is wrong with this end of the run; empty: nothing. No function: it must be completed, with the result of an undisturbed play.
   std::function<std::string(const run_summary&)> judge;

@@ -29,6 +29,7 @@ struct surroundings {
   std::string script_file;                ///< of all scripted providers
   std::map<std::string, tool_work> tools; ///< by name; others answer "NAME did ARGUMENTS"
   milliseconds model_latency{200};
+  std::map<std::string, milliseconds> latency_of; ///< by provider, where it is another
   milliseconds tool_latency{50};
   bool any_latency = false; ///< an answer may arrive at any event after its request, so that it meets everything that goes on meanwhile
 };
