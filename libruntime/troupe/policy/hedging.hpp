@@ -1,6 +1,6 @@
 #pragma once
-// Hedged requests (Dean and Barroso, "The Tail at Scale", 2013): a second request goes out when the first is slower than most, and the first
-// response counts. After the 95th percentile it costs one request in twenty and cuts the longest waits.
+// Hedged requests (Dean and Barroso, "The Tail at Scale", 2013): a second request goes out when the first is slower than most, and the
+// first response counts. After the 95th percentile it costs one request in twenty and cuts the longest waits.
 
 #include <array>
 #include <chrono>
