@@ -63,6 +63,13 @@ def test_a_model_that_is_down_is_left_alone_probed_and_used_again(example, proje
     assert [e["model"] for e in project.events("breaks", "llm_responded")] == ["small"] * 3 + ["huge"]
 
 
+def test_a_model_that_is_slow_has_company(example, project):
+    example("models")
+    document = play(project, "hurries")
+    assert document["result"] == "At 03:12." and document["llm_calls"] == 2 and document["failures"] == []
+    assert kinds(project, "hurries", "llm_hedged", "llm_responded", "llm_failed") == ["llm_hedged", "llm_responded", "llm_failed"]
+
+
 def test_when_nobody_answers_every_attempt_is_listed(example, project):
     example("models")
     document = play(project, "exhausted", status=1)

@@ -54,7 +54,7 @@ public:
   /// Finishes what was appended, then frees what it owns.
   virtual ~journal() = default;
 
-  /// Appends events of one run whose `seq` follow the last one without a gap. `done` is called on the writer's thread after they
+  /// Appends events of one run whose `seq` follow the last one without a gap. `done` is called on a thread of the journal's after they
   /// are durable (or with an error: nothing of these was written); it must not throw, nor block. Commits happen as soon as the last one is
   /// done, with whatever has gathered; no timer. Never blocks.
   /// Errors: `unavailable` (disk, lock), `conflict` (another process wrote this sequence), `corrupt` (the run is damaged; a torn tail must

@@ -21,7 +21,8 @@ using store::open_sqlite;
 
 namespace {
 
-/// The system's own file layer with a switch: while it is set, each write or sync answers with that code.
+/// The system's own file layer with switches: while a code is set, each write or sync answers with it; a sync waits until it is let
+/// through.
 class faulty_disk {
 public:
   faulty_disk() {
@@ -35,6 +36,7 @@ public:
   faulty_disk& operator=(const faulty_disk&) = delete;
   ~faulty_disk() {
     write_code() = sync_code() = SQLITE_OK;
+    let_syncs(everything);
     sqlite3_vfs_unregister(&shim_);
     sqlite3_vfs_register(real(), 1);
   }
@@ -50,8 +52,23 @@ public:
     static std::atomic<int> count{0};
     return count;
   }
+  static constexpr int everything = std::numeric_limits<int>::max();
+  /// So many syncs, counted as `syncs` counts them, may go on; later ones wait.
+  static void let_syncs(int up_to) {
+    let() = up_to;
+    let().notify_all();
+  }
+  /// Waits until so many syncs have begun in all.
+  static void await_syncs(int wanted) {
+    for (int seen = syncs(); seen < wanted; seen = syncs())
+      syncs().wait(seen);
+  }
 
 private:
+  static std::atomic<int>& let() {
+    static std::atomic<int> up_to{everything};
+    return up_to;
+  }
   static sqlite3_vfs*& real() {
     static sqlite3_vfs* vfs = nullptr;
     return vfs;
@@ -76,7 +93,10 @@ private:
         return write_code() != SQLITE_OK ? write_code().load() : real_of(to)->xWrite(to, bytes, size, at);
       };
       kind->second.mine.xSync = [](sqlite3_file* of, int how) {
-        ++syncs();
+        const int mine = ++syncs();
+        syncs().notify_all();
+        for (int through = let(); through < mine; through = let())
+          let().wait(through);
         return sync_code() != SQLITE_OK ? sync_code().load() : real_of(of)->xSync(of, how);
       };
     }
@@ -164,6 +184,80 @@ TROUPE_TEST("after a sync that was refused nothing is promised until the journal
   CHECK(read->size() == 2u || read->size() == 3u);
   const auto next = static_cast<std::int64_t>(read->size()) + 1;
   CHECK(append(*journal, run_of("r", next, next)).has_value());
+}
+
+namespace {
+
+/// A journal whose first append is being synced, while nine of other runs have gathered behind it.
+struct crowd {
+  faulty_disk disk;
+  temporary_folder folder;
+  std::unique_ptr<store::journal> journal = opened(folder / "j.db");
+  box<expected<void>> first, others;
+  int begun = 0;
+
+  crowd() {
+    REQUIRE(append(*journal, run_of("earlier", 1, 1)).has_value()); // a new log's head has a sync of its own
+    begun = faulty_disk::syncs();
+    faulty_disk::let_syncs(begun);
+    append_to("r0", first);
+    faulty_disk::await_syncs(begun + 1);
+    for (int i = 1; i <= 9; ++i)
+      append_to("r" + std::to_string(i), others);
+  }
+  ~crowd() { faulty_disk::let_syncs(faulty_disk::everything); }
+  void append_to(const std::string& run_id, box<expected<void>>& answers) {
+    journal->append(run_of(run_id, 1, 1), [&](expected<void> result) { answers.put(std::move(result)); });
+  }
+  /// The first one is answered, and the sync of the others has begun.
+  void sync_others() {
+    faulty_disk::let_syncs(begun + 1);
+    REQUIRE(first.take().has_value());
+    faulty_disk::await_syncs(begun + 2);
+  }
+};
+
+} // namespace
+
+TROUPE_TEST("many appends are one commit, and none is answered before the sync that is theirs") {
+  crowd here;
+  CHECK_EQ(here.first.count() + here.others.count(), 0u);
+  here.sync_others();
+  CHECK_EQ(here.others.count(), 0u);
+  // What comes meanwhile is written meanwhile, and waits for a sync of its own.
+  box<expected<void>> later;
+  for (int i = 1; i <= 4; ++i)
+    here.append_to("s" + std::to_string(i), later);
+  faulty_disk::let_syncs(here.begun + 2);
+  for (int i = 1; i <= 9; ++i)
+    CHECK(here.others.take().has_value());
+  faulty_disk::await_syncs(here.begun + 3);
+  CHECK_EQ(later.count(), 0u);
+  faulty_disk::let_syncs(here.begun + 3);
+  for (int i = 1; i <= 4; ++i)
+    CHECK(later.take().has_value());
+  CHECK_EQ(here.journal->stats().commits, 4u);
+  CHECK_EQ(here.journal->stats().events, 15u);
+}
+
+TROUPE_TEST("where the sync of many is refused none of them is acknowledged, nor what was written meanwhile, nor anything later") {
+  crowd here;
+  here.sync_others();
+  box<expected<void>> later;
+  for (int i = 1; i <= 9; ++i)
+    here.append_to("s" + std::to_string(i), later);
+  faulty_disk::sync_code() = SQLITE_IOERR_FSYNC;
+  faulty_disk::let_syncs(here.begun + 2);
+  for (int i = 1; i <= 9; ++i)
+    CHECK_EQ(code_of(here.others.take()), error_code::unavailable);
+  faulty_disk::sync_code() = SQLITE_OK; // the kernel may say so: what it dropped does not come back
+  faulty_disk::let_syncs(faulty_disk::everything);
+  for (int i = 1; i <= 9; ++i)
+    CHECK_EQ(code_of(later.take()), error_code::unavailable);
+  const auto refused = append(*here.journal, run_of("t", 1, 1));
+  REQUIRE(code_of(refused) == error_code::unavailable);
+  CHECK(refused.error().message.find("failed sync") != std::string::npos);
+  CHECK_EQ(code_of(here.journal->request_cancel("r1")), error_code::unavailable);
 }
 
 TROUPE_TEST("a kernel that lets the file grow no further is an error, never an acknowledgement") {
