@@ -180,6 +180,7 @@ void sqlite_writer::sync_loop() {
     if (!kept && !sync_failed_)
       sync_failed_ = lost_sync();
     syncing_ = !to_sync_.empty();
+    answering_ = true;
     lock.unlock();
     asked_.notify_one(); // the next group may be committed while this one is answered
     for (auto& group : groups) {
@@ -189,6 +190,7 @@ void sqlite_writer::sync_loop() {
     }
     groups.clear();
     lock.lock();
+    answering_ = false;
   }
 }
 
@@ -267,7 +269,7 @@ void sqlite_writer::hand_on(group_of&& group) {
   }
   {
     const std::lock_guard guard(mutex_);
-    if (syncing_ || (written && group.size() >= handed_on_min)) {
+    if (syncing_ || answering_ || (written && group.size() >= handed_on_min)) {
       to_sync_.push_back(std::move(group));
       syncing_ = true;
     } else if (sync_failed_) {

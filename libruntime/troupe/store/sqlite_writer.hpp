@@ -147,7 +147,8 @@ private:
   std::chrono::steady_clock::time_point soon_at_{}; ///< of the oldest that may wait
   bool stopping_ = false;
   std::vector<group_of> to_sync_;
-  bool syncing_ = false; ///< a group that was handed on is not synced yet
+  bool syncing_ = false;   ///< a group that was handed on is not synced yet
+  bool answering_ = false; ///< … is synced, and is being answered: nobody is answered before those of an earlier group
   bool all_written_ = false;
   std::optional<error> sync_failed_; ///< told by the syncing thread
   sqlite3_file* log_ = nullptr;      ///< what is synced

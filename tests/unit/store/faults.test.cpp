@@ -260,6 +260,40 @@ TROUPE_TEST("where the sync of many is refused none of them is acknowledged, nor
   CHECK_EQ(code_of(here.journal->request_cancel("r1")), error_code::unavailable);
 }
 
+TROUPE_TEST("nobody is answered before those of an earlier commit, whoever syncs it") {
+  temporary_folder folder;
+  faulty_disk disk;
+  auto journal = opened(folder / "j.db");
+  REQUIRE(append(*journal, run_of("r", 1, 1)).has_value());
+  std::mutex mutex;
+  std::vector<std::int64_t> order;
+  const auto note = [&](std::int64_t seq) {
+    const std::lock_guard guard(mutex);
+    order.push_back(seq);
+  };
+  const int begun = faulty_disk::syncs();
+  faulty_disk::let_syncs(begun);
+  const auto commits = journal->stats().commits;
+  journal->append(run_of("r", 2, 2), [&](expected<void>) { note(2); });
+  faulty_disk::await_syncs(begun + 1);
+  // The next group is answered by the thread that synced it. Its first answer takes so long that one more append is committed meanwhile.
+  journal->append(run_of("r", 3, 3), [&](expected<void>) {
+    journal->append(run_of("r", 8, 8), [&](expected<void>) { note(8); });
+    while (journal->stats().commits < commits + 3)
+      std::this_thread::yield();
+    for (int i = 0; i < 2'000; ++i) // so that it would be answered now, were it not made to wait
+      std::this_thread::yield();
+    note(3);
+  });
+  for (std::int64_t seq = 4; seq <= 7; ++seq)
+    journal->append(run_of("r", seq, seq), [&, seq](expected<void>) { note(seq); });
+  faulty_disk::let_syncs(faulty_disk::everything);
+  while (journal->stats().events < 8)
+    std::this_thread::yield();
+  journal.reset(); // answers whoever waits
+  CHECK(order == (std::vector<std::int64_t>{2, 3, 4, 5, 6, 7, 8}));
+}
+
 TROUPE_TEST("a kernel that lets the file grow no further is an error, never an acknowledgement") {
   temporary_folder folder;
   const auto path = folder / "j.db";
@@ -346,10 +380,12 @@ void kill_and_look(unsigned seed, int rounds) {
       auto journal = open_sqlite({.path = path});
       if (!journal)
         ::_exit(1);
-      // Each run keeps some appends in flight and never ends by itself.
+      // Each run keeps some appends in flight and never ends by itself. The first answer may come before the first appends are all made.
+      std::mutex beginning;
       std::function<void(int, std::int32_t)> go = [&](int run, std::int32_t seq) {
         const auto id = "r" + std::to_string(run);
         (*journal)->append(run_of(id, seq, seq), [&, run, seq](expected<void> result) {
+          { const std::lock_guard begun(beginning); }
           const ack told{run, seq};
           if (!result || ::write(ends[1], &told, sizeof told) != sizeof told)
             ::_exit(2);
@@ -362,6 +398,7 @@ void kill_and_look(unsigned seed, int rounds) {
           ::_exit(3);
         const auto read = (*journal)->read_run(id);
         const auto last = read ? static_cast<std::int32_t>(read->size()) : 0;
+        const std::lock_guard begin(beginning);
         for (std::int32_t i = 1; i <= 4; ++i)
           go(run, last + i);
       }
