@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifndef CAF_VERSION_MAJOR
 #include <caf/detail/thread_safe_actor_clock.hpp>
-#include <caf/policy/work_sharing.hpp>
-#include <caf/scheduler/coordinator.hpp>
+#include <caf/execution_unit.hpp>
+#include <caf/logger.hpp>
+#include <caf/resumable.hpp>
+#include <caf/scheduler/abstract_coordinator.hpp>
 #endif
 
 namespace troupe::actors {
@@ -162,22 +166,111 @@ private:
   std::thread thread_; // last: it uses all the others
 };
 
-class quiet_coordinator final : public caf::scheduler::coordinator<caf::policy::work_sharing> {
+/// The actors whose turn it is, for all workers. CAF's own wakes a worker while it still holds the lock, on which that one goes to sleep
+/// again, and allocates for each turn.
+class turns {
 public:
-  using coordinator::coordinator;
+  /// Null ends the worker that takes it.
+  void put(caf::resumable* next) {
+    {
+      const std::lock_guard guard(mutex_);
+      waiting_.push_back(next);
+      if (asleep_ == 0)
+        return;
+    }
+    come_.notify_one();
+  }
+
+  caf::resumable* take() {
+    std::unique_lock lock(mutex_);
+    while (waiting_.empty()) {
+      ++asleep_;
+      come_.wait(lock);
+      --asleep_;
+    }
+    auto* const next = waiting_.front();
+    waiting_.pop_front();
+    return next;
+  }
+
+  std::deque<caf::resumable*> take_rest() {
+    const std::lock_guard guard(mutex_);
+    return std::exchange(waiting_, {});
+  }
+
+private:
+  std::mutex mutex_; // guards what follows
+  std::condition_variable come_;
+  std::deque<caf::resumable*> waiting_;
+  std::size_t asleep_ = 0;
+};
+
+class worker final : public caf::execution_unit {
+public:
+  worker(caf::actor_system& system, turns& from, std::size_t messages_max) : execution_unit(&system), from_(from), max_(messages_max) {}
+
+  void exec_later(caf::resumable* next) override { from_.put(next); }
+
+  void start() {
+    thread_ = std::thread([this] {
+      caf::logger::set_current_actor_system(&system());
+      system().thread_started();
+      run();
+      system().thread_terminates();
+    });
+  }
+
+  void join() { thread_.join(); }
+
+private:
+  void run() {
+    while (auto* const next = from_.take()) {
+      if (next->resume(this, max_) == caf::resumable::resume_later)
+        from_.put(next); // with its reference
+      else
+        caf::intrusive_ptr_release(next);
+    }
+  }
+
+  turns& from_;
+  const std::size_t max_;
+  std::thread thread_;
+};
+
+class quiet_coordinator final : public caf::scheduler::abstract_coordinator {
+public:
+  using abstract_coordinator::abstract_coordinator;
 
   static caf::actor_system::module* make(caf::actor_system& system, caf::detail::type_list<>) { return new quiet_coordinator(system); }
 
-  caf::detail::thread_safe_actor_clock& clock() noexcept override { return quiet_; }
+  caf::actor_clock& clock() noexcept override { return quiet_; }
+  void enqueue(caf::resumable* next) override { turns_.put(next); }
 
 protected:
+  void start() override {
+    for (std::size_t i = 0; i < num_workers(); ++i)
+      workers_.push_back(std::make_unique<worker>(system(), turns_, max_throughput()));
+    for (auto& each : workers_)
+      each->start();
+    abstract_coordinator::start();
+  }
+
+  /// What had its turn before is still done.
   void stop() override {
-    coordinator::stop();
+    for (std::size_t i = 0; i < workers_.size(); ++i)
+      turns_.put(nullptr);
+    for (auto& each : workers_)
+      each->join();
+    stop_actors();
+    for (auto* const left : turns_.take_rest())
+      cleanup_and_release(left);
     quiet_.stop();
   }
 
 private:
   quiet_clock quiet_;
+  turns turns_;
+  std::vector<std::unique_ptr<worker>> workers_;
 };
 
 } // namespace

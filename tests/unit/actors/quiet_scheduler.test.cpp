@@ -91,4 +91,52 @@ TROUPE_TEST_WITH(quiet_system, "an actor that hears nothing for a while is told 
   CHECK((rounds == std::vector<int>{1, 2, 3}));
 }
 
+TROUPE_TEST("several workers share the actors, and each message is handled once and in its order") {
+  caf::actor_system_config config;
+  use_quiet_scheduler(config, 3);
+  caf::actor_system system{config};
+  caf::scoped_actor self{system};
+  constexpr int actors = 50, rounds = 200; // more messages than an actor may handle in one turn
+  std::vector<caf::actor> relays;
+  for (int i = 0; i < actors; ++i)
+    relays.push_back(system.spawn(
+        [](caf::event_based_actor* me, const caf::actor& whom) -> caf::behavior {
+          const auto next = std::make_shared<int>(0);
+          return {[=](int round) {
+            if (round == (*next)++)
+              me->send(whom, round);
+          }};
+        },
+        caf::actor_cast<caf::actor>(self.ptr())));
+  for (int round = 0; round < rounds; ++round)
+    for (const auto& relay : relays)
+      self->send(relay, round);
+  int came = 0;
+  while (came < actors * rounds)
+    self->receive([&](int) { ++came; });
+  for (const auto& relay : relays)
+    self->send_exit(relay, caf::exit_reason::user_shutdown);
+  CHECK_EQ(came, actors * rounds);
+}
+
+TROUPE_TEST("a system that does not wait for its actors stops with turns left, and lets go of them") {
+  const auto witness = std::make_shared<int>(0);
+  {
+    caf::actor_system_config config;
+    use_quiet_scheduler(config, 1);
+    caf::actor_system system{config};
+    system.await_actors_before_shutdown(false);
+    system.spawn(
+        [](caf::event_based_actor* me, const std::shared_ptr<int>& held) -> caf::behavior {
+          me->send(me, 1);
+          return {[=](int) {
+            ++*held;
+            me->send(me, 1); // has always work left
+          }};
+        },
+        witness);
+  }
+  CHECK_EQ(witness.use_count(), 1);
+}
+
 } // namespace
