@@ -115,8 +115,8 @@ int main(int argc, char** argv) {
       caf::anon_send(driver, member_joined{member, made, {}, 0, {}});
       return made;
     };
-    setup->pools.emplace("worker", std::make_shared<service<agent_pool_actor>>(
-                                       spawn_agent_pool(system, "worker", members_of(spec).at("worker"), journal, 3)));
+    setup->pools.emplace(
+        "worker", std::make_shared<service<agent_pool_actor>>(spawn_agent_pool(system, "worker", members_of(spec).at("worker"), peers, 3)));
     setup->seed = 1;
     const auto root = spawn_supervisor(system, spec, setup);
     self->request(root, caf::infinite, start_tree{})

@@ -177,6 +177,8 @@ private:
     }
     if (is_last && !waiting_.empty())
       return all_answered(index + 1);
+    if (is_last && !added.text.empty() && std::string_view(" \t\r\n").find(added.text.back()) != std::string_view::npos)
+      return invalid("messages: final assistant content cannot end with trailing whitespace");
     return std::nullopt;
   }
 
@@ -230,6 +232,35 @@ std::optional<wire_error> read_system(const object& body, wire_request& into) {
   return std::nullopt;
 }
 
+bool is_tool_name(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+/// After the tools, among which it chooses.
+std::optional<wire_error> check_tool_choice(const object& body, const std::vector<std::string_view>& tools) {
+  const auto* choice = member(body, "tool_choice");
+  if (!choice)
+    return std::nullopt;
+  if (tools.empty())
+    return invalid("tool_choice: tool_choice may only be specified while providing tools.");
+  const auto type = choice->is_object() ? text_member(choice->get_object(), "type") : std::nullopt;
+  if (!type)
+    return invalid("tool_choice: Input should be a valid dictionary with a type");
+  if (*type == "auto" || *type == "any" || *type == "none")
+    return std::nullopt;
+  if (*type != "tool")
+    return invalid("tool_choice: Input tag '" + std::string(type->substr(0, 40))
+                   + "' found using 'type' does not match any of the expected tags: 'auto', 'any', 'none', 'tool'");
+  const auto name = text_member(choice->get_object(), "name");
+  if (!name)
+    return invalid("tool_choice.tool.name: Field required");
+  if (std::find(tools.begin(), tools.end(), *name) == tools.end())
+    return invalid("Tool '" + std::string(name->substr(0, 128)) + "' not found in provided tools");
+  return std::nullopt;
+}
+
 std::optional<wire_error> read_tools(const object& body, wire_request& into) {
   const auto* tools = member(body, "tools");
   if (!tools)
@@ -241,6 +272,8 @@ std::optional<wire_error> read_tools(const object& body, wire_request& into) {
     const auto name = tool.is_object() ? text_member(tool.get_object(), "name") : std::nullopt;
     if (!name)
       return invalid(place + ".custom.name: Field required");
+    if (!is_tool_name(*name))
+      return invalid(place + ".custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'");
     const auto* schema = member(tool.get_object(), "input_schema");
     const auto type = text_member(tool.get_object(), "type");
     if (!schema && (!type || *type == "custom"))
@@ -293,6 +326,8 @@ std::optional<wire_error> read_anthropic(const object& body, wire_request& into)
   if (auto problem = read_system(body, into))
     return problem;
   if (auto problem = read_tools(body, into))
+    return problem;
+  if (auto problem = check_tool_choice(body, into.view.tools))
     return problem;
   history_reader history(into, !into.view.tools.empty());
   const auto& list = messages->get_array();

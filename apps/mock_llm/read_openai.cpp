@@ -169,10 +169,42 @@ private:
   std::size_t asked_ = 0;                 ///< the message that made them
 };
 
+/// The type that a schema states, in the vendor's words for none.
+std::string_view stated_type(const object& schema) {
+  return text_member(schema, "type").value_or("None");
+}
+
 bool is_tool_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
   });
+}
+
+/// After the tools, among which it chooses.
+std::optional<wire_error> check_tool_choice(const object& body, const std::vector<std::string_view>& tools) {
+  const auto* choice = member(body, "tool_choice");
+  if (!choice)
+    return std::nullopt;
+  if (choice->is_string()) {
+    const auto word = view_of(choice->get_string());
+    if (word == "auto" || word == "none" || word == "required")
+      return std::nullopt;
+    return invalid("Invalid value: '" + std::string(word.substr(0, 40)) + "'. Supported values are: 'none', 'auto', and 'required'.",
+                   "tool_choice", "invalid_value");
+  }
+  if (!choice->is_object())
+    return invalid("Invalid type for 'tool_choice': expected one of a string or an object.", "tool_choice", "invalid_type");
+  if (text_member(choice->get_object(), "type") != std::optional<std::string_view>("function"))
+    return std::nullopt; // custom and allowed tools: nothing here looks at them
+  const auto* function = member(choice->get_object(), "function");
+  const auto name = function && function->is_object() ? text_member(function->get_object(), "name") : std::nullopt;
+  if (!name)
+    return invalid("Missing required parameter: 'tool_choice.function.name'.", "tool_choice.function.name", "missing_required_parameter");
+  if (std::find(tools.begin(), tools.end(), *name) == tools.end())
+    return invalid("Invalid value for 'tool_choice': no function named '" + std::string(name->substr(0, 64))
+                       + "' was specified in the 'tools' parameter.",
+                   "tool_choice");
+  return std::nullopt;
 }
 
 std::optional<wire_error> read_tools(const object& body, wire_request& into) {
@@ -200,6 +232,12 @@ std::optional<wire_error> read_tools(const object& body, wire_request& into) {
     const auto* parameters = member(function->get_object(), "parameters");
     if (parameters && !parameters->is_object())
       return invalid("Invalid type for '" + place + ".parameters': expected an object.", place + ".parameters", "invalid_type");
+    if (parameters)
+      if (const auto type = stated_type(parameters->get_object()); type != "object")
+        return invalid("Invalid schema for function '" + std::string(*name)
+                           + "': schema must be a JSON Schema of 'type: \"object\"', got 'type: \"" + std::string(type.substr(0, 40))
+                           + "\"'.",
+                       place + ".parameters", "invalid_function_parameters");
     into.view.tools.push_back(*name);
   }
   return std::nullopt;
@@ -229,6 +267,16 @@ std::optional<wire_error> read_options(const object& body, wire_request& into) {
                      name, "integer_below_min_value");
     into.view.max_tokens = limit->get_int64();
   }
+  if (const auto* choices = member(body, "n")) {
+    if (!choices->is_int64())
+      return invalid("Invalid type for 'n': expected an integer.", "n", "invalid_type");
+    if (choices->get_int64() < 1)
+      return invalid("Invalid 'n': integer below minimum value. Expected a value >= 1, but got " + std::to_string(choices->get_int64())
+                         + " instead.",
+                     "n", "integer_below_min_value");
+    if (choices->get_int64() > 1) // the vendor would take it
+      return invalid("This rehearsal answers with one choice: 'n' can be 1 only.", "n", "not_rehearsed");
+  }
   if (const auto* temperature = member(body, "temperature")) {
     const double value = temperature->is_double()  ? temperature->get_double()
                          : temperature->is_int64() ? static_cast<double>(temperature->get_int64())
@@ -257,6 +305,8 @@ std::optional<wire_error> read_openai(const object& body, wire_request& into) {
   if (auto problem = read_options(body, into))
     return problem;
   if (auto problem = read_tools(body, into))
+    return problem;
+  if (auto problem = check_tool_choice(body, into.view.tools))
     return problem;
   history_reader history(into);
   into.view.messages.reserve(messages->get_array().size());

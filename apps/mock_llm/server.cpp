@@ -20,7 +20,7 @@ namespace {
 
 using problem = boost::system::error_code;
 
-/// "host:port", where the host may be "[::1]".
+/// "host:port", where the host may be "[::1]". Of this machine only: no key is checked here, so whoever reached it could use it.
 expected<tcp::endpoint> endpoint_of(const std::string& text) {
   const auto wrong = [&] {
     return fail(error_code::invalid_argument, in_quotes(text) + " is no address; write HOST:PORT, for instance 127.0.0.1:0", "--listen");
@@ -41,6 +41,11 @@ expected<tcp::endpoint> endpoint_of(const std::string& text) {
   const auto address = boost::asio::ip::make_address(host, failed);
   if (failed)
     return wrong();
+  if (!address.is_loopback())
+    return fail(error_code::invalid_argument,
+                in_quotes(host) + " can be reached from other machines, and no key is checked here; listen on 127.0.0.1:"
+                    + std::to_string(port) + ", and let a proxy that knows its users, or ssh -L, lead there",
+                "--listen");
   return tcp::endpoint(address, static_cast<std::uint16_t>(port));
 }
 
@@ -170,8 +175,10 @@ int run_mock_llm(options chosen) {
     return port.error().code == error_code::unavailable ? 4 : 2;
   }
   auto host = listen.substr(0, listen.rfind(':'));
-  if (host.empty() || host == "localhost" || host == "0.0.0.0" || host == "[::]")
+  if (host.empty() || host == "localhost")
     host = "127.0.0.1";
+  if (host.find(':') != std::string::npos && host.front() != '[')
+    host = "[" + host + "]";
   std::printf("listening on http://%s:%u\n", host.c_str(), static_cast<unsigned>(*port));
   std::fflush(stdout);
   signals.async_wait([](problem, int) {});

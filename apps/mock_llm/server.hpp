@@ -33,7 +33,7 @@ expected<std::vector<fault_spec>> parse_faults(std::string_view text);
 struct options {
   std::string script_path; ///< for messages; `script` is what answers
   llm::script_ptr script;
-  std::string listen = "127.0.0.1:0";   ///< host:port; port 0 takes a free one
+  std::string listen = "127.0.0.1:0";   ///< host:port; port 0 takes a free one, and any host but loopback is refused
   std::chrono::milliseconds latency{0}; ///< of every answer, beside the rule's own
   std::vector<fault_spec> faults;       ///< probabilities sum up to at most 1
   std::uint64_t seed = 0;

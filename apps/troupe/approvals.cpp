@@ -6,12 +6,12 @@
 
 #include "approving.hpp"
 #include "command.hpp"
+#include "input.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/store/approvals.hpp"
 #include "troupe/util/clock.hpp"
-#include "troupe/util/parse_json.hpp"
 #include "troupe/util/redact.hpp"
 
 namespace troupe::cli {
@@ -57,7 +57,7 @@ int list(const approval_arguments& arguments) {
   const auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
-  auto journal = open_journal(*config, false);
+  auto journal = open_journal_to_read(*config);
   if (!journal && journal.error().code != error_code::not_found)
     return tell(journal.error());
   std::vector<store::approval_row> rows;
@@ -91,9 +91,9 @@ int list(const approval_arguments& arguments) {
 int decide(const approval_arguments& arguments, policy::approval_choice choice) {
   policy::approval_decision decision{choice, arguments.reviewer.empty() ? user_name() : arguments.reviewer, arguments.comment, nullptr};
   if (choice == policy::approval_choice::modify) {
-    const auto action = parse_bounded(arguments.action);
+    const auto action = read_json_argument(arguments.action, "--action");
     if (!action)
-      return tell(error{error_code::invalid_argument, "the action is not JSON: " + action.error().message, "--action"});
+      return tell(action.error());
     decision.modified_action = *action;
   }
   const auto config = load_or_tell(arguments.config);

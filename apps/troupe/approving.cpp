@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sys/eventfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "command.hpp"
@@ -17,6 +18,7 @@
 #include "troupe/util/clock.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/redact.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::cli {
 
@@ -28,6 +30,26 @@ std::string dumped(const json& value) {
 
 std::string left_text(std::int64_t left_us) {
   return left_us > 0 ? duration_text(left_us) + " left" : "its time is up";
+}
+
+/// What a call comes to where its tool fails; the riskiest first, since a line may be cut.
+std::string alternatives_text(const json& alternatives) {
+  std::vector<std::pair<risk, std::string>> found;
+  for (const auto& each : alternatives)
+    if (each.is_object())
+      found.emplace_back(enum_named<risk>(each.value("risk", "")).value_or(risk::critical), each.value("tool", ""));
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string text;
+  for (const auto& [how_bad, tool] : found)
+    text += (text.empty() ? "" : ", ") + in_quotes(tool) + " (risk " + name_of(how_bad) + ")";
+  return text;
+}
+
+/// Forgets what was typed on the terminal so far. In the background it is another's, and touching it would stop the process.
+void discard_typed() {
+  const auto front = ::tcgetpgrp(STDIN_FILENO);
+  if (front == -1 || front == ::getpgrp()) // -1: a terminal that is not the session's own
+    ::tcflush(STDIN_FILENO, TCIFLUSH);
 }
 
 } // namespace
@@ -50,6 +72,8 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
   if (what.details.is_object()) {
     add("does: ", what.details.value("description", ""));
     add("why: ", what.details.value("why", ""));
+    if (const auto others = what.details.find("alternatives"); others != what.details.end() && others->is_array())
+      add("if it fails: ", alternatives_text(*others));
     if (const auto answers = what.details.find("answers");
         what.kind == approval_kind::conflict && answers != what.details.end() && answers->is_array())
       for (std::size_t i = 0; i < answers->size(); ++i)
@@ -159,7 +183,9 @@ void terminal_desk::ask(const waiting& one) {
   for (const auto& line : request_lines(one.what, one.task, one.agent, 0, utc_now_us(), terminal_width(STDERR_FILENO)))
     text += line + "\n";
   const std::string prompt = "[a]pprove, [r]eject COMMENT, [m]odify JSON? ";
-  std::fputs((redacted(text) + prompt).c_str(), stderr);
+  std::fputs(redacted(text).c_str(), stderr);
+  discard_typed();
+  std::fputs(prompt.c_str(), stderr);
   std::string typed_in;
   while (still_waits(one.what.id)) {
     const auto got = read_line(typed_in);

@@ -29,6 +29,7 @@ std::string user_name();
 std::optional<policy::approval_decision> decision_in(const std::string& line, const std::string& reviewer);
 
 /// Asks on the terminal, one request after the other, on a thread of its own; what is decided elsewhere meanwhile is not asked any more.
+/// What was typed before a question stood there is no answer to it: nobody had seen the request.
 class terminal_desk {
 public:
   explicit terminal_desk(std::shared_ptr<store::journal> journal);

@@ -20,7 +20,7 @@ BOOST_DESCRIBE_ENUM(health, ok, warn, fail)
 
 /// One row of the table.
 struct finding {
-  std::string kind; ///< environment, journal, sandbox, model, tool, file
+  std::string kind; ///< environment, journal, sandbox, tool, contract, model
   std::string name;
   health state = health::ok;
   std::string seen; ///< what is, in words
@@ -51,9 +51,9 @@ struct doctor_kit {
 findings check_environment(const configuration& config);
 /// The journal opens, and the disk below it takes and syncs what is written. Nothing is left there.
 findings check_journal(const configuration& config);
-/// bubblewrap and control groups, where a tool needs them.
+/// bubblewrap and control groups, where a tool or a contract needs them.
 findings check_sandbox(doctor_kit& kit);
-/// Each tool: its program in its sandbox, its folder, its hosts, its MCP server.
+/// Each tool: its program in its sandbox, its folder, its hosts, its MCP server; and the program of each contract.
 findings check_tools(doctor_kit& kit);
 /// Each MCP server tells its tools. No process is left.
 findings check_mcp(doctor_kit& kit);

@@ -24,11 +24,15 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds probe_within{10'000};
 
-tool_outcome run_now(tools::runner& runner, std::chrono::milliseconds timeout) {
+/// Runs the program of `tool` once, as a call with these arguments would.
+tool_outcome run_now(doctor_kit& kit, const tool_spec& tool, json arguments = json::object()) {
+  const auto runner = tools::make_process_runner(tool, kit.environment);
+  if (!runner)
+    return {tool_status::not_started, {}, runner.error().message, 0, false};
   const auto promise = std::make_shared<std::promise<tool_outcome>>();
   auto outcome = promise->get_future();
-  runner.start({"doctor", "doctor", json::object(), "doctor", timeout},
-               [promise](tool_outcome out) { promise->set_value(std::move(out)); });
+  (*runner)->start({"doctor", "doctor", std::move(arguments), "doctor", probe_within},
+                   [promise](tool_outcome out) { promise->set_value(std::move(out)); });
   return outcome.get();
 }
 
@@ -38,44 +42,76 @@ std::string words_of(const tool_outcome& outcome, const std::string& tool) {
   return outcome.error.rfind(name, 0) == 0 ? outcome.error.substr(name.size()) : outcome.error;
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 // --- programs ------------------------------------------------------------------------------------------------------
 
-/// Looks for the program where the tool would: in its sandbox, with its paths, without its secrets.
-finding program_row(doctor_kit& kit, const tool_spec& tool) {
-  finding out{"tool", tool.name, health::ok, {}, {}};
+/// Where its program is, as the tool would find it: in its sandbox, along its PATH, without its secrets; empty: nowhere. `error`: it cannot
+/// be looked for.
+expected<std::string> find_inside(doctor_kit& kit, const tool_spec& tool) {
+  auto probe = tool;
+  probe.command = {"test", "-f", "{{ place }}", "-a", "-x", "{{ place }}"};
+  probe.stdin_template.clear();
+  probe.env_from.clear();
+  probe.success = {0, 1};
+  for (const auto& place : tools::program_places(tool.command.front(), kit.config.folder)) {
+    std::error_code ignored;
+    if (!fs::exists(place, ignored))
+      continue; // a sandbox shows less than there is, never more
+    const auto outcome = run_now(kit, probe, {{"place", place}});
+    if (outcome.status != tool_status::ok)
+      return fail(error_code::unavailable, words_of(outcome, tool.name));
+    if (outcome.exit_status == 0)
+      return place;
+  }
+  return std::string();
+}
+
+finding program_row(doctor_kit& kit, std::string kind, std::string name, const tool_spec& tool) {
+  finding out{std::move(kind), std::move(name), health::ok, {}, {}};
   const auto& program = tool.command.front();
   if (program.find("{{") != std::string::npos) {
     out.state = health::warn;
     out.seen = "not tried: an argument names its program";
     return out;
   }
-  auto probe = tool;
-  probe.command = {"sh", "-c", "p=$(command -v -- \"$1\") && [ -x \"$p\" ] && echo \"$p\"", "sh", program};
-  probe.stdin_template.clear();
-  probe.env_from.clear();
-  probe.success = {0, 1, 127};
-  const auto runner = tools::make_process_runner(probe, kit.environment);
-  const auto outcome =
-      runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
-  if (outcome.status != tool_status::ok) {
+  const auto place = find_inside(kit, tool);
+  if (!place) {
     out.state = health::fail;
-    out.seen = words_of(outcome, tool.name);
-  } else if (outcome.exit_status != 0) {
+    out.seen = place.error().message;
+  } else if (place->empty()) {
     out.state = health::fail;
     out.seen = "there is no program \"" + program + "\" " + (tool.sandbox.enabled ? "inside of its sandbox" : "on this machine");
-    out.todo = tool.sandbox.enabled && program.front() == '/'
-                   ? "install it, or show its folder to the tool: sandbox: { read: [" + fs::path(program).parent_path().string() + "] }"
-                   : "install it, or correct command";
+    out.todo = "install it, or correct command";
   } else {
-    out.seen = first_line(outcome.output) + (tool.sandbox.enabled ? ", in its sandbox" : ", without a sandbox");
+    out.seen = shown(kit.config, *place) + (tool.sandbox.enabled ? ", in its sandbox" : ", without a sandbox");
     if (!tool.sandbox.enabled) {
       out.state = health::warn;
       out.todo = "it can read and write whatever this user can; take sandbox: off out where that is not needed";
     }
+  }
+  return out;
+}
+
+finding tool_row(doctor_kit& kit, const tool_spec& tool) {
+  auto out = program_row(kit, "tool", tool.name, tool);
+  const auto& program = tool.command.front();
+  if (!out.todo.empty() && out.state == health::fail && tool.sandbox.enabled && program.front() == '/')
+    out.todo = "install it, or show its folder to the tool: sandbox: { read: [" + fs::path(program).parent_path().string() + "] }";
+  return out;
+}
+
+/// The programs that look at answers (`output.command`): they run as tools do, in the sandbox that a tool has by default.
+findings contract_rows(doctor_kit& kit) {
+  findings out;
+  for (const auto& [name, agent] : kit.config.agents) {
+    if (!agent.output || agent.output->command.empty())
+      continue;
+    tool_spec check;
+    check.name = "contract of " + name;
+    check.kind = tool_kind::process;
+    check.command = agent.output->command;
+    auto& row = out.emplace_back(program_row(kit, "contract", name, check));
+    if (!row.todo.empty() && row.state == health::fail)
+      row.todo = "install it, or correct output: { command }; it sees the system's programs and the configuration's folder";
   }
   return out;
 }
@@ -191,7 +227,7 @@ findings check_tools(doctor_kit& kit) {
   for (const auto& [name, tool] : kit.config.tools) {
     switch (tool.kind) {
     case tool_kind::process:
-      out.push_back(program_row(kit, tool));
+      out.push_back(tool_row(kit, tool));
       break;
     case tool_kind::http:
       out.push_back(http_row(kit, tool));
@@ -210,28 +246,31 @@ findings check_tools(doctor_kit& kit) {
       each.state = health::warn;
       each.seen += " (no agent uses it)";
     }
+  auto contracts = contract_rows(kit);
+  out.insert(out.end(), std::make_move_iterator(contracts.begin()), std::make_move_iterator(contracts.end()));
   return out;
 }
 
 findings check_sandbox(doctor_kit& kit) {
-  const auto& all = kit.config.tools;
-  const auto is_program = [](const auto& each) {
-    return each.second.kind == tool_kind::process || (each.second.kind == tool_kind::mcp && !each.second.command.empty());
-  };
-  const auto sandboxed =
-      std::find_if(all.begin(), all.end(), [&](const auto& each) { return is_program(each) && each.second.sandbox.enabled; });
-  if (std::none_of(all.begin(), all.end(), is_program))
+  const auto& agents = kit.config.agents;
+  bool sandboxed = std::any_of(agents.begin(), agents.end(),
+                               [](const auto& each) { return each.second.output && !each.second.output->command.empty(); });
+  bool programs = sandboxed;
+  for (const auto& [name, tool] : kit.config.tools) {
+    const bool is_program = tool.kind == tool_kind::process || (tool.kind == tool_kind::mcp && !tool.command.empty());
+    programs = programs || is_program;
+    sandboxed = sandboxed || (is_program && tool.sandbox.enabled);
+  }
+  if (!programs)
     return {};
   findings out;
-  if (sandboxed != all.end()) {
+  if (sandboxed) {
     tool_spec probe;
     probe.name = "sandbox";
     probe.kind = tool_kind::process;
     probe.command = {"sh", "-c", "exit 0"};
-    const auto runner = tools::make_process_runner(probe, kit.environment);
     const auto began = monotonic_now();
-    const auto outcome =
-        runner ? run_now(**runner, probe_within) : tool_outcome{tool_status::not_started, {}, runner.error().message, 0, false};
+    const auto outcome = run_now(kit, probe);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - began).count();
     if (outcome.status == tool_status::ok)
       out.push_back({"sandbox", "bubblewrap", health::ok, "starts a program in " + std::to_string(took) + " ms", {}});

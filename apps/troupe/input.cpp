@@ -1,12 +1,19 @@
 #include "input.hpp"
 
-#include <fstream>
-#include <iostream>
-#include <iterator>
+#include <algorithm>
+#include <optional>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "troupe/config/load.hpp"
 #include "troupe/config/yaml_reader.hpp"
 #include "troupe/schema/schema.hpp"
+#include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
+#include "troupe/util/unique_fd.hpp"
+#include "troupe/util/utf8.hpp"
 
 namespace troupe::cli {
 
@@ -14,50 +21,124 @@ namespace {
 
 constexpr std::size_t max_input_bytes = 16u << 20;
 
+bool is_pipe(const std::string& file) {
+  struct stat status {};
+  return ::stat(file.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+/// A file is read as a configuration is: no folder, no device. A pipe is waited for: `--input <(command)` is one.
+expected<std::string> text_of(const std::string& file) {
+  if (file == "-")
+    return config::read_to_end(STDIN_FILENO, "standard input", max_input_bytes);
+  if (!is_pipe(file))
+    return config::real_files().read(file, max_input_bytes);
+  const unique_fd pipe(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!pipe)
+    return fail(error_code::permission_denied, "this pipe cannot be opened; check who may read it", file);
+  return config::read_to_end(pipe.get(), file, max_input_bytes);
+}
+
+std::string words_of(const config::problem_list& problems) {
+  std::string all;
+  for (const auto& problem : problems.sorted())
+    all += (all.empty() ? "" : "\n") + problem.text();
+  return all;
+}
+
 expected<json> read_document_file(const std::string& file) {
-  std::string text;
-  if (file == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  } else {
-    std::ifstream in(file, std::ios::binary);
-    if (!in)
-      return fail(error_code::invalid_argument, "the input file cannot be read; check its path", file);
-    text.assign(std::istreambuf_iterator<char>(in), {});
-  }
-  if (text.size() > max_input_bytes)
-    return fail(error_code::invalid_argument, "the input is larger than 16 MiB", file);
+  const auto name = file == "-" ? "standard input" : file;
+  const auto text = text_of(file);
+  if (!text) // whatever it is, another --input mends it
+    return fail(error_code::invalid_argument, text.error().message, "the input " + text.error().where);
+  if (text->size() > max_input_bytes)
+    return fail(error_code::invalid_argument, "the input is larger than 16 MiB", name);
   config::problem_list problems;
   config::read_limits bounds;
   bounds.bytes = max_input_bytes;
-  auto document = config::read_text(text, file == "-" ? "standard input" : file, problems, config::format_of(file), bounds);
-  if (!problems.empty()) {
-    std::string all;
-    for (const auto& problem : problems.sorted())
-      all += (all.empty() ? "" : "\n") + problem.text();
-    return fail(error_code::invalid_argument, all);
-  }
+  auto document = config::read_text(*text, name, problems, config::format_of(file), bounds);
+  if (!problems.empty())
+    return fail(error_code::invalid_argument, words_of(problems));
   if (!document.value.is_object())
-    return fail(error_code::invalid_argument, "the input must be a mapping (an object), as in { topic: … }", file);
+    return fail(error_code::invalid_argument, "the input must be a mapping (an object), as in { topic: … }", name);
   return std::move(document.value);
 }
 
-/// Whether a string may stand at this key, judged by the key's own schema; without one it may.
-bool takes_string(const json& schema, const std::string& key, const std::string& value) {
-  const auto* properties = schema.is_object() && schema.contains("properties") ? &schema["properties"] : nullptr;
-  if (properties == nullptr || !properties->is_object() || !properties->contains(key))
-    return true;
-  const auto compiled = schema::compiled_schema::compile((*properties)[key]);
-  if (!compiled)
-    return true;
-  const auto& own = (*properties)[key];
-  if (own.is_object() && own.contains("type")) {
-    const auto& type = own["type"];
-    return type == "string" || (type.is_array() && std::find(type.begin(), type.end(), "string") != type.end());
+/// Asks the input's schema what it says of one member.
+class judge {
+public:
+  explicit judge(const json& schema) {
+    if (!schema.is_null())
+      if (auto compiled = schema::compiled_schema::compile(schema))
+        schema_ = std::move(*compiled);
   }
-  return compiled->is_valid(value);
+
+  bool takes(const json& input) const { return !schema_ || schema_->is_valid(input); }
+
+  /// What the schema minds: everything, and whether the member is of a type that it cannot have.
+  struct opinion {
+    std::size_t violations = 0;
+    bool wrong_type = false;
+  };
+  opinion of(const json& input, const std::string& key) const {
+    opinion out;
+    if (!schema_)
+      return out;
+    const auto pointer = config::child_of("", key);
+    for (const auto& broken : schema_->validate(input, violations_max)) {
+      ++out.violations;
+      out.wrong_type = out.wrong_type || (broken.pointer == pointer && broken.rule == "type");
+    }
+    return out;
+  }
+
+private:
+  static constexpr std::size_t violations_max = 1'000;
+  std::optional<schema::compiled_schema> schema_;
+};
+
+/// Puts the JSON that a text means in its place, where the schema minds the text and minds that less.
+expected<void> mend(const judge& schema, json& input, const std::string& key) {
+  const auto text = input[key].get<std::string>();
+  const auto as_text = schema.of(input, key);
+  auto meant = parse_bounded(text);
+  if (!meant) {
+    if (as_text.wrong_type)
+      return fail(error_code::invalid_argument,
+                  "-i " + key + ": the input's schema wants something else than a string, and " + in_quotes(text) + " is not JSON");
+    return {};
+  }
+  std::swap(input[key], *meant);
+  const auto as_json = schema.of(input, key);
+  if (as_json.violations < as_text.violations || (as_text.wrong_type && !as_json.wrong_type)) {
+    auto strict = read_json_argument(text, "-i " + key);
+    return strict ? expected<void>{} : tl::unexpected(strict.error());
+  }
+  std::swap(input[key], *meant);
+  return {};
+}
+
+/// What the schema minds only of several together (an anyOf over keys): all of them as JSON, where it takes that.
+json mended_together(const judge& schema, const json& input, const std::vector<std::string>& keys) {
+  auto all = input;
+  for (const auto& key : keys)
+    if (all[key].is_string())
+      if (auto meant = read_json_argument(all[key].get<std::string>(), "-i " + key))
+        all[key] = std::move(*meant);
+  return schema.takes(all) ? all : input;
 }
 
 } // namespace
+
+expected<json> read_json_argument(const std::string& text, const std::string& name) {
+  auto value = parse_bounded(text);
+  if (!value)
+    return fail(error_code::invalid_argument, "this is not JSON: " + value.error().message, name);
+  config::problem_list problems;
+  config::read_text(text, name, problems, config::text_format::as_json);
+  if (!problems.empty())
+    return fail(error_code::invalid_argument, words_of(problems));
+  return value;
+}
 
 expected<json> read_input(const std::string& file, const std::vector<std::string>& pairs, const json& schema) {
   json input = json::object();
@@ -67,23 +148,27 @@ expected<json> read_input(const std::string& file, const std::vector<std::string
       return read;
     input = std::move(*read);
   }
+  std::vector<std::string> keys;
   for (const auto& pair : pairs) {
     const auto equals = pair.find('=');
     if (equals == std::string::npos || equals == 0)
       return fail(error_code::invalid_argument, "-i takes key=value; " + in_quotes(pair) + " has no key and \"=\"");
-    const auto key = pair.substr(0, equals);
-    const auto value = pair.substr(equals + 1);
-    if (takes_string(schema, key, value)) {
-      input[key] = value;
-      continue;
-    }
-    auto parsed = json::parse(value, nullptr, false);
-    if (parsed.is_discarded())
-      return fail(error_code::invalid_argument,
-                  "-i " + key + ": the input's schema wants something else than a string, and " + in_quotes(value) + " is not JSON");
-    input[key] = std::move(parsed);
+    auto key = pair.substr(0, equals);
+    auto value = pair.substr(equals + 1);
+    if (!is_valid_utf8(pair))
+      return fail(error_code::invalid_argument, "-i " + in_quotes(mended_utf8(key)) + ": this is not UTF-8; write it in UTF-8");
+    input[key] = std::move(value);
+    if (std::find(keys.begin(), keys.end(), key) == keys.end())
+      keys.push_back(std::move(key));
   }
-  return input;
+  // All as texts first: one that may be a text stays one.
+  const judge of(schema);
+  if (keys.empty() || of.takes(input))
+    return input;
+  for (const auto& key : keys)
+    if (auto mended = mend(of, input, key); !mended)
+      return tl::unexpected(mended.error());
+  return of.takes(input) ? input : mended_together(of, input, keys);
 }
 
 } // namespace troupe::cli

@@ -1,14 +1,80 @@
 // The `troupe` command line.
 
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include "command.hpp"
 #include "logging.hpp"
+#include "timeline.hpp"
+#include "troupe/util/suggest.hpp"
+
+namespace {
+
+/// What was printed is lost, and not because its reader had enough of it (`troupe show … | head`).
+bool output_lost() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
+    return false;
+  const int why = errno;
+  pollfd out{STDOUT_FILENO, 0, 0};
+  if (::poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)
+    return false;
+  std::fprintf(stderr,
+               "troupe: standard output could not be written (%s), so what it should hold is not there; a run's result is kept: "
+               "troupe show CONFIG RUN --json\n",
+               std::strerror(why));
+  return true;
+}
+
+/// A closed standard stream would be the next file that is opened: what is printed would go into the journal.
+void open_standard_streams() {
+  int descriptor = ::open("/dev/null", O_RDWR);
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO)
+    descriptor = ::dup(descriptor);
+  if (descriptor > STDERR_FILENO)
+    ::close(descriptor);
+}
+
+/// CLI11 says only that a command is missing.
+bool tell_unknown_command(const CLI::App& app, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.empty() || word[0] == '-') {
+      if (word == "--log-level" || word == "--log-format")
+        ++i;
+      continue;
+    }
+    std::vector<std::string> names;
+    for (const auto* command : app.get_subcommands(nullptr))
+      names.push_back(command->get_name());
+    const std::vector<std::string_view> known(names.begin(), names.end());
+    if (std::find(known.begin(), known.end(), word) != known.end())
+      return false;
+    std::string all;
+    for (const auto& name : known)
+      all.append(" ").append(name);
+    std::fprintf(stderr, "troupe: there is no command %s in this version%s; there are:%s\n",
+                 troupe::cli::printable(troupe::in_quotes(word), 200).c_str(), troupe::did_you_mean(word, known).c_str(), all.c_str());
+    return true;
+  }
+  return false;
+}
+
+} // namespace
 
 int main(int argc, char** argv) {
   using namespace troupe::cli;
+  open_standard_streams();
   std::signal(SIGPIPE, SIG_IGN); // a reader that goes away is an error of the write, not the end of a run
   std::signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow further (ulimit -f)
 
@@ -31,11 +97,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
+    if (problem.get_exit_code() != 0 && tell_unknown_command(app, argc, argv))
+      return status_usage;
     return app.exit(problem) == 0 ? status_completed : status_usage;
   }
   start_logging(global);
   try {
-    return chosen();
+    const int status = chosen();
+    return output_lost() && status == status_completed ? status_unavailable : status;
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "troupe: %s. This is a defect of troupe; please report it with the command that you ran.\n", problem.what());
     return status_failed;

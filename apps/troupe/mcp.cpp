@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.hpp"
+#include "input.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/llm/http_client.hpp"
@@ -229,8 +230,10 @@ int call_once(const mcp_arguments& arguments, desk& with, const json& given, boo
 }
 
 int call_tool(const mcp_arguments& arguments) {
-  const auto given = json::parse(arguments.arguments, nullptr, false);
-  if (!given.is_object())
+  const auto given = read_json_argument(arguments.arguments, "--arguments");
+  if (!given)
+    return tell(given.error());
+  if (!given->is_object())
     return tell({error_code::invalid_argument, "--arguments takes one JSON object", {}});
   for (int logins = 0;; ++logins) {
     int status = 0;
@@ -238,7 +241,7 @@ int call_tool(const mcp_arguments& arguments) {
     if (!with)
       return status;
     bool wants_login = false;
-    status = call_once(arguments, *with, given, wants_login);
+    status = call_once(arguments, *with, *given, wants_login);
     if (status == status_completed || !arguments.login || !wants_login)
       return status;
     if (logins == logins_max)

@@ -1,8 +1,7 @@
 #include "progress.hpp"
 
 #include <algorithm>
-
-#include <unistd.h>
+#include <utility>
 
 #include "troupe/model/described.hpp"
 
@@ -117,6 +116,8 @@ std::vector<std::string> progress_board::lines(std::int64_t now_us, std::size_t 
 }
 
 void live_view::draw(const std::vector<std::string>& lines) {
+  if (!to_->idle())
+    return;
   // Synchronised output where the terminal knows it; each line is overwritten and its rest erased, never the whole screen.
   std::string out = "\x1b[?2026h\x1b[?25l";
   if (drawn_ > 0)
@@ -128,15 +129,13 @@ void live_view::draw(const std::vector<std::string>& lines) {
     out += "\x1b[J";
   out += "\x1b[?25h\x1b[?2026l";
   drawn_ = lines.size();
-  [[maybe_unused]] const auto written = ::write(descriptor_, out.data(), out.size());
+  to_->write(std::move(out));
 }
 
 void live_view::clear() {
   if (drawn_ == 0)
     return;
-  const auto out = "\x1b[" + std::to_string(drawn_) + "A\r\x1b[J";
-  drawn_ = 0;
-  [[maybe_unused]] const auto written = ::write(descriptor_, out.data(), out.size());
+  to_->write("\x1b[" + std::to_string(std::exchange(drawn_, 0)) + "A\r\x1b[J");
 }
 
 } // namespace troupe::cli

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "background_writer.hpp"
 #include "timeline.hpp"
 #include "troupe/metrics/run_summary.hpp"
 #include "troupe/model/event.hpp"
@@ -44,13 +46,14 @@ private:
 /// Draws boards over each other on a terminal: only what changed moves, in one write, so that nothing flickers.
 class live_view {
 public:
-  explicit live_view(int descriptor) : descriptor_(descriptor) {}
+  explicit live_view(std::shared_ptr<background_writer> to) : to_(std::move(to)) {}
+  /// Not while the terminal has not taken the last board: the next one is newer.
   void draw(const std::vector<std::string>& lines);
   /// Removes the board, so that what follows stands in its place.
   void clear();
 
 private:
-  int descriptor_;
+  std::shared_ptr<background_writer> to_;
   std::size_t drawn_ = 0;
 };
 

@@ -1,5 +1,6 @@
 // `troupe run` and `troupe resume`: one run in this process, live, with its result at the end.
 
+#include <charconv>
 #include <condition_variable>
 #include <cstdio>
 #include <iostream>
@@ -27,10 +28,12 @@
 #include "troupe/config/load.hpp"
 #include "troupe/metrics/run_summary.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/duration.hpp"
 #include "troupe/util/redact.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::cli {
 
@@ -55,7 +58,8 @@ struct run_arguments {
 struct shown_as {
   bool lines = true; ///< false: only what somebody must do
   bool live = false;
-  std::string config;                  ///< for hints
+  std::string config; ///< for hints
+  std::shared_ptr<background_writer> out;
   std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
 };
 
@@ -64,7 +68,7 @@ struct progress_state {
   explicit progress_state(actors::event_sink_actor::pointer) {}
   static inline const char* name = "progress";
   progress_board board{{}};
-  live_view view{STDERR_FILENO};
+  live_view view{nullptr};
   timeline_style style;
   shown_as as;
   std::set<std::string> waiting; ///< requests: while there are some, the board stands still
@@ -85,7 +89,7 @@ void show_approvals(progress_state& now, const event& e) {
     if (now.as.desk)
       now.as.desk->add(*asked, e.task, e.agent);
     else
-      std::fputs(redacted(approval_hint(*asked, now.as.config)).c_str(), stderr);
+      now.as.out->write(redacted(approval_hint(*asked, now.as.config)));
   } else if (const auto* end = std::get_if<approval_decided>(&e.body)) {
     now.waiting.erase(end->id);
     if (now.as.desk)
@@ -100,13 +104,14 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
   state.style = style;
   state.board = progress_board(style);
   state.as = std::move(as);
+  state.view = live_view(state.as.out);
   self->attach_functor([self] { actors::state_of(self).view.clear(); });
   return {[self](const actors::published& group) {
     auto& now = actors::state_of(self);
     for (const auto& e : group.events) {
       now.board.apply(*e);
       if (now.as.lines && !now.as.live)
-        std::fputs(redacted(render_event(*e, now.board.started_us(), now.style)).c_str(), stderr);
+        now.as.out->write(redacted(render_event(*e, now.board.started_us(), now.style)));
       show_approvals(now, *e);
     }
     if (now.as.live && now.waiting.empty())
@@ -116,12 +121,14 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
 
 // --- signals -------------------------------------------------------------------------------------------------------
 
-/// Turns SIGINT and SIGTERM into calls on a thread of its own: `first` asks for a graceful end, the second one ends at once; the
-/// journal has all that was acknowledged.
+/// Turns SIGINT and SIGTERM into calls on a thread of its own. Made in the main thread before any other, which inherit that these signals
+/// are blocked. While a run goes on, the first one asks for a graceful end; before that and afterwards, and with the second one, the
+/// program ends at once: the journal has all that was acknowledged.
 class signal_watch {
 public:
-  explicit signal_watch(std::function<void()> first) : first_(std::move(first)) {
+  signal_watch() {
     sigset_t wanted = signals();
+    ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
     descriptor_ = ::signalfd(-1, &wanted, SFD_CLOEXEC);
     stop_ = ::eventfd(0, EFD_CLOEXEC);
     thread_ = std::thread([this] { watch(); });
@@ -136,10 +143,9 @@ public:
   signal_watch(const signal_watch&) = delete;
   signal_watch& operator=(const signal_watch&) = delete;
 
-  /// In the main thread, before any other is made: all threads inherit it.
-  static void block() {
-    sigset_t wanted = signals();
-    ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
+  void graceful_end(std::function<void()> ask) {
+    const std::lock_guard guard(mutex_);
+    ask_ = std::move(ask);
   }
 
 private:
@@ -151,7 +157,6 @@ private:
     return set;
   }
   void watch() {
-    bool asked = false;
     for (;;) {
       pollfd ready[2] = {{descriptor_, POLLIN, 0}, {stop_, POLLIN, 0}};
       if (::poll(ready, 2, -1) < 0 || (ready[1].revents & POLLIN) != 0)
@@ -159,14 +164,15 @@ private:
       signalfd_siginfo what{};
       if (::read(descriptor_, &what, sizeof what) != sizeof what)
         continue;
-      if (asked)
+      const std::lock_guard guard(mutex_);
+      if (!ask_)
         ::_exit(status_interrupted);
-      asked = true;
-      first_();
+      std::exchange(ask_, nullptr)();
     }
   }
 
-  std::function<void()> first_;
+  std::mutex mutex_;
+  std::function<void()> ask_; ///< for a graceful end; null: nobody to ask, or asked already
   int descriptor_ = -1;
   int stop_ = -1;
   std::thread thread_;
@@ -191,7 +197,7 @@ std::string resume_hint(const run_arguments& arguments, const std::string& run_i
   return "troupe resume " + shell_word(arguments.config) + " " + run_id + more;
 }
 
-void print_outcome(const run_arguments& arguments, const run_summary& summary) {
+void print_result(const run_arguments& arguments, const run_summary& summary) {
   if (arguments.as_json) {
     std::printf("%s\n", redacted(result_document(summary).dump(2, ' ', false, json::error_handler_t::replace)).c_str());
   } else {
@@ -205,25 +211,50 @@ void print_outcome(const run_arguments& arguments, const run_summary& summary) {
     }
   }
   std::fflush(stdout);
-  auto line = "run " + summary.run_id + " " + (summary.status == run_status::running ? "is interrupted" : name_of(summary.status));
+}
+
+/// Whose limit ended the run; empty: no budget did.
+std::string refused_scope(store::journal& journal, const std::string& run_id) {
+  std::string scope;
+  if (const auto events = journal.read_run(run_id))
+    for (const auto& e : *events)
+      if (const auto* refused = std::get_if<budget_refused>(&e->body); refused && policy::ends_the_run(refused->scope))
+        scope = refused->scope;
+  return scope;
+}
+
+/// How to go on with a run that did not end, or was ended before its end.
+std::string next_step(const run_arguments& arguments, const run_summary& summary, store::journal& journal) {
+  const auto go_on = [&](const char* more) { return "Go on with: " + resume_hint(arguments, summary.run_id, more) + "\n"; };
+  if (summary.status == run_status::running)
+    return go_on("");
+  if (summary.status != run_status::aborted)
+    return {};
+  if (summary.reason == "timeout")
+    return go_on(" --add-time 5m");
+  if (summary.reason != "budget_exceeded")
+    return go_on("");
+  const auto scope = refused_scope(journal, summary.run_id);
+  if (scope.empty() || scope == policy::run_scope)
+    return go_on(" --add-usd 1 --add-steps 50");
+  return "The limit is that of " + scope + ", and resume adds to the run's own only. Where it has a period, go on in the next one with: "
+         + resume_hint(arguments, summary.run_id, "") + "; else raise it in " + arguments.config + " and start a new run\n";
+}
+
+/// What is said beside the result: how it ended, for how much, and what can be done next.
+std::string outcome_words(const run_arguments& arguments, const run_summary& summary, store::journal& journal) {
+  auto words = "run " + summary.run_id + " " + (summary.status == run_status::running ? "is interrupted" : name_of(summary.status));
   if (!summary.reason.empty())
-    line += " (" + summary.reason + ")";
-  line += ": " + std::to_string(summary.completed_tasks) + " of " + std::to_string(summary.total_tasks) + " tasks, "
-          + to_string(summary.total_cost) + ", " + std::to_string(summary.llm_calls) + " LLM calls, " + std::to_string(summary.tool_calls)
-          + " tool calls, " + duration_text(summary.owned_us);
-  std::fprintf(stderr, "%s\n", redacted(line).c_str());
+    words += " (" + summary.reason + ")";
+  words += ": " + std::to_string(summary.completed_tasks) + " of " + std::to_string(summary.total_tasks) + " tasks, "
+           + to_string(summary.total_cost) + ", " + std::to_string(summary.llm_calls) + " LLM calls, " + std::to_string(summary.tool_calls)
+           + " tool calls, " + duration_text(summary.owned_us) + "\n";
   for (const auto& task : summary.results)
     if (task.status != task_status::success && task.status != task_status::skipped && !task.error.empty())
-      tell_error(task.task_id + ": " + task.error);
-  if (summary.status == run_status::running)
-    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
-  else if (summary.status == run_status::aborted && summary.reason == "budget_exceeded")
-    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-usd 1 --add-steps 50").c_str());
-  else if (summary.status == run_status::aborted && summary.reason == "timeout")
-    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, " --add-time 5m").c_str());
-  else if (summary.status == run_status::aborted)
-    std::fprintf(stderr, "Go on with: %s\n", resume_hint(arguments, summary.run_id, "").c_str());
-  std::fprintf(stderr, "Timeline: troupe show %s %s\n", shell_word(arguments.config).c_str(), summary.run_id.c_str());
+      words += lines_after("troupe: ", task.task_id + ": " + task.error);
+  words += next_step(arguments, summary, journal);
+  words += "Timeline: troupe show " + shell_word(arguments.config) + " " + summary.run_id + "\n";
+  return redacted(std::move(words));
 }
 
 /// The summary of a run as its journal tells it.
@@ -273,7 +304,7 @@ private:
 using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
 
 int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal,
-          const beginning& begin) {
+          signal_watch& signals, const beginning& begin) {
   caf::actor_system_config cfg;
   actors::prepare(cfg);
   actors::use_quiet_scheduler(cfg);
@@ -294,13 +325,14 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     if (!run)
       return tell(run.error());
     const auto orchestrator = run->orchestrator;
-    shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .desk = {}};
+    const auto out = std::make_shared<background_writer>(STDERR_FILENO);
+    shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
     if (live && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal);
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
     caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
-    signal_watch signals([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
+    signals.graceful_end([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
     cancels->deliver_to(orchestrator);
     actors::run_ended end;
     caf::scoped_actor self{system};
@@ -309,12 +341,14 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
                  [&](const caf::error& reason) {
                    end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id};
                  });
+    signals.graceful_end([] {}); // it has ended: what follows only tells of it
     journal->on_cancel_request(nullptr);
     if (shown) {
       self->monitor(shown);
       self->send_exit(shown, caf::exit_reason::user_shutdown);
       self->receive([](const caf::down_msg&) {});
     }
+    out->finish();
     const auto summary = summary_of(self, runtime, *journal, run->run_id);
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
@@ -324,13 +358,15 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     }
     if (!summary)
       return tell(summary.error());
-    print_outcome(arguments, *summary);
+    print_result(arguments, *summary);
+    out->write(outcome_words(arguments, *summary, *journal));
+    out->finish();
     return status_of_run(*summary);
   }
 }
 
 int run(const run_arguments& arguments) {
-  signal_watch::block(); // before the journal has its threads
+  signal_watch signals;
   auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
@@ -342,7 +378,7 @@ int run(const run_arguments& arguments) {
   auto journal = open_journal(*config, true);
   if (!journal)
     return tell(journal.error());
-  return drive(arguments, config, *journal, [&](actors::runtime& runtime) {
+  return drive(arguments, config, *journal, signals, [&](actors::runtime& runtime) {
     return runtime.start_run({.run_id = arguments.run_id,
                               .workflow = arguments.workflow,
                               .tenant = arguments.tenant,
@@ -352,7 +388,7 @@ int run(const run_arguments& arguments) {
 }
 
 int resume(const run_arguments& arguments) {
-  signal_watch::block();
+  signal_watch signals;
   const auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
@@ -369,7 +405,8 @@ int resume(const run_arguments& arguments) {
     const auto summary = recorded_summary(**journal, arguments.run_id);
     if (!summary)
       return tell(summary.error());
-    print_outcome(arguments, *summary);
+    print_result(arguments, *summary);
+    std::fputs(outcome_words(arguments, *summary, **journal).c_str(), stderr);
     return status_of_run(*summary);
   }
   // A run keeps the configuration that it started with.
@@ -386,8 +423,25 @@ int resume(const run_arguments& arguments) {
       return tell(time.error());
     more.time = *time;
   }
-  return drive(arguments, std::make_shared<const configuration>(std::move(*kept)), *journal,
+  return drive(arguments, std::make_shared<const configuration>(std::move(*kept)), *journal, signals,
                [&](actors::runtime& runtime) { return runtime.resume_run(arguments.run_id, more); });
+}
+
+// --- options -------------------------------------------------------------------------------------------------------
+
+/// What is wrong with it, or nothing. CLI::Range would let nan through, which is neither below nor above anything.
+std::string dollars_problem(const std::string& text) {
+  double dollars = 0;
+  const auto* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, dollars);
+  if (read.ec == std::errc{} && read.ptr == end && dollars >= 0 && dollars <= 1e9)
+    return {};
+  return in_quotes(text) + " is no amount that can be added; write dollars from 0 to 1000000000, as in 2.50";
+}
+
+std::string duration_problem(const std::string& text) {
+  const auto time = parse_duration(text);
+  return time ? std::string() : time.error().message;
 }
 
 } // namespace
@@ -413,10 +467,10 @@ void add_resume(CLI::App& app, const global_options&, action& chosen) {
   auto* command = app.add_subcommand("resume", "Goes on with a run from the journal; of one that has ended, prints its result again");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("RUN", arguments->run_id, "Id of the run")->required();
-  command->add_option("--add-usd", arguments->add_usd, "Dollars more for the run")->check(CLI::Range(0.0, 1e9));
+  command->add_option("--add-usd", arguments->add_usd, "Dollars more for the run")->check(dollars_problem, "0 to 1000000000");
   command->add_option("--add-steps", arguments->add_steps, "Steps (LLM calls) more")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
-  command->add_option("--add-time", arguments->add_time, "Time more, as in 5m");
+  command->add_option("--add-time", arguments->add_time, "Time more, as in 5m")->check(duration_problem);
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
   command->add_flag("--yes", arguments->yes, "Approve every risky action");
   command->callback([arguments, &chosen] { chosen = [arguments] { return resume(*arguments); }; });

@@ -1,5 +1,6 @@
 // `troupe runs`, `troupe show`, `troupe cancel`: what the journal knows.
 
+#include <algorithm>
 #include <cstdio>
 
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/redact.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::cli {
 
@@ -19,6 +21,7 @@ namespace {
 struct listing_arguments {
   std::string config;
   std::string run_id;
+  std::string after; ///< a run: the list goes on behind it
   std::size_t limit = 50;
   bool as_json = false;
   bool events = false;
@@ -38,26 +41,61 @@ std::string status_word(const store::run_row& row) {
   return row.status == run_status::running && !row.owned ? "interrupted" : name_of(row.status);
 }
 
+struct page {
+  std::vector<store::run_row> rows;
+  std::string next; ///< the cursor of what follows; empty: nothing does
+};
+
+/// The rows behind the run `after`, newest first; empty: from the first one. A journal lists from its newest run on, so as much is read as
+/// it takes to find the cursor, and one row more, which says that the list goes on.
+expected<page> page_of(store::journal& from, const std::string& after, std::size_t limit) {
+  for (std::size_t wanted = limit + 1;; wanted *= 4) {
+    auto rows = from.list_runs(wanted);
+    if (!rows)
+      return tl::unexpected(rows.error());
+    const bool all = rows->size() < wanted;
+    auto begin = rows->begin();
+    if (!after.empty()) {
+      begin = std::find_if(begin, rows->end(), [&](const auto& row) { return row.run_id == after; });
+      if (begin == rows->end() && all)
+        return fail(error_code::not_found, "--after takes a run of this journal, and there is none named " + in_quotes(after));
+      if (begin != rows->end())
+        ++begin;
+    }
+    const auto found = static_cast<std::size_t>(rows->end() - begin);
+    if (found <= limit && !all)
+      continue;
+    const auto end = begin + static_cast<std::ptrdiff_t>(std::min(found, limit));
+    return page{{begin, end}, found > limit ? std::prev(end)->run_id : std::string()};
+  }
+}
+
 int runs(const listing_arguments& arguments) {
   const auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
-  auto journal = open_journal(*config, false);
-  std::vector<store::run_row> rows;
-  if (!journal && journal.error().code != error_code::not_found)
+  auto journal = open_journal_to_read(*config);
+  page shown;
+  if (!journal && (journal.error().code != error_code::not_found || !arguments.after.empty()))
     return tell(journal.error());
   if (journal) {
-    auto listed = (*journal)->list_runs(arguments.limit);
+    auto listed = page_of(**journal, arguments.after, arguments.limit);
     if (!listed)
       return tell(listed.error());
-    rows = std::move(*listed);
+    shown = std::move(*listed);
   }
   if (!arguments.as_json) {
-    std::fputs(render_runs(rows, utc_now_us(), style_for(STDOUT_FILENO)).c_str(), stdout);
+    if (shown.rows.empty() && !arguments.after.empty())
+      std::fputs("no older runs\n", stdout);
+    else
+      std::fputs(render_runs(shown.rows, utc_now_us(), style_for(STDOUT_FILENO)).c_str(), stdout);
+    if (!shown.next.empty())
+      std::fprintf(stderr, "There are older runs: troupe runs %s --limit %zu --after %s\n", shell_word(arguments.config).c_str(),
+                   arguments.limit, shell_word(shown.next).c_str());
     return status_completed;
   }
   json list = json::array();
-  for (const auto& row : rows)
+  for (const auto& row : shown.rows)
     list.push_back({{"run_id", row.run_id},
                     {"workflow", row.workflow},
                     {"tenant", row.tenant},
@@ -66,7 +104,7 @@ int runs(const listing_arguments& arguments) {
                     {"started", iso8601_utc(row.started_us)},
                     {"updated", iso8601_utc(row.updated_us)},
                     {"events", row.last_seq}});
-  print_document({{"runs", std::move(list)}, {"next", nullptr}});
+  print_document({{"runs", std::move(list)}, {"next", shown.next.empty() ? json(nullptr) : json(shown.next)}});
   return status_completed;
 }
 
@@ -74,7 +112,7 @@ int show(const listing_arguments& arguments) {
   const auto config = load_or_tell(arguments.config);
   if (!config)
     return status_usage;
-  auto journal = open_journal(*config, false);
+  auto journal = open_journal_to_read(*config);
   if (!journal)
     return tell(journal.error());
   const auto events = (*journal)->read_run(arguments.run_id);
@@ -131,6 +169,7 @@ void add_runs(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("--limit", arguments->limit, "How many at most")
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))
       ->capture_default_str();
+  command->add_option("--after", arguments->after, "Only runs older than this one: `next` of the list before");
   command->add_flag("--json", arguments->as_json, "Print one JSON document");
   command->callback([arguments, &chosen] { chosen = [arguments] { return runs(*arguments); }; });
 }

@@ -19,19 +19,23 @@ namespace troupe::cli {
 
 namespace {
 
-/// Each line of a text from outside, without what could drive a terminal.
 void print_lines(std::string_view prefix, const std::string& text) {
-  const auto clean = redacted(text);
-  std::string_view rest = clean;
-  while (!rest.empty()) {
-    const auto end = rest.find('\n');
-    const auto line = rest.substr(0, end);
-    std::fprintf(stderr, "%.*s%s\n", static_cast<int>(prefix.size()), prefix.data(), printable(line, 4'000).c_str());
-    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-  }
+  std::fputs(lines_after(prefix, text).c_str(), stderr);
 }
 
 } // namespace
+
+std::string lines_after(std::string_view prefix, const std::string& text) {
+  const auto clean = redacted(text);
+  std::string out;
+  std::string_view rest = clean;
+  while (!rest.empty()) {
+    const auto end = rest.find('\n');
+    out.append(prefix).append(printable(rest.substr(0, end), 4'000)) += '\n';
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+  }
+  return out;
+}
 
 std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
   auto loaded = config::load(path);
@@ -55,7 +59,11 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
   return std::make_shared<const configuration>(std::move(*loaded.value));
 }
 
-expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create) {
+namespace {
+
+using opener = expected<std::unique_ptr<store::journal>> (*)(store::sqlite_options);
+
+expected<std::shared_ptr<store::journal>> open_by(opener open, const configuration& config, bool create) {
   if (config.journal.kind != "sqlite")
     return fail(error_code::unavailable,
                 "journal kind \"" + config.journal.kind + "\" is not part of this build; use { kind: sqlite, path: .troupe/journal.db }",
@@ -63,10 +71,20 @@ expected<std::shared_ptr<store::journal>> open_journal(const configuration& conf
   store::sqlite_options options;
   options.path = config.journal.path;
   options.create = create;
-  auto opened = store::open_sqlite(std::move(options));
+  auto opened = open(std::move(options));
   if (!opened)
     return tl::unexpected(opened.error());
   return std::shared_ptr<store::journal>(std::move(*opened));
+}
+
+} // namespace
+
+expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create) {
+  return open_by(store::open_sqlite, config, create);
+}
+
+expected<std::shared_ptr<store::journal>> open_journal_to_read(const configuration& config) {
+  return open_by(store::open_sqlite_to_read, config, false);
 }
 
 void tell_error(const std::string& text) {
@@ -80,6 +98,7 @@ int status_of(const error& problem) {
   case error_code::conflict:
     return status_usage;
   case error_code::unavailable:
+  case error_code::permission_denied:
   case error_code::corrupt:
     return status_unavailable;
   default:

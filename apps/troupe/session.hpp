@@ -16,9 +16,13 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path);
 
 /// Opens the configuration's journal. `create` false: one that is not there is no error of the user's, but `not_found`.
 expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create);
+/// The same for what is only looked at, also where nothing may be written. `not_found` where there is none.
+expected<std::shared_ptr<store::journal>> open_journal_to_read(const configuration& config);
 
 /// Prints "troupe: …" to standard error, redacted and without control characters.
 void tell_error(const std::string& text);
+/// Each line of a text from outside after `prefix`, redacted, and without what could drive a terminal.
+std::string lines_after(std::string_view prefix, const std::string& text);
 
 /// The exit status of an error: 2 for what the user can mend, 4 for services, 1 for the rest.
 int status_of(const error& problem);

@@ -116,6 +116,8 @@ line words(const llm_responded& b) {
                      + " tokens" + (b.estimated ? " (estimated), " : ", ") + to_string(b.cost) + ", " + duration_text(b.duration_us);
   if (b.finish == finish_reason::length)
     text += ", cut off at max_tokens";
+  if (b.finish == finish_reason::content_filter)
+    text += ", stopped by a content filter";
   if (!b.message)
     return {text};
   std::size_t shown = 0;

@@ -87,6 +87,8 @@ def test_an_action_that_is_no_json_is_refused(project, out):
     running = project.start("--json")
     request = request_of(project)
     assert "not JSON" in decide(project, "modify", request, "--action", "{text", status=2).stderr
+    twice = decide(project, "modify", request, "--action", '{"text": "ab", "text": "cd"}', status=2).stderr
+    assert "--action:1:16: /text: " in twice and "twice" in twice
     decide(project, "approve", request)
     running.wait().expect(0)
 
@@ -185,6 +187,29 @@ def test_waiting_counts_for_the_runs_time_unless_its_clock_is_paused(pause, proj
         assert running.wait().expect(0).doc["result"] == "deployed v1"
     else:
         assert running.wait().expect(3).doc["reason"] == "timeout"
+
+
+def test_time_that_was_given_back_makes_no_task_unfinished_when_a_run_is_resumed(project, out, mock_llm):
+    """A human takes longer than the run's time, then a task ends by its own timeout: kill -9, and it has still ended."""
+    server = mock_llm([calls(("deploy", {"text": "v1"}), when={"last": "^deploy", "turn": 1}), reply("never", when={"last": "^late"}, fault={"timeout": True}),
+                       reply("never", when={"last": "^other"}, fault={"timeout": True, "times": 1}), reply("fine")])
+    deploy = process("sh", "-c", "echo $0 >> out/deployed", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, risk="high")
+    project.on(server.provider(), agents={"worker": {"tools": ["deploy"]}}, supervision={"children": [{"pool": "worker", "size": 2}]}, tools={"deploy": deploy},
+               checkpoint={"pause_clock": True}, workflow={"budget": {"time": "3s"}},
+               tasks=[{"id": "a", "agent": "worker", "instruction": "deploy it"},
+                      {"id": "other", "agent": "worker", "instruction": "other", "needs": ["a"]},
+                      {"id": "late", "agent": "worker", "instruction": "late", "needs": ["a"], "timeout": "300ms", "on_failure": "continue"}])
+    running = project.start("--json")
+    request = request_of(project)
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() > began + 3.2, "more than the run's time")
+    decide(project, "approve", request)
+    wait_for(lambda: any(e["task_id"] == "late" for e in project.events("R1", "task_finished")), "the end of the task that is late")
+    running.kill()
+    document = project.resume().expect(0).doc
+    assert {row["task_id"]: row["status"] for row in document["results"]} == {"a": "success", "other": "success", "late": "timeout"}
+    asked = [e["task_id"] for e in project.events("R1", "llm_requested")]
+    assert asked.count("late") == 1 and asked.count("other") == 2
 
 
 # --- the same request over processes ---------------------------------------------------------------------------------------------------------------
@@ -299,6 +324,68 @@ def test_a_task_that_waits_survives_kill_9_and_ctrl_c(project):
     project.resume("R1").expect(0)
 
 
+@pytest.mark.parametrize("shape", ["tasks", "elements", "members"])
+def test_what_waits_stays_listed_when_another_request_was_decided_while_nobody_worked(shape, project):
+    risky = {"approval": {"risk": "high"}, "instruction": "Publish it."}
+    tasks = {"tasks": [{"id": "x", "agent": "worker", **risky}, {"id": "y", "agent": "worker", **risky}],
+             "elements": [{"id": "x", "agent": "worker", "for_each": "{{ input.list }}", "parallel": 2, **risky}],
+             "members": [{"id": "x", "agents": ["worker", "worker"], "resolve": {"by": "vote"}, **risky}]}[shape]
+    project.scripted([reply("done")], tasks=tasks, workflow={"input": {"schema": {"type": "object", "properties": {"list": {"type": "array"}}}}})
+    running = project.start("--json", "-i", "list=[1, 2]")
+    first, second = request_of(project, 2)
+    running.kill()
+    decide(project, "approve", first)
+    again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
+    wait_for(lambda: project.count("R1", "approval_decided"), "the first decision's end")
+    assert [row["id"] for row in pending(project)] == [second["id"]]
+    assert project.events("R1", "approval_decided")[0]["pending"] == 1
+    assert json.loads(project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout)["runs"][0]["workflow_status"] == "waiting_approval"
+    decide(project, "approve", second)
+    assert again.wait().expect(0).doc["human_approvals"] == 2
+
+
+def test_a_rejected_member_rejects_nobody_else_and_nothing_is_recorded_after_the_end(project):
+    agents = {name: {"system": name, "output": {"min_length": 100, "retries": 0}} for name in ("x", "y")}
+    project.scripted([reply("short")], agents=agents, tasks=[{"id": "t", "agents": ["x", "y"], "resolve": {"by": "vote"}, "approval": {"risk": "high"}, "attempts": 3, "instruction": "i"}])
+    running = project.start("--json")
+    first, second = request_of(project, 2)
+    decide(project, "reject", first, "--comment", "no")
+    wait_for(lambda: [row["id"] for row in pending(project)] == [second["id"]], "the other one, which still waits")
+    decide(project, "approve", second)
+    document = running.wait().expect(1).doc
+    assert document["workflow_status"] == "failed" and document["results"][0]["attempts"] == 1
+    assert project.events("R1")[-1]["type"] == "run_finished" and project.count("R1", "approval_requested") == 2
+    assert pending(project) == []
+
+
+def test_what_was_asked_for_an_attempt_is_not_answered_to_the_next(project):
+    """A race: the winner stops who still waits; its withdrawn request is nobody's rejection, in this attempt or another."""
+    agents = {name: {"system": name} for name in ("x", "y", "z")}
+    said = {"x": "1", "y": "2", "z": "3"}
+    project.scripted([reply(said[name], when={"agent": name}) for name in said], agents=agents,
+                     tasks=[{"id": "t", "agents": list(said), "resolve": {"by": "vote", "quorum": 3}, "approval": {"risk": "high"}, "attempts": 2, "instruction": "i"}])
+    running = project.start("--json")
+    asked = request_of(project, 3)
+    for request in asked[:2]:  # two that differ: a quorum of all is out of reach, and the third is stopped while it waits
+        decide(project, "approve", request)
+    again = wait_for(lambda: (rows := pending(project)) and len(rows) == 3 and not {r["id"] for r in rows} & {r["id"] for r in asked} and rows, "three new requests, and no old one")
+    assert "nothing waits for this" in decide(project, "approve", asked[2], status=1).stderr
+    for request in again[:2]:
+        decide(project, "approve", request)
+    document = running.wait().expect(1).doc
+    assert document["reason"] == "conflict" and document["results"][0]["attempts"] == 2
+    assert project.events("R1")[-1]["type"] == "run_finished" and pending(project) == []
+    assert {event["status"] for event in project.events("R1", "approval_decided")} == {"approved"}
+
+
+def test_a_rejected_output_is_not_asked_for_again(project):
+    project.scripted([reply("short")], agent={"output": {"min_length": 100, "retries": 0, "human": True}}, tasks=[{"id": "t", "agent": "worker", "instruction": "i", "attempts": 3}])
+    running = project.start("--json")
+    decide(project, "reject", request_of(project), "--comment", "no")
+    document = running.wait().expect(1).doc
+    assert document["results"][0]["status"] == "quality_failed" and document["results"][0]["attempts"] == 1 and document["llm_calls"] == 1
+
+
 def test_cancel_ends_what_waits(project):
     risky_task(project)
     running = project.start("--json")
@@ -337,9 +424,10 @@ def test_an_unknown_id_is_told(id, project, out):
     assert told.status == 2 and "no " in told.stderr
 
 
-def on_terminal(project, *args):
-    """The run on a terminal of its own: answers (process, read until, write)."""
+def on_terminal(project, *args, typed=""):
+    """The run on a terminal of its own, with what was typed there before: answers (process, read until, write)."""
     ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
     child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--id", "R1", *args], cwd=project.folder, env=clean_environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
                              start_new_session=True)
     os.close(theirs)
@@ -377,3 +465,99 @@ def test_a_question_on_the_terminal_ends_when_another_process_decides(project, o
     decide(project, "reject", request_of(project), "--comment", "no")
     until("run R1 completed")
     assert child.wait(DEADLINE) == 0 and deployed(out) == []
+
+
+def test_what_was_typed_before_the_question_stood_there_is_no_answer_to_it(project, out):
+    deploying(project)
+    child, until, write = on_terminal(project, typed="y\n")
+    until(r"\[a\]pprove")
+    write("r not yet\n")  # behind the "y", which would have been read first
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and deployed(out) == []
+    decided = project.events("R1", "approval_decided")[0]
+    assert decided["status"] == "rejected" and decided["comment"] == "not yet"
+
+
+def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):
+    deploying(project, rules=[calls(("deploy", {"text": "v1"}), ("deploy", {"text": "v2"})), reply("done")])
+    child, until, write = on_terminal(project)
+    until(r"\[a\]pprove")
+    write("a\na\n")
+    until(r"\[a\]pprove[\s\S]*\[a\]pprove")
+    write("r not both\n")
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and len(deployed(out)) == 1
+    assert sorted(event["status"] for event in project.events("R1", "approval_decided")) == ["approved", "rejected"]
+
+
+def test_what_comes_from_a_pipe_decides_nothing(project, out):
+    deploying(project, checkpoint={"timeout": "300ms"})
+    told = project.run("--id", "R1", stdin="y\n" * 1000).expect(0)
+    assert "Auto-rejected" in told.doc["result"] and deployed(out) == [], "who decides without being asked says --yes"
+
+
+# --- alternatives -----------------------------------------------------------------------------------------------------------------------------
+
+
+def with_alternative(project, *, risk="critical", **more):
+    """A harmless tool that fails, and whose alternative is risky."""
+    harmless = process("false", parameters=STRING, retries=0, alternative="danger")
+    danger = process("sh", "-c", "echo $0 >> out/deployed; echo done", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, risk=risk)
+    project.scripted([calls(("harmless", {"text": "v1"})), reply("{{ last }}")], agent={"tools": ["harmless"]}, tools={"harmless": harmless, "danger": danger}, **more)
+
+
+def test_an_alternative_does_not_run_unasked(project, out):
+    with_alternative(project)
+    told = project.troupe("validate", "troupe.yaml").expect(0)
+    assert "/tools/harmless/alternative" in told.stderr + told.stdout and "a human is asked before each call" in told.stderr + told.stdout
+    running = project.start("--json")
+    request = request_of(project)
+    assert request["risk_level"] == "critical" and request["details"]["alternatives"][0]["tool"] == "danger"
+    assert 'if it fails: "danger" (risk critical)' in project.troupe("approvals", "troupe.yaml").expect(0).stdout
+    assert project.count("R1", "tool_started") == 0
+    decide(project, "reject", request, "--reviewer", "ana", "--comment", "not that")
+    assert "ana rejected it: not that" in running.wait().expect(0).doc["result"] and deployed(out) == []
+
+
+def test_an_alternative_that_was_approved_runs(project, out):
+    with_alternative(project)
+    running = project.start("--json")
+    decide(project, "approve", request_of(project))
+    running.wait().expect(0)
+    assert deployed(out) == ["v1"]
+    assert [e["tool"] for e in project.events("R1", "tool_started")] == ["harmless", "danger"]
+
+
+def test_an_alternative_that_the_policy_lets_run_is_not_asked_about(project, out):
+    with_alternative(project, checkpoint={"policy": {"critical": "auto"}})
+    project.run("--id", "R1").expect(0)
+    assert deployed(out) == ["v1"] and project.count("R1", "approval_requested") == 0
+
+
+def test_an_alternative_of_a_delegated_call_does_not_run_unasked(project, out):
+    with_alternative(project)
+    rules = [calls(("agent_worker", {"task": "Do it."}), when={"agent": "boss", "turn": 1}), calls(("harmless", {"text": "v1"}), when={"agent": "worker", "turn": 1}), reply("{{ last }}")]
+    tools = project.data["tools"]
+    project.scripted(rules, agents={"boss": {"system": "boss", "tools": ["agent:worker"], "delegate": {"rights": "own"}}, "worker": {"system": "worker", "tools": ["harmless"]}}, tools=tools)
+    running = project.start("--json")
+    request = request_of(project)
+    assert request["risk_level"] == "critical" and request["action"] == {"text": "v1"}
+    decide(project, "reject", request)
+    running.wait().expect(0)
+    assert deployed(out) == []
+
+
+# --- --yes -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_output_that_is_taken_as_it_is_leaves_nothing_waiting(project):
+    project.scripted([reply("x", when={"agent": "writer"}), reply("late", latency="20s")],
+                     agents={"writer": {"output": {"min_length": 5, "retries": 0, "human": True}}, "slow": {}},
+                     tasks=[{"id": "a", "agent": "writer", "instruction": "Write."}, {"id": "b", "agent": "slow", "instruction": "Wait."}])
+    running = project.start("--json", "--yes")
+    wait_for(lambda: "approval_decided" in project.troupe("show", "troupe.yaml", "R1", "--events").stdout, "the output's decision")
+    decided = project.events("R1", "approval_decided")[0]
+    assert decided["pending"] == 0 and not decided["by_human"]
+    listed = json.loads(project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout)["runs"][0]
+    assert listed["workflow_status"] == "running"
+    running.kill()

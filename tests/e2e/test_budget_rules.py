@@ -1,4 +1,6 @@
 """Budgets beyond one run's: tenants, the process, tasks, agents, and what a refusal leaves to do (SEMANTICS 3)."""
+import os
+import sqlite3
 import time
 
 import pytest
@@ -63,6 +65,88 @@ def test_what_nobody_knows_the_outcome_of_is_spent_by_the_tenant(project, mock_l
     running.kill()
     assert project.run("--id", "R2", "--tenant", "blue").expect(3).doc["reason"] == "budget_exceeded"
     assert server.requests == 1
+
+
+def test_one_process_counts_for_a_tenant_and_others_are_refused_meanwhile(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE, fault={"timeout": True, "times": 1}), reply("x", usage=USAGE)])
+    project.on(server.provider(), tenants={"blue": {"budget": {"usd": 2 * WORST}}, "green": {"budget": {"steps": 1}}})
+    running = project.start("--tenant", "blue")
+    wait_for(lambda: server.requests == 1, "the request")
+    told = project.run("--id", "R2", "--tenant", "blue").expect(2)
+    for part in ("tenant blue", f"process {running.pid} ", "counted by one process at a time", "wait until"):
+        assert part in told.stderr, told.stderr
+    assert told.stdout == "" and server.requests == 1
+    project.troupe("show", "troupe.yaml", "R2").expect(2)  # nothing of it was begun
+    project.run("--id", "R3", "--tenant", "green").expect(0)
+    project.run("--id", "R4").expect(0)
+    running.kill()
+    project.run("--id", "R2", "--tenant", "blue").expect(0)  # its death frees the tenant at once, and what it held is spent
+    assert project.run("--id", "R5", "--tenant", "blue").expect(3).doc["reason"] == "budget_exceeded"
+    assert refusals(project, "R5") == [("tenant blue", "money")]
+
+
+def test_runs_of_several_processes_at_once_do_not_overshoot_their_tenant(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE, latency="30ms")])
+    limit = enough_for(3)
+    project.on(server.provider(), tasks=tasks(2), tenants={"blue": {"budget": {"usd": limit}}})
+    started = [project.start("--tenant", "blue", "--json", run_id=f"R{i}") for i in range(6)]
+    ended = [each.wait() for each in started]
+    assert all(each.status in (0, 2, 3) for each in ended), "\n".join(map(str, ended))
+    assert all("one process at a time" in each.stderr for each in ended if each.status == 2)
+    played = [each.doc for each in ended if each.status != 2]
+    assert played and sum(document["total_cost_usd"] for document in played) <= limit and server.requests <= 3
+    for i, each in enumerate(ended):  # one after the other, all that are left get what is left
+        if each.status == 2:
+            played.append(project.run("--id", f"R{i}", "--tenant", "blue").doc)
+    assert sum(document["total_cost_usd"] for document in played) == pytest.approx(3 * STEP, abs=1e-9) and server.requests == 3
+
+
+def test_a_resumed_run_counts_for_its_tenant_like_a_new_one(project, mock_llm):
+    hold = {"timeout": True, "times": 1}
+    server = mock_llm([reply("x", when={"last": "Part 1"}, usage=USAGE, fault=hold), reply("x", when={"last": "Part 2"}, usage=USAGE, fault=hold), reply("x", usage=USAGE)])
+    project.on(server.provider(), tasks=tasks(3), tenants={"blue": {"budget": {"steps": 20}}})
+    first = project.start("--tenant", "blue")
+    wait_for(lambda: server.requests == 2, "the second request")
+    first.kill()
+    other = project.start("--tenant", "blue", run_id="R2")
+    wait_for(lambda: server.requests == 5, "the third request of R2")
+    told = project.resume("R1").expect(2)
+    assert f"process {other.pid} " in told.stderr and "tenant blue" in told.stderr, told.stderr
+    other.kill()
+    project.resume("R1").expect(0)
+    project.resume("R2").expect(0)
+
+
+def spoil(project, run_id, seq):
+    with sqlite3.connect(project.folder / ".troupe/journal.db") as db:
+        done = db.execute("update events set body = body || ' ' where seq = ? and run = (select id from runs where run_id = ?)", (seq, run_id))
+        assert done.rowcount == 1
+    db.close()
+
+
+def test_a_run_that_cannot_be_read_has_spent_all_the_same(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE)])
+    limit = {"budget": {"usd": enough_for(9)}}
+    project.on(server.provider(), tasks=tasks(2), tenants={"blue": limit, "green": limit})
+    for run_id in ("R1", "R2"):
+        project.run("--id", run_id, "--tenant", "blue").expect(0)
+    spoil(project, "R1", 3)
+    told = project.run("--id", "R3", "--tenant", "blue").expect(4)
+    for part in ("tenant blue", "run R1, event 3", "damaged", "restore the journal", "period"):
+        assert part in told.stderr, told.stderr
+    assert server.requests == 4 and told.stdout == ""
+    project.run("--id", "R3", "--tenant", "green").expect(0)
+
+
+def test_a_torn_run_of_the_tenant_is_resumed_before_anything_else_is_spent(project, mock_llm):
+    server = mock_llm([reply("x", usage=USAGE)])
+    project.on(server.provider(), tasks=tasks(2), tenants={"blue": {"budget": {"usd": enough_for(9)}}})
+    project.run("--id", "R1", "--tenant", "blue").expect(0)
+    spoil(project, "R1", len(project.events("R1")))
+    told = project.run("--id", "R2", "--tenant", "blue").expect(4)
+    assert "run R1" in told.stderr and "resume that run" in told.stderr, told.stderr
+    project.resume("R1").expect(0)
+    project.run("--id", "R2", "--tenant", "blue").expect(0)
 
 
 def test_a_tenant_has_a_limit_of_steps(project, mock_llm):
@@ -185,6 +269,16 @@ def test_the_time_of_a_task_is_that_of_all_its_elements_and_attempts(project, mo
     project.write("in.json", {"list": list(range(6))})
     told = project.run("--id", "R1", "--input", "in.json").expect(0)
     assert [item["status"] for item in rows(told.doc)["all"]["items"]] == ["success"] * 2 + ["timeout"] * 4 and told.seconds < 5
+
+
+@pytest.mark.parametrize("name", ["acmee", "", "a b", "a\nb", b"\xff", "a" * 100_000], ids=["slip", "none", "space", "control", "bytes", "long"])
+def test_a_mistyped_tenant_does_not_escape_its_limit(name, project, mock_llm):
+    server = mock_llm([reply("x")])
+    project.on(server.provider(), tenants={"acme": {"budget": {"usd": enough_for(3)}}})
+    told = project.run("--tenant", os.fsdecode(name)).expect(2)
+    assert "tenant" in told.stderr and len(told.stderr) < 500 and server.requests == 0
+    assert name != "acmee" or 'did you mean "acme"?' in told.stderr
+    project.run().expect(0)  # without --tenant it is nobody's
 
 
 @pytest.mark.parametrize("whose", ["tenant", "process"])

@@ -52,6 +52,16 @@ def test_a_resume_without_more_money_ends_the_same_way(project, mock_llm):
     assert again["reason"] == "budget_exceeded" and server.requests == 1
 
 
+@pytest.mark.parametrize("option", ["--add-usd", "--add-steps", "--add-time"])
+@pytest.mark.parametrize("amount", ["nan", "-nan", "inf", "-1", "1e300", "1e18", "", "two"])
+def test_what_is_no_amount_is_refused_before_anything_is_added(option, amount, project):
+    project.scripted([reply(SENTENCE)], tasks=tasks(2), workflow={"budget": {"steps": 1}})
+    project.run("--id", "R1").expect(3)
+    told = project.resume("R1", f"{option}={amount}").expect(2)
+    assert option in told.stderr and told.stdout == ""
+    assert project.count("R1", "run_resumed") == 0, "nothing of it is recorded"
+
+
 def test_time_is_a_limit_and_resume_adds_some(project, mock_llm):
     server = mock_llm([reply("quick", when={"last": "Part 0"}), reply("slow", when={"turn": 1}, fault={"timeout": True, "times": 1})])
     project.on(server.provider(), tasks=tasks(2), workflow={"budget": {"time": "3s"}})

@@ -62,6 +62,20 @@ def test_a_sure_vote_does_not_wait_for_the_rest(project):
     assert order == ["task_finished"] * 2 + ["answers_resolved"] + ["task_finished"] * 2, "decided before anybody was stopped"
 
 
+@pytest.mark.parametrize("effect", ["none", "once"])
+def test_a_sure_vote_does_not_stop_a_reviewer_half_way_through_what_has_an_effect(effect, project):
+    """c's answer breaks its contract and is being reviewed when the others have decided."""
+    (project.folder / "out").mkdir()
+    tool = {"kind": "process", "description": "d", "effect": effect, "command": ["sh", "-c", "echo begun > out/begun; sleep 2; echo done > out/mark"], "sandbox": {"write": ["out"]}}
+    rules = [{**calls(("act", {}), when={"agent": "judge", "turn": 1})}, reply('{"verdict": "pass"}', when={"agent": "judge"})]
+    panel(project, {"a": "yes", "b": "yes", "c": "no"}, {"by": "vote", "quorum": 2}, rules=rules, latency={"a": "700ms", "b": "700ms"}, tools={"act": tool},
+          agents={"c": {"output": {"min_length": 3, "retries": 0, "reviewer": "judge"}}, "judge": {"tools": ["act"]}})
+    ended = project.run("--id", "R1").expect(0)
+    assert ended.doc["result"] == "yes" and (project.folder / "out/begun").exists()
+    assert (project.folder / "out/mark").exists() == (effect == "once")
+    assert row_of(ended.doc)["answers"][2]["status"] == ("success" if effect == "once" else "cancelled")
+
+
 def test_no_quorum_and_nobody_to_ask_is_a_conflict_that_keeps_all_answers(project):
     panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "vote", "quorum": 2})
     document = project.run("--id", "R1").expect(1).doc
@@ -100,6 +114,36 @@ def test_a_conflict_may_be_tried_again(project):
     panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "vote", "quorum": 2}, rules=rules, task={"attempts": 2})
     document = project.run().expect(0).doc
     assert document["result"] == "9" and row_of(document)["attempts"] == 2
+
+
+def test_a_vote_that_nobody_answered_ends_as_the_first_of_them_did_and_is_not_paid_again(project):
+    refused = {"when": {"any": True}, "reply": {"text": "x"}, "fault": {"status": 401, "times": 100}}
+    panel(project, dict.fromkeys(NAMES, ""), {"by": "vote"}, rules=[refused], task={"attempts": 3})
+    document = project.run("--id", "R1").expect(1).doc
+    assert row_of(document)["status"] == "error" and row_of(document)["attempts"] == 1
+    assert "none of 3 agents answered" in row_of(document)["error"] and project.count("R1", "llm_requested") == 3
+
+
+def test_a_vote_that_nobody_answered_in_time_may_be_tried_again(project):
+    panel(project, dict.fromkeys(NAMES, "no"), {"by": "vote"}, task={"attempts": 2}, agents={name: {"output": {"min_length": 100, "retries": 0}} for name in NAMES})
+    document = project.run().expect(1).doc
+    assert row_of(document)["status"] == "quality_failed" and row_of(document)["attempts"] == 2
+
+
+def test_answers_are_kept_when_the_budget_is_used_up(project):
+    panel(project, dict.fromkeys(NAMES, "yes"), {"by": "vote", "quorum": 3}, task={"attempts": 3, "budget": {"steps": 2}})
+    document = project.run().expect(1).doc
+    assert row_of(document)["attempts"] == 1 and document["llm_calls"] == 2
+    assert sorted(map(str, answers_of(document).values())) == ["None", "yes", "yes"]
+
+
+@pytest.mark.parametrize("rule", [{"by": "human"}, {"by": "vote", "tie": "human"}])
+def test_a_human_who_took_none_is_not_asked_again(rule, project):
+    panel(project, {"a": "1", "b": "2", "c": "3"}, rule, task={"attempts": 3})
+    running = project.start("--json")
+    project.troupe("reject", "troupe.yaml", asked(project)["id"], "--comment", "none of them").expect(0)
+    document = running.wait().expect(1).doc
+    assert row_of(document)["status"] == "conflict" and row_of(document)["attempts"] == 1 and document["llm_calls"] == 3
 
 
 def test_each_element_of_a_list_has_its_own_vote(project):
@@ -213,6 +257,13 @@ def test_a_race_admits_only_tools_without_an_effect(project):
     panel(project, dict.fromkeys(NAMES, "x"), {"by": "first"}, agents={"b": {"tools": ["state_set"]}}, tools={"state_set": {"kind": "builtin"}})
     refused = project.troupe("validate", "troupe.yaml").expect(2).stderr
     assert "agent \"b\" may call \"state_set\", whose effect is idempotent" in refused and "/workflows/job/tasks/0/agents/1" in refused
+
+
+def test_a_race_admits_no_reviewer_with_a_tool_that_has_an_effect(project):
+    panel(project, dict.fromkeys(NAMES, "x"), {"by": "first"}, tools={"state_set": {"kind": "builtin"}},
+          agents={"b": {"output": {"min_length": 3, "reviewer": "judge"}}, "judge": {"tools": ["state_set"]}})
+    refused = project.troupe("validate", "troupe.yaml").expect(2).stderr
+    assert 'agent "b" may, through agent "judge", call "state_set", whose effect is idempotent' in refused and "/workflows/job/tasks/0/agents/1" in refused
 
 
 # --- after a crash -------------------------------------------------------------------------------------------------------------------------

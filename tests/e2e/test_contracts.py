@@ -51,3 +51,26 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(project, odd_server):
     project.on(server.provider(stream=False))
     assert project.run("--id", "R1").expect(0).doc["result"] == "whole"
     assert "cut off at 200 tokens" in server.requests[1][1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("finish, words", [("content_filter", "content filter"), ("insufficient_system_resource", "a reason that is not known here")])
+def test_an_answer_that_its_model_did_not_end_is_asked_for_again(finish, words, project, odd_server):
+    cut = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "half of it"}, "finish_reason": finish}]}
+    server = odd_server([http_answer(200, cut)], then=openai_answer("whole"))
+    project.on(server.provider(stream=False))
+    assert project.run("--id", "R1").expect(0).doc["result"] == "whole"
+    assert words in server.requests[1][1]["messages"][-1]["content"]
+
+
+def test_an_answer_that_a_filter_cut_off_each_time_is_no_success(project):
+    project.scripted([{"when": {"any": True}, "reply": {"text": "half of it {{ turn }}", "finish": "content_filter"}}])
+    row = project.run("--id", "R1").expect(1).doc["results"][0]
+    assert row["status"] == "quality_failed" and "content filter" in row["error"] and row["output"] == "half of it 3"
+    assert "stopped by a content filter" in project.troupe("show", "troupe.yaml", "R1", "--full").expect(0).stdout
+
+
+@pytest.mark.parametrize("text", ['{"facts": ["a"]} or {"facts": ["b"]}', '```json\n{"facts": ["a"]}\n```\nthat is ```json\n{"facts": ["a"]}\n```', 'Not {"facts": []} but\n```\n{"facts": ["a"]}\n```'])
+def test_which_of_several_objects_is_the_answer_is_not_guessed(text, project):
+    project.scripted([reply(text, when={"turn": 1}), reply('{"facts": ["whole"]}')], agent={"output": {"schema": SCHEMA}})
+    assert project.run("--id", "R1").expect(0).doc["result"] == {"facts": ["whole"]}
+    assert "more than one JSON object" in project.events("R1", "contract_violated")[0]["violations"][0]

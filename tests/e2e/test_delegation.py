@@ -77,6 +77,9 @@ CUT_OFF = {"when": {"agent": "writer"}, "reply": {"text": "It rai", "finish": "l
 BAD_ENDS = {
     "failed": (writes(fault={"status": 400}), {}, "error", "400"),
     "cut off": (CUT_OFF, {}, "partial", "cut off"),
+    "filtered": ({"when": {"agent": "writer"}, "reply": {"text": "It rai", "finish": "content_filter"}}, {}, "partial", "content filter"),
+    "out of its budget after an answer": (writes("short"), {"output": {"min_length": 20, "retries": 5}, "budget": {"steps": 1}}, "partial", "budget_exceeded"),
+    "out of its time after an answer": (writes("short"), {"output": {"command": ["sleep", "60"]}, "timeout": "500ms"}, "partial", "timeout"),
     "broke its contract": (writes("short"), {"output": {"min_length": 20, "retries": 0}}, "partial", "quality_failed"),
     "silent": (writes(fault={"empty": True}), {}, "error", ""),
     "out of its budget": (calls(("x", {}), when={"agent": "writer"}), {"budget": {"steps": 1}}, "budget_exceeded", "agent writer"),
@@ -254,6 +257,14 @@ def test_when_the_time_of_who_asked_is_up_the_asked_one_ends_first(project):
     assert finished[0]["status"] in ("timeout", "cancelled")
 
 
+def test_who_asked_keeps_what_it_had_answered_when_its_time_is_up_meanwhile(project):
+    rules = as_lead(reply("too short", when={"turn": 1}), calls(ASK, when={"turn": 2}))
+    company(project, [*rules, writes(latency="60s")], lead={"output": {"min_length": 50, "retries": 3}, "timeout": "1s"})
+    row = project.run("--id", "R1").expect(1).doc["results"][0]
+    assert (row["status"], row["output"]) == ("timeout", "too short")
+    assert ends(project)["t>writer#2"] == "timeout"
+
+
 def test_who_asked_and_works_on_ends_after_the_asked_one(project):
     """The lead's own tool dies at once, the writer's only by force."""
     mark = f"0.7{os.getpid()}"
@@ -358,7 +369,7 @@ def test_such_a_loop_below_a_workflow_ends_the_task_that_called_it(project):
     project.scripted([handing("a", "b"), handing("b", "a")], agents=agents, tasks=[{"id": "outer", "workflow": "below"}], workflows={"below": below})
     document = project.run("--id", "R1").expect(1).doc
     assert document["failures"] == [{"agent": "b", "reason": "handoff_cycle", "task_id": "outer/x"}]
-    assert document["reason"] == "handoff_cycle" and document["results"][0]["status"] == "error"
+    assert document["reason"] == "handoff_cycle" and document["results"][0]["status"] == "loop"
 
 
 def test_who_is_told_so_may_still_end_it(project):

@@ -1,6 +1,7 @@
 """Every example in README and docs does what is printed beside it."""
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import urllib.request
@@ -175,3 +176,15 @@ def test_the_commands_of_the_incident_run_as_printed(troupe, tmp_path):
         elif words[0] == "python3":
             subprocess.run(words, cwd=tmp_path / "incident", check=True, stdout=subprocess.DEVNULL)
     assert ran > 0, lines
+
+
+def test_the_approval_runs_as_printed(troupe, tmp_path):
+    folder = tmp_path / "quality"
+    shutil.copytree(ROOT / "config/examples/quality", folder, ignore=shutil.ignore_patterns(".troupe"))
+    printed = [shlex.split(line)[1:] for line in re.findall(r"^\$ (troupe .*)$", (ROOT / "docs/approvals.md").read_text(), re.M)]
+    assert [words[0] for words in printed] == ["run", "approvals", "approve", "reject"]
+    waiting = troupe.start(*printed[0], cwd=folder)
+    waiting.wait_line(r"WAITS FOR A HUMAN")
+    for words, status in zip(printed[1:], (0, 0, 1)):
+        troupe(*words, cwd=folder).expect(status)
+    assert waiting.wait().status == 0

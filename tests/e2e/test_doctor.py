@@ -180,6 +180,39 @@ def test_a_program_outside_of_the_sandbox_is_not_there(project, tmp_path_factory
     assert rows(doctor(project))["tool", "x"]["state"] == "ok"
 
 
+@pytest.mark.parametrize("program", ["echo", "printf", "test", "kill", "[", "sh"])
+def test_a_program_is_one_also_where_a_shell_has_its_own_of_that_name(program, project):
+    project.scripted([reply("fine")], agent={"tools": ["x"]}, tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [program, "x"]}})
+    row = rows(doctor(project))["tool", "x"]
+    assert row["state"] == "ok" and row["seen"] == f"{shutil.which(program, path='/usr/local/bin:/usr/bin:/bin')}, in its sandbox", row
+
+
+@pytest.mark.parametrize("program", ["cd", "exit", "folder", "./folder", "./notes.txt", "../beside"], ids=str)
+def test_what_only_a_shell_knows_or_cannot_be_run_is_no_program(program, project):
+    (project.folder / "folder").mkdir()
+    project.write("notes.txt", "no program")
+    project.scripted([reply("fine")], agent={"tools": ["x"]}, tools={"x": {"kind": "process", "description": "d", "effect": "none", "command": [program]}})
+    row = rows(doctor(project, status=1))["tool", "x"]
+    assert row["state"] == "fail" and f'there is no program "{program}" inside of its sandbox' in row["seen"], row
+
+
+def test_a_script_of_the_folder_is_a_program(project):
+    project.write("scripts/check.sh", "#!/bin/sh\nexit 0\n").chmod(0o755)
+    tools = {"x": {"kind": "process", "description": "d", "effect": "none", "command": ["scripts/check.sh"]}}
+    project.scripted([reply("fine")], agent={"tools": ["x"]}, tools=tools)
+    assert rows(doctor(project))["tool", "x"]["seen"] == "scripts/check.sh, in its sandbox"
+
+
+def test_the_programs_of_contracts_are_looked_for_too(project):
+    agents = {"good": {"system": "s", "output": {"command": ["grep", "-q", "x"]}}, "bad": {"system": "s", "output": {"command": ["no-such-checker", "x"]}}}
+    project.scripted([reply("fine")], agents=agents)
+    found = rows(doctor(project, status=1))
+    assert found["contract", "good"]["state"] == "ok" and found["contract", "good"]["seen"].endswith("/grep, in its sandbox")
+    row = found["contract", "bad"]
+    assert row["state"] == "fail" and 'no program "no-such-checker" inside of its sandbox' in row["seen"] and "output" in row["todo"], row
+    assert found["sandbox", "bubblewrap"]["state"] == "ok"
+
+
 # --- the journal -------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -216,6 +216,24 @@ def test_resume_of_a_failed_run_ends_with_its_status(project):
     assert project.resume("R1").expect(1).doc == document
 
 
+def test_a_list_of_runs_goes_on_where_it_was_cut(project):
+    project.scripted([reply("done")])
+    for number in range(1, 6):
+        project.run("--id", f"R{number}").expect(0)
+    listed, after = [], []
+    for _ in range(3):
+        page = project.troupe("runs", "troupe.yaml", "--json", "--limit", "2", *after).expect(0).doc
+        listed.append([row["run_id"] for row in page["runs"]])
+        after = ["--after", page["next"]]
+    assert listed == [["R5", "R4"], ["R3", "R2"], ["R1"]] and page["next"] is None
+    told = project.troupe("runs", "troupe.yaml", "--limit", "2").expect(0)
+    assert "troupe runs troupe.yaml --limit 2 --after R4" in told.stderr and "R3" not in told.stdout
+    assert "R3" in project.troupe("runs", "troupe.yaml", "--limit", "2", "--after", "R4").expect(0).stdout
+    assert project.troupe("runs", "troupe.yaml", "--limit", "5", "--json").expect(0).doc["next"] is None
+    assert project.troupe("runs", "troupe.yaml", "--after", "R1").expect(0).stdout == "no older runs\n"
+    assert '"R9"' in project.troupe("runs", "troupe.yaml", "--after", "R9").expect(2).stderr
+
+
 def test_runs_and_show(ended):
     listed = ended.troupe("runs", "troupe.yaml").expect(0)
     assert "R1" in listed.stdout and "completed" in listed.stdout

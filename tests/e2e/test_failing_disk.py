@@ -1,10 +1,14 @@
 """A disk that fails at any call: the run pauses with a clear error, nothing is acknowledged that is not durable, resume finishes (SEMANTICS 9)."""
+import ctypes
 import errno
+import os
 import shutil
+import sqlite3
 import threading
 
 import pytest
 
+import conftest
 from conftest import DEADLINE, calls, openai_answer, reply, wait_for
 
 
@@ -138,3 +142,125 @@ def test_a_disk_that_cannot_be_read(paying, disk):
             assert told.status == 0 or "journal.db" in told.stderr or "run R1" in told.stderr
     disk.work()
     assert paying.resume().expect(0).doc["workflow_status"] == "completed"
+
+
+# --- where nothing may be written -----------------------------------------------------------------------------------------------------------------
+
+BIND, READ_ONLY = 4096, 4096 | 32 | 1  # MS_BIND; MS_BIND | MS_REMOUNT | MS_RDONLY
+UNPRIVILEGED = "#!/bin/sh\nexec setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search %s \"$@\"\n"
+
+
+@pytest.fixture(params=["mounted", "folder"])
+def forbidden(request, project, monkeypatch):
+    """Called, it makes `.troupe` a file system that is mounted read-only (as the kernel does when a disk fails), or a folder that one may only read."""
+    folder = project.folder / ".troupe"
+    libc = ctypes.CDLL(None, use_errno=True)
+    undo = []
+
+    def mounted():
+        if libc.mount(os.fsencode(folder), os.fsencode(folder), None, BIND, None) != 0:
+            pytest.skip(f"nothing can be mounted here: {os.strerror(ctypes.get_errno())}")
+        undo.append(lambda: libc.umount2(os.fsencode(folder), 2))
+        assert libc.mount(None, os.fsencode(folder), None, READ_ONLY, None) == 0
+
+    def unwritable():
+        if os.geteuid() == 0:  # who may write whatever the modes say
+            if not shutil.which("setpriv"):
+                pytest.skip("setpriv is not here")
+            wrapper = project.write("unprivileged", UNPRIVILEGED % conftest.BINARY)
+            wrapper.chmod(0o755)
+            monkeypatch.setattr(conftest, "BINARY", str(wrapper))
+        modes = {path: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+
+        def restore():
+            for path, mode in modes.items():
+                path.chmod(mode)
+            monkeypatch.undo()
+
+        undo.append(restore)
+        for path in modes:
+            path.chmod(0o500 if path == folder else 0o400)
+
+    yield mounted if request.param == "mounted" else unwritable
+    while undo:
+        undo.pop()()
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def looks(project):
+    """What the commands that only look print."""
+    told = [project.troupe(*args).expect(0) for args in (["show", "troupe.yaml", "R1"], ["show", "troupe.yaml", "R1", "--events"], ["show", "troupe.yaml", "R1", "--json"],
+                                                         ["runs", "troupe.yaml", "--json"], ["approvals", "troupe.yaml", "--json"])]
+    return [each.stdout for each in told]
+
+
+def older(folder):
+    """The file as a troupe before this one left it, which had no decisions."""
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.executescript("drop table decisions; pragma user_version = 2; pragma wal_checkpoint(truncate)")
+    db.close()
+
+
+@pytest.mark.parametrize("left", ["killed", "no index", "closed", "older", "alive"])
+def test_what_was_recorded_can_be_looked_at_where_nothing_may_be_written(left, project, mock_llm, forbidden):
+    late = [] if left in ("closed", "older") else [reply("late", when={"last": "^b"}, fault={"timeout": True, "times": 1})]
+    server = mock_llm([*late, reply("x")])
+    project.on(server.provider(), tasks=[{"id": "a", "agent": "worker", "instruction": "a"}, {"id": "b", "agent": "worker", "instruction": "b", "needs": ["a"]}])
+    running = project.start()
+    folder = project.folder / ".troupe"
+    if left in ("closed", "older"):
+        running.wait().expect(0)
+    else:
+        wait_for(lambda: server.requests == 2, "the second request")
+    if left in ("killed", "no index"):
+        running.kill()
+        shutil.copytree(folder, project.folder / "kept")
+    if left == "older":
+        older(folder)
+    seen = looks(project) if left in ("closed", "alive") else None
+    if left in ("killed", "no index"):  # looking at it put the log's content into the file: as it was before
+        seen = looks(project)
+        shutil.rmtree(folder)
+        shutil.copytree(project.folder / "kept", folder)
+        assert (folder / "journal.db-wal").stat().st_size > 0
+    if left == "no index":
+        (folder / "journal.db-shm").unlink()
+    if left == "alive":
+        assert (folder / "journal.db-wal").stat().st_size > 0
+    before = files_of(folder)
+    forbidden()
+    got = looks(project)
+    assert seen is None or [text.replace(" ago", "") for text in got][1:] == seen[1:]
+    assert "R1" in got[0] and ('"completed"' in got[3]) == (left in ("closed", "older")) and ("interrupted" in got[3]) == (left in ("killed", "no index"))
+    for args in (["run", "troupe.yaml", "job", "--id", "R2"], ["resume", "troupe.yaml", "R1"], ["cancel", "troupe.yaml", "R1"], ["approve", "troupe.yaml", "12345678"]):
+        told = project.troupe(*args).expect(4)
+        assert "Read-only file system" in told.stderr or "ermission denied" in told.stderr or "may not be written" in told.stderr, told.stderr
+        assert told.stdout == "" and "journal.db" in told.stderr
+    assert left == "alive" or files_of(folder) == before, "nothing is changed"
+
+
+def test_a_log_that_can_be_read_only_in_a_copy_says_where_room_is_needed(project, mock_llm, forbidden):
+    server = mock_llm([reply("x", fault={"timeout": True})])
+    project.on(server.provider())
+    running = project.start()
+    wait_for(lambda: server.requests == 1, "the request")
+    running.kill()
+    (project.folder / ".troupe/journal.db-shm").unlink()
+    forbidden()
+    told = project.troupe("show", "troupe.yaml", "R1", env={"TMPDIR": "/no/such/folder"}).expect(4)
+    assert "TMPDIR" in told.stderr and "journal.db" in told.stderr
+    spare = project.folder / "spare"
+    spare.mkdir()
+    project.troupe("show", "troupe.yaml", "R1", env={"TMPDIR": spare}).expect(0)
+    assert list(spare.iterdir()) == [], "the copy is gone"
+
+
+def test_any_name_of_a_file_can_be_looked_at(project, forbidden):
+    name = "a b%41?mode=rw#é.db"
+    project.scripted([reply("x")], journal={"kind": "sqlite", "path": f".troupe/{name}"})
+    project.run("--id", "R1").expect(0)
+    forbidden()
+    assert project.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc["result"] == "x"

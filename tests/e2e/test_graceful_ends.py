@@ -1,5 +1,7 @@
 """Ctrl-C, SIGTERM, cancel, a second Ctrl-C, SIGSTOP: what is in flight ends with the program, and nothing that was recorded is lost (SEMANTICS 1, 4, 9)."""
 import os
+import pathlib
+import shutil
 import sqlite3
 import time
 
@@ -135,6 +137,26 @@ def test_a_signal_while_it_ends_a_run_that_is_done(project, mock_llm):
     check_closed_properly(project)
 
 
+def test_a_signal_while_the_program_starts_ends_it_at_once(project):
+    """Servers of tools may take long to start. Nothing is recorded then that could not go on: the same command begins the run."""
+    mark = f"late{os.getpid()}"
+    shutil.copy(pathlib.Path(__file__).resolve().parent / "mcp_server.py", project.folder / "mcp_server.py")
+    (project.folder / "state").mkdir()
+    project.write("late.py", "import os, sys, time\nopen('state/began', 'w').close()\nwhile not os.path.exists('state/go'):\n    time.sleep(0.01)\n"
+                             "os.execv(sys.executable, [sys.executable, 'mcp_server.py', 'state'])\n")
+    project.scripted([reply("Heard: {{ last }}")], agent={"tools": ["s"]}, tasks=[{"id": "t", "agent": "worker", "instruction": "{{ input.what }}"}],
+                     tools={"s": {"kind": "mcp", "command": ["python3", "late.py", mark], "sandbox": {"write": ["state"]}}})
+    project.write("in.json", {"what": "hello"})
+    running = project.start("--json", "--input", "in.json")
+    wait_for(lambda: (project.folder / "state/began").exists(), "the server's start")
+    running.signal(SIGINT)
+    told = running.wait(5).expect(130)
+    assert "resume" not in told.stderr and project.troupe("show", "troupe.yaml", "R1").status == 2
+    wait_for(lambda: processes_with(mark) == [], "the end of the server", 6)
+    project.write("state/go", "")
+    assert project.run("--id", "R1", "--input", "in.json").expect(0).doc["result"] == "Heard: hello"
+
+
 # --- a process that stands still -----------------------------------------------------------------------------------------------------------------
 
 
@@ -171,3 +193,27 @@ def test_a_process_that_stands_still_holds_up_no_other_run(project, mock_llm):
     assert told.status == 2 and "R1" in told.stderr, "it is alive, and has its run"
     still.kill()
     assert project.resume("R1").expect(0).doc["result"] == "fine"
+
+
+# --- before the run has begun ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
+def test_a_signal_while_the_input_is_read_ends_the_program(signal, project):
+    project.scripted([reply("fine")])
+    os.mkfifo(project.folder / "slow.json")
+    process = project.troupe.start("run", "troupe.yaml", "job", "--input", "slow.json", cwd=project.folder)
+    wait_for(lambda: "troupe" in pathlib.Path(f"/proc/{process.pid}/comm").read_text() and len(os.listdir(f"/proc/{process.pid}/task")) > 1, "its threads")
+    process.signal(signal)
+    process.wait().expect(130)
+
+
+def test_a_signal_while_servers_are_started_ends_the_program_and_them(project):
+    mark = f"0.9{os.getpid()}"
+    project.scripted([reply("fine")], agent={"tools": ["slow"]},
+                     tools={"slow": {"kind": "mcp", "command": ["sh", "-c", f"while :; do sleep {mark}; done"], "start_timeout": "30s"}})
+    process = project.troupe.start("run", "troupe.yaml", "job", cwd=project.folder)
+    wait_for(lambda: processes_with(f"sleep {mark}"), "the server")
+    process.signal(SIGINT)
+    process.wait(10).expect(130)
+    wait_for(lambda: not processes_with(f"sleep {mark}"), "the server's end")

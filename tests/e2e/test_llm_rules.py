@@ -229,6 +229,15 @@ def test_a_retry_after_that_makes_no_sense_is_ignored(value, project, odd_server
     assert len(server.requests) == 2 and told.seconds < 5
 
 
+@pytest.mark.parametrize("values", [("0.2", "0.8"), ("0.8", "0.2"), ("", "0.8")], ids=["shorter-first", "longer-first", "empty-first"])
+def test_of_two_retry_afters_the_longer_counts(values, project, odd_server):
+    headers = [f"Retry-After: {value}" for value in values]
+    server = odd_server([http_answer(429, {"error": {"message": "slow down"}}, *headers)], then=openai_answer("fine"))
+    project.on(server.provider(stream=False))
+    project.run("--id", "R1").expect(0)
+    assert len(server.arrived) == 2 and server.arrived[1] - server.arrived[0] >= 0.8
+
+
 def test_retry_after_may_be_a_date_or_milliseconds(project, odd_server):
     second = int(time.time()) + 2
     until = time.monotonic() + second - time.time()

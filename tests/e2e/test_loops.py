@@ -105,6 +105,26 @@ def test_other_words_with_the_same_outcome_are_no_progress(project):
     assert rungs(project) == [("no_progress", "told", 6)] and document["llm_calls"] == 7
 
 
+def test_who_calls_what_was_taken_away_climbs_on_with_each_call(project):
+    fail = {"look": {"kind": "process", "description": "x", "command": ["echo", "the index is offline"], "effect": "none", "sandbox": "off",
+                     "parameters": {"type": "object", "properties": {"query": {"type": "string"}}}}}
+    project.scripted([calls(("look", {"query": "word {{ turn }}"}), when=ANY)], agent={"tools": ["look"]}, tools=fail)
+    document = project.run("--id", "R1").expect(1).doc
+    assert rungs(project) == [("no_progress", "told", 6), ("no_progress", "tool_taken", 7), ("no_progress", "restarted", 8), ("no_progress", "failed", 9)]
+    assert document["llm_calls"] == 9 and len(project.events("R1", "tool_started")) == 7
+
+
+@pytest.mark.parametrize("tools, found", [([], [("repeat", "told", 5)]), (["read_file"], [("repeat", "told", 5)]), (["write_file"], [])])
+def test_to_ask_an_agent_that_can_change_nothing_is_no_change(tools, found, project):
+    project.write("data/a.txt", "alpha")
+    look, ask = ("read_file", {"path": "a.txt"}), ("agent_helper", {"task": "question {{ turn }}"})
+    project.scripted([*[calls(look if turn % 2 else ask, when={"agent": "lead", "turn": turn}) for turn in range(1, 6)], reply("done")], tools={**READ, "write_file": {"kind": "builtin", "root": "data"}},
+                     agents={"lead": {"system": "lead", "tools": ["read_file", "write_file", "agent:helper"]}, "helper": {"system": "helper", "tools": tools}},
+                     tasks=[{"id": "t", "agent": "lead", "instruction": "x"}])
+    project.run("--id", "R1").expect(0)
+    assert rungs(project) == found
+
+
 def test_a_cycle_of_writes_is_found_in_its_third_round(project):
     write = {"write_file": {"kind": "builtin", "root": "data"}}
     project.write("data/a.txt", "alpha")

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, calls, npm_packages, reply, wait_for
+from conftest import ROOT, calls, nobody, npm_packages, reply, wait_for
 from mcp_http_server import McpHttpServer
 from test_tools import results
 
@@ -50,9 +50,36 @@ def test_arguments_are_checked_before_the_server_sees_them(project, server):
 
 
 def test_a_call_that_times_out_fails_alone(project, server):
-    told = use(project, server(timeout="700ms"), [("slow", {}), ("echo", {"text": "hello"})], [("echo", {"text": "again"})])
+    """Also where a ping is due in less time: a slow tool does not make its server one that hangs."""
+    told = use(project, server(timeout="700ms", ping="500ms"), [("slow", {}), ("echo", {"text": "hello"})], [("echo", {"text": "again"})])
     assert [each["status"] for each in told] == ["timed_out", "ok", "ok"]
     assert len(project.read("state/starts").split()) == 1 and len(project.read("state/cancelled").split()) == 1
+
+
+@pytest.mark.parametrize("how", ["hang", "mute"])
+def test_a_server_that_hangs_is_started_again(how, project, server):
+    """With a timeout as long as the ping, as by default: no call lasts long enough to see it. In the sandbox nobody sees its output closed."""
+    later = [[("echo", {"text": str(time)})] for time in range(3)]
+    told = use(project, server(timeout="1500ms", ping="1500ms", retries=2), [("slow", {"all": how})], *later)
+    assert [told[0]["status"], told[-1]["text"]] == ["timed_out", "2"], told
+    assert len(project.read("state/starts").split()) == 2
+
+
+def test_a_server_that_closes_its_output_is_gone(project, server):
+    rules = [calls(("slow", {"all": "mute"})), calls(("echo", {"text": "back"}), when={"turn": 2}), reply("{{ last }}")]
+    project.scripted(rules, agent={"tools": ["s"]}, tools={"s": {**server(), "sandbox": "off"}})
+    ended = project.run("--id", "R1").expect(0)
+    assert ended.doc["result"] == "back" and ended.doc["in_doubt"] == 1 and ended.seconds < 10
+    assert 'MCP server "s" closed its standard output; it is opened again' in ended.stderr
+    assert len(project.read("state/starts").split()) == 2
+
+
+@pytest.mark.parametrize("effect, doubts", [("none", None), ("idempotent", None), ("once", 1)])
+def test_only_a_call_that_must_not_be_repeated_is_counted_in_doubt(effect, doubts, project, server):
+    project.scripted([calls(("die", {})), reply("done")], agent={"tools": ["s"]}, tools={"s": server(retries=1, overrides={"die": {"effect": effect}})})
+    document = project.run("--id", "R1").expect(0).doc
+    assert document.get("in_doubt") == doubts
+    assert project.count("R1", "tool_started") == (1 if doubts else 2)
 
 
 def test_garbage_restarts_that_server_and_tells_those_in_flight(project, server):
@@ -181,8 +208,15 @@ def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote)
 def test_a_server_that_wants_a_login_says_how(project, remote):
     there = remote(token="x")
     project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
-    refused = project.run("--id", "R1")
-    assert refused.status != 0 and "troupe mcp login CONFIG s" in refused.stderr
+    refused = project.run("--id", "R1").expect(4)
+    assert "troupe mcp login CONFIG s" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["tools", "approve", "login", "call"])
+def test_a_server_that_is_not_there_is_status_4_for_every_command(command, project):
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": nobody() + "/mcp"}})
+    told = project.troupe("mcp", command, "troupe.yaml", "s", *(["x"] if command == "call" else [])).expect(4)
+    assert '"s"' in told.stderr
 
 
 def test_a_human_logs_in_once_and_tokens_are_renewed_and_seen_nowhere(project, remote):

@@ -85,11 +85,12 @@ def test_a_taken_port_is_said_so(mock_llm, troupe, tmp_path):
     assert "port" in told.stderr
 
 
-@pytest.mark.parametrize("option", [["--fault", "teapot:1"], ["--fault", "429:2.5"], ["--listen", "nowhere"], ["--latency", "fast"]])
+@pytest.mark.parametrize("option", [["--fault", "teapot:1"], ["--fault", "429:2.5"], ["--fault", ""], ["--listen", "nowhere"], ["--listen", "0.0.0.0:0"],
+                                    ["--listen", "[::]:0"], ["--latency", "fast"], ["--seed", "-1"], ["--seed", "1" * 23], ["--seed", ""]])
 def test_wrong_options_are_told(option, project, troupe):
     project.write("s.json", {"version": 1, "rules": [reply("x")]})
     told = troupe("mock-llm", "--script", "s.json", *option).expect(2)
-    assert told.stderr
+    assert option[0] in told.stderr and told.stdout == ""
 
 
 def test_it_ends_on_sigterm(mock_llm):

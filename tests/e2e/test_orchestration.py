@@ -1,9 +1,11 @@
 """Workflows: order, templates, lists, conditions, attempts, inputs (INTERFACES 1 and 2)."""
 import json
+import os
+import subprocess
 
 import pytest
 
-from conftest import calls, reply
+from conftest import BINARY, DEADLINE, SIGINT, calls, clean_environment, reply
 
 ECHO = reply("<{{ last }}>")
 
@@ -51,6 +53,18 @@ def test_a_list_is_worked_on_in_parallel_but_not_more(parallel, size, most, proj
     assert rows(document)["all"]["output"] == expected
     assert [(item["index"], item["status"], item["output"]) for item in rows(document)["all"]["items"]] == [(i, "success", text) for i, text in enumerate(expected)]
     assert document["llm_calls"] == 12
+
+
+def test_an_agent_that_had_nothing_to_do_was_not_used(project):
+    agents = {"first": {"system": "first"}, "second": {"system": "second"}, "third": {"system": "third"}}
+    project.scripted([reply("[]")], agents=agents, tasks=[
+        task("a", agent="first"),
+        task("b", agent="second", when={"task": "a", "matches": {"const": "go"}}),
+        task("c", agent="third", for_each="{{ input.list }}"),
+    ])
+    project.write("in.json", {"list": []})
+    document = project.run("--input", "in.json").expect(0).doc
+    assert document["agents_used"] == ["first"] and document["completed_tasks"] == 2
 
 
 def test_an_empty_list_is_done_at_once(project):
@@ -124,6 +138,34 @@ def test_a_sub_workflow_counts_in_its_parent(project):
     assert "sub/deep" in {event.get("task_id") for event in project.events("R1")}
 
 
+@pytest.mark.parametrize("what, status, attempts", [("fatal", "error", 1), ("budget", "budget_exceeded", 1), ("contract", "quality_failed", 3)])
+def test_a_sub_workflow_ends_as_its_first_failed_task_did(what, status, attempts, project):
+    inner = {"tasks": [task("i", "x", agent="bad" if what == "fatal" else "strict" if what == "contract" else "worker"), task("j", "x", needs=["i"])]}
+    if what == "budget":
+        inner["budget"] = {"steps": 1}
+    agents = {**TWO, "strict": {"system": "strict", "output": {"min_length": 100, "retries": 0}}}
+    project.scripted([FAILING, ECHO], agents=agents, tasks=[{"id": "t", "workflow": "inner", "attempts": 3}], workflows={"inner": inner})
+    row = rows(project.run().expect(1).doc)["t"]
+    assert row["status"] == status and row["attempts"] == attempts
+
+
+def test_templates_read_how_a_task_ended(project):
+    says = "{{ tasks.%s.status }}|{{ tasks.%s.attempts }}|{{ tasks.%s.agent }}|{{ tasks.%s.error }}|{{ tasks.%s.items }}"
+    tasks = [task("ok", "one"), task("bad", agent="bad", on_failure="continue"), task("all", "{{ item }}", for_each="{{ input.list }}")]
+    project.scripted([FAILING, ECHO], agents=dict(TWO), tasks=tasks, workflow={"result": "\n".join(says.replace("%s", each["id"]) for each in tasks)})
+    ok, bad, *all_lines = project.run("--input", "-", stdin='{"list": [1, 2]}').expect(0).doc["result"].split("\n")
+    assert ok == "success|1|worker||"
+    assert bad.startswith("error|1|bad|") and bad.endswith("|") and len(bad) > len("error|1|bad||")
+    assert "\n".join(all_lines) == 'success|1|worker||["<1>","<2>"]'
+
+
+def test_templates_read_what_a_task_cost(project, mock_llm):
+    service = mock_llm([reply("fine")])
+    project.on(service.provider(), tasks=[task("a", "x"), task("b", "{{ tasks.a.cost_usd }}")], workflow={"result": "{{ tasks.a.cost_usd }}"})
+    document = project.run().expect(0).doc
+    assert document["result"] == rows(document)["a"]["cost_usd"] > 0
+
+
 def test_a_missing_input_of_a_sub_workflow_is_refused(project, troupe):
     inner = {"input": {"schema": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}}, "tasks": [task("deep", "deep")]}
     project.scripted([ECHO], tasks=[{"id": "sub", "workflow": "inner", "with": {}}], workflows={"inner": inner})
@@ -166,8 +208,81 @@ def test_an_input_file_and_pairs_above_it(name, text, project):
     assert project.run("--input", "-", stdin=text).expect(0).doc["result"] == "<file 3>"
 
 
+@pytest.mark.parametrize("schema,pair,value", [
+    ({"$defs": {"x": {"type": "integer"}}, "properties": {"r": {"$ref": "#/$defs/x"}}}, "r=3", 3),
+    ({"$defs": {"x": {"properties": {"r": {"type": "integer"}}}}, "$ref": "#/$defs/x"}, "r=3", 3),
+    ({"allOf": [{"properties": {"r": {"type": "boolean"}}}]}, "r=true", True),
+    ({"additionalProperties": {"type": "integer"}}, "r=3", 3),
+    ({"patternProperties": {"^r": {"type": ["integer", "null"]}}}, "r=null", None),
+    ({"properties": {"r": {"type": ["integer", "string"]}}}, "r=3", "3"),
+], ids=["ref", "top_ref", "all_of", "additional", "pattern", "either"])
+def test_the_schema_says_what_a_value_is_however_it_says_so(schema, pair, value, project):
+    project.scripted([ECHO], workflow={"input": {"schema": schema}})
+    project.run("--id", "R1", "-i", pair).expect(0)
+    assert project.events("R1", "run_started")[0]["input"] == {"r": value}
+
+
+def test_bytes_that_are_no_text_are_refused_alike_in_a_file_and_in_a_pair(project):
+    project.scripted([ECHO])
+    project.write("in.yaml", b"s: \xff\n")
+    for wrong in (["--input", "in.yaml"], ["-i", os.fsdecode(b"s=\xff")], ["-i", os.fsdecode(b"\xff=s")]):
+        assert "UTF-8" in project.run(*wrong).expect(2).stderr
+
+
+def test_an_input_without_end_is_refused_within_bounds(project):
+    """Read whole, /dev/zero would take all memory there is."""
+    project.scripted([ECHO])
+    project.write("folder/x", "")
+    for wrong, words in (("/dev/zero", "is no regular file"), ("folder", "is a folder"), ("-", "larger than 16 MiB")):
+        with open("/dev/zero") as endless:
+            told = subprocess.run(["bash", "-c", 'ulimit -v 1500000; exec "$@"', "-", BINARY, "run", "troupe.yaml", "job", "--input", wrong], cwd=project.folder,
+                                  env=clean_environment(), stdin=endless, capture_output=True, text=True, timeout=DEADLINE)
+        assert told.returncode == 2 and words in told.stderr, told
+    piped = subprocess.run(["bash", "-c", '"$0" run troupe.yaml job --id R1 --input <(echo "{s: piped}")', BINARY], cwd=project.folder, env=clean_environment(), capture_output=True, timeout=DEADLINE)
+    assert piped.returncode == 0 and project.events("R1", "run_started")[0]["input"] == {"s": "piped"}
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\x00", '{"s": ' + "[" * 5000])
 def test_a_hostile_input_is_an_error(text, project):
     project.scripted([ECHO], workflow=SCHEMA)
     told = project.run("--input", "-", stdin=text).expect(2)
     assert told.stderr and told.seconds < 5
+
+
+# --- a task's time ---------------------------------------------------------------------------------------------------------------------------
+
+LIMITS = [pytest.param({"timeout": "2s"}, {}, id="timeout"), pytest.param({"budget": {"time": "2s"}}, {}, id="task budget"),
+          pytest.param({}, {"budget": {"time": "2s"}}, id="agent budget"), pytest.param({}, {"timeout": "2s"}, id="agent timeout")]
+
+
+@pytest.mark.parametrize("task,agent", LIMITS)
+def test_a_crash_begins_no_limit_of_time_anew(task, agent, project):
+    project.scripted([reply("x", latency="700ms", fault={"crash": True})], agent={"crashes": 20, **agent},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "go", **task}],
+                     supervision={"max_restarts": 100, "within": "1s", "children": [{"agent": "worker"}]})
+    told = project.run("--id", "R1")
+    assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
+    assert 2 <= project.count("R1", "agent_crashed") <= 3
+
+
+@pytest.mark.parametrize("task", [{"agent": "worker"}, {"agents": ["worker", "other"], "resolve": {"by": "vote"}}], ids=["one agent", "a vote"])
+def test_the_attempts_of_a_task_share_its_time(task, project):
+    project.scripted([reply("short", latency="700ms")], tasks=[{"id": "t", "instruction": "go", "timeout": "2s", "attempts": 9, **task}],
+                     agents={name: {"system": name, "output": {"min_length": 100, "retries": 0}} for name in ("worker", "other")})
+    told = project.run("--id", "R1")
+    assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
+    assert 2 <= max(e["attempt"] for e in project.events("R1", "task_started")) <= 3
+
+
+@pytest.mark.parametrize("task,agent", LIMITS[:3])
+def test_the_owners_of_a_run_share_the_time_of_its_tasks(task, agent, project):
+    project.scripted([calls(("calculator", {"expression": "{{ turn }}+1"}), when={"any": True}, latency="400ms")],
+                     agent={"tools": ["calculator"], **agent}, tools={"calculator": {"kind": "builtin"}},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "go", **task}])
+    process = project.start()
+    process.wait_line("calculator answered")
+    process.wait_line("calculator answered")
+    process.signal(SIGINT)
+    process.wait().expect(130)
+    told = project.resume("R1")
+    assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 3.5

@@ -48,13 +48,14 @@ def test_tools_go_there_and_back(kind, stream, project, mock_llm):
     assert server.requests == 2
 
 
-def test_cached_input_has_its_own_price(project, mock_llm):
+@pytest.mark.parametrize("price,each", [({"cached_input": 1}, 1), ({"cached_input": 0}, 0), ({}, 10)], ids=["cheaper", "free", "as-input"])
+def test_cached_input_has_its_own_price(price, each, project, mock_llm):
     server = mock_llm([reply("fine", usage={"input": 100, "cached_input": 60, "output": 10})])
     project.on(server.provider(), agent={"system": "worker" + " and more" * 100},
-               model={"link": {"usd_per_mtok": {"input": 10, "cached_input": 1, "output": 20}}})
+               model={"link": {"usd_per_mtok": {"input": 10, "output": 20, **price}}})
     document = project.run().expect(0).doc
     assert document["tokens"] == {"input": 100, "cached_input": 60, "output": 10}
-    assert document["total_cost_usd"] == pytest.approx((40 * 10 + 60 * 1 + 10 * 20) / 1e6, abs=1e-9)
+    assert document["total_cost_usd"] == pytest.approx((40 * 10 + 60 * each + 10 * 20) / 1e6, abs=1e-9)
 
 
 def test_usage_that_is_not_stated_is_estimated(project, mock_llm):
@@ -70,6 +71,48 @@ def test_absurd_usage_is_an_event_and_costs_the_worst_case(usage, project, mock_
     document = project.run("--id", "R1").expect(0).doc
     assert project.count("R1", "usage_rejected") == 1
     worst = project.events("R1", "llm_requested")[0]["worst_case"]
+    assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 400], ids=["nan", "infinity", "1e999", "400-digits"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_usage_that_is_no_number_spoils_no_answer(stream, number, project, odd_server):
+    usage = '"usage": {"prompt_tokens": 10, "completion_tokens": %s}' % number
+    if stream:
+        body = ('data: {"choices": [{"index": 0, "delta": {"content": "fine"}, "finish_reason": "stop"}]}\n\n'
+                'data: {"choices": [], %s}\n\ndata: [DONE]\n\n' % usage)
+    else:
+        body = '{"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}], %s}' % usage
+    server = odd_server([], then=http_answer(200, body, kind="text/event-stream" if stream else "application/json"))
+    project.on(server.provider(stream=stream))
+    document = project.run("--id", "R1").expect(0).doc
+    assert document["result"] == "fine" and len(server.requests) == 1
+    assert project.count("R1", "usage_rejected") == 1
+    worst = project.events("R1", "llm_requested")[0]["worst_case"]
+    assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9)
+
+
+@both
+def test_an_empty_answer_costs_what_it_states(kind, stream, project, mock_llm):
+    server = mock_llm([reply("", usage={"input": 10, "output": 3})])
+    project.on(server.provider(kind, stream=stream), model={"retry": {**QUICK, "attempts": 2}})
+    document = project.run("--id", "R1").expect(1).doc
+    assert document["reason"] == "llm_empty" and server.requests == 2
+    assert document["total_cost_usd"] == pytest.approx(cost((10, 3), (10, 3)), abs=1e-9)
+    assert [event["charged"] for event in project.events("R1", "llm_failed")] == [10 * PRICE["input"] + 3 * PRICE["output"]] * 2
+
+
+def test_an_empty_answer_of_a_script_costs_what_it_states(project):
+    project.write("s.yaml", {"version": 1, "rules": [reply("", usage={"input": 10, "output": 3})]})
+    project.on({"kind": "scripted", "script": "s.yaml"}, model={"retry": {**QUICK, "attempts": 1}})
+    assert project.run().expect(1).doc["total_cost_usd"] == pytest.approx(cost((10, 3)), abs=1e-9)
+
+
+@pytest.mark.parametrize("code,charged", [("invalid_api_key", False), ("insufficient_quota", False), ("server_error", True)])
+def test_a_refusal_under_200_costs_nothing(code, charged, project, mock_llm):
+    project.on(mock_llm([reply("fine", fault={"error200": True, "code": code})]).provider(stream=False), model={"retry": {**QUICK, "attempts": 1}})
+    document = project.run("--id", "R1").expect(1).doc
+    worst = project.events("R1", "llm_requested")[0]["worst_case"] if charged else 0
     assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9)
 
 
@@ -161,8 +204,9 @@ def test_a_model_that_refuses_us_is_left_at_once(status, kind, project, mock_llm
     assert [(e["from"], e["to"], e["reason"]) for e in over] == [("p0/model-0", "p1/model-1", reason)]
 
 
-def test_no_credit_left_is_not_retried(project, mock_llm):
-    first = mock_llm([reply("one", fault={"status": 429, "code": "insufficient_quota"})])
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_no_credit_left_is_not_retried(status, project, mock_llm):
+    first = mock_llm([reply("one", fault={"status": status, "code": "insufficient_quota"})])
     second = mock_llm([reply("two")])
     chain(project, first, second)
     assert project.run().expect(0).doc["result"] == "two"
@@ -268,6 +312,14 @@ def test_a_missing_key_is_said_before_anything_is_sent(project, mock_llm):
     told = project.run()
     assert told.status in (1, 2) and "NOT_SET_KEY" in told.stderr + told.stdout, str(told)
     assert server.requests == 0
+
+
+@pytest.mark.parametrize("key", ["a\nb", "sk-0123456789\n", " sk-0123456789", "\n"])
+def test_a_key_that_can_be_none_is_said_before_anything_is_sent(key, project, mock_llm):
+    server = mock_llm([reply("fine")])
+    project.on(server.provider(api_key_env="SOME_KEY"))
+    told = project.run(env={"SOME_KEY": key}).expect(2)
+    assert 'variable "SOME_KEY"' in told.stderr and "0123456789" not in told.stderr and server.requests == 0
 
 
 @pytest.mark.parametrize("answer", [

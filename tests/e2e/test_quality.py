@@ -64,6 +64,42 @@ def test_a_command_has_the_tasks_time_only(project):
     assert told.doc["results"][0]["status"] == "timeout" and told.seconds < 10
 
 
+# --- what is left of a task that ends otherwise ----------------------------------------------------------------------------------------------
+
+
+SLOW = {**reply(BAD, when={"turn": 2}), "latency": "60s"}
+KEPT = {
+    "the budget of its task": ("budget_exceeded", [], {}, {"budget": {"steps": 1}}, {}),
+    "the budget of its run": ("budget_exceeded", [], {}, {}, {"budget": {"steps": 1}}),
+    "its time, while it is asked again": ("timeout", [SLOW], {}, {"timeout": "1s"}, {}),
+    "the time of its run": ("timeout", [SLOW], {}, {}, {"budget": {"time": "1s"}}),
+    "its time, while its command looks": ("timeout", [reply('{"facts": []}', when={"agent": "writer"})], {"command": ["sleep", "60"]}, {"timeout": "1s"}, {}),
+    "its time, while it is reviewed": ("timeout", [{**verdict("pass"), "latency": "60s"}], {"retries": 0, "reviewer": "critic"}, {"timeout": "1s"}, {}),
+    "the time of its run, while a human is asked": ("timeout", [], {"retries": 0, "human": True}, {}, {"budget": {"time": "1s"}}),
+    "an error of the model": ("error", [{**reply(BAD, when={"turn": 2}), "fault": {"status": 401}}], {}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_last_answer_is_kept_whatever_ends_the_task(name, project):
+    status, rules, output, task, workflow = KEPT[name]
+    project.scripted([*rules, reply(BAD)], agents={"writer": {"output": {"schema": SCHEMA, "retries": 3, **output}}, "critic": {"system": "critic"}},
+                     tasks=[{"id": "t", "agent": "writer", "instruction": "List the facts.", **task}], workflow=workflow)
+    row = project.run("--id", "R1").expect(3 if workflow else 1).doc["results"][0]
+    assert row["status"] == status and row["output"] == ({"facts": []} if "command" in output else {"facts": [7]})
+
+
+def test_the_last_answer_is_kept_over_kill_9(project, mock_llm):
+    server = mock_llm([reply(BAD, when={"turn": 2}, fault={"timeout": True}), reply(BAD)])
+    project.on(server.provider(), agents={"writer": {"system": "writer", "output": {"schema": SCHEMA}}},
+               tasks=[{"id": "t", "agent": "writer", "instruction": "List the facts.", "budget": {"steps": 2}}])
+    running = project.start()
+    wait_for(lambda: server.requests == 2, "the request that asks again")
+    running.kill()
+    row = project.resume("R1").expect(1).doc["results"][0]
+    assert row["status"] == "budget_exceeded" and row["output"] == {"facts": [7]} and server.requests == 2
+
+
 # --- the reviewer ----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -75,6 +75,17 @@ def test_one_for_all_restarts_the_others_and_their_tasks_go_on(project, mock_llm
     assert [e["agent"] for e in crashed] == ["bad"], "the sibling did not die of its own task"
 
 
+def test_a_task_that_is_cancelled_while_its_agent_is_ended_does_not_go_on(project):
+    """Its sibling is poison: the run fails, and one_for_all ends the agent of the other at the same moment."""
+    project.scripted([{"when": {"agent": "bad"}, "reply": {"text": "never"}, "fault": crash(), "latency": "300ms"}, {"when": {"agent": "good"}, "reply": {"text": "late"}, "latency": "8s"}],
+                     agents={"good": {"system": "good"}, "bad": {"system": "bad", "crashes": 0}}, supervision={"strategy": "one_for_all", "children": [{"agent": "good"}, {"agent": "bad"}]},
+                     tasks=[{"id": "a", "agent": "good", "instruction": "x"}, {"id": "b", "agent": "bad", "instruction": "x"}])
+    told = project.run("--id", "R1").expect(1)
+    assert told.doc["reason"] == "poison" and told.seconds < 4
+    assert {row["task_id"]: row["status"] for row in told.doc["results"]} == {"a": "cancelled", "b": "error"}
+    assert project.count("R1", "llm_requested") == 2 and project.count("R1", "llm_responded") == 0, "nothing more is asked for"
+
+
 def test_a_temporary_agent_does_not_come_back_and_its_task_fails_at_once(project):
     project.scripted([reply("never", fault=crash(1))], supervision={"children": [{"agent": "worker", "restart": "temporary"}]})
     told = project.run("--id", "R1").expect(1)

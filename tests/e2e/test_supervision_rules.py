@@ -206,3 +206,23 @@ def test_what_waits_goes_in_the_order_in_which_it_came(project):
     project.write("in.json", {"list": list(range(20))})
     project.run("--id", "R1", "--input", "in.json").expect(0)
     assert [e["task_id"] for e in project.events("R1", "llm_responded")] == [f"all[{i}]" for i in range(20)]
+
+
+@pytest.mark.parametrize("children", [
+    {"max_restarts": 0, "children": [{"agent": "dies"}, {"agent": "waits"}]},
+    {"auto_shutdown": "any_significant", "children": [{"agent": "dies", "restart": "temporary", "significant": True}, {"agent": "waits"}]},
+], ids=["gives up", "auto_shutdown"])
+def test_what_a_sibling_asked_for_when_its_supervisor_ended_is_charged_before_the_run_ends(children, project, mock_llm):
+    server = mock_llm([reply("fine", latency="3s", usage={"input": 1, "output": 500})])
+    project.write("crash.json", {"version": 1, "rules": [reply("x", latency="500ms", fault={"crash": True})]})
+    project.on(server.provider(), providers={"q": {"kind": "scripted", "script": "crash.json"}}, models={"free": {"chain": [{"provider": "q"}]}},
+               agents={"dies": {"system": "dies", "model": "free"}, "waits": {"system": "waits", "max_tokens": 600}},
+               tasks=[{"id": "tb", "agent": "waits", "instruction": "go"}, {"id": "ta", "agent": "dies", "instruction": "go"}], supervision=children)
+    told = project.run("--id", "R1")
+    assert server.requests == 1
+    events = project.events("R1")
+    asked = next(e for e in events if e["type"] == "llm_requested" and e.get("task_id") == "tb")
+    failed = [e for e in events if e["type"] == "llm_failed" and e.get("task_id") == "tb"]
+    assert len(failed) == 1 and failed[0]["charged"] == asked["worst_case"] > 0
+    assert told.doc["total_cost_usd"] == pytest.approx(asked["worst_case"] / 1e6, abs=1e-9)
+    assert [e["type"] for e in events][-1] == "run_finished"

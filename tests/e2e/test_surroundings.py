@@ -1,4 +1,5 @@
 """Folders, terminals, logs, and secrets in them."""
+import fcntl
 import json
 import os
 import pty
@@ -6,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, calls, clean_environment, reply
+from conftest import BINARY, DEADLINE, calls, clean_environment, http_answer, reply
 
 
 def test_paths_are_relative_to_the_configuration(project, troupe):
@@ -89,3 +90,86 @@ def test_a_closed_output_does_no_harm(project):
     project.run("--id", "R1").expect(0)
     done = subprocess.run(["sh", "-c", f'"{BINARY}" show troupe.yaml R1 --events | head -c 10'], cwd=project.folder, env=clean_environment(), capture_output=True, timeout=20)
     assert done.returncode == 0 and len(done.stdout) == 10
+
+
+# --- standard streams ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_standard_error_that_nobody_reads_holds_nobody_up(project):
+    """More lines than a pipe takes, and then a model that never answers: the run's limit of time holds all the same."""
+    project.scripted([
+        {"when": {"turn": 4}, "reply": {"text": "never"}, "latency": "60s"},
+        calls(*[("calculator", {"expression": f"{i}+{{{{ turn }}}}+" + "0+" * 400 + "0"}) for i in range(100)], when={"any": True}),
+    ], agent={"tools": ["calculator"]}, tools={"calculator": {"kind": "builtin"}}, workflow={"budget": {"time": "4s"}})
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--id", "R1"], cwd=project.folder, env=clean_environment(),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    assert child.wait(DEADLINE) == 3
+    os.close(read)
+    assert project.events("R1", "run_finished")[0]["reason"] == "timeout"
+
+
+@pytest.mark.parametrize("args", [("run", "troupe.yaml", "job", "--json"), ("validate", "troupe.yaml"), ("runs", "troupe.yaml")])
+def test_output_that_cannot_be_written_is_told(args, project):
+    project.scripted([reply("fine")])
+    project.run().expect(0)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *args], cwd=project.folder, env=clean_environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 4 and "standard output could not be written" in done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_trouble(project):
+    project.scripted([reply("fine")])
+    project.run("--id", "R1").expect(0)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{BINARY} show troupe.yaml R1 --events | head -n 1 > /dev/null"],
+                          cwd=project.folder, env=clean_environment(), stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_standard_streams_are_not_the_journal(project):
+    project.scripted([reply("the result")])
+    done = subprocess.run(["bash", "-c", f"exec {BINARY} run troupe.yaml job --id R1 --json <&- >&- 2>&-"], cwd=project.folder, env=clean_environment())
+    assert done.returncode == 0
+    assert b"the result" not in (project.folder / ".troupe/journal.db-lock").read_bytes()
+    assert project.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc["result"] == "the result"
+
+
+def test_an_unknown_command_is_named(troupe):
+    told = troupe("rnu", "c.yaml").expect(2)
+    assert '"rnu"' in told.stderr and 'did you mean "run"' in told.stderr
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["X-Vendor: ${VENDOR_KEY}", "X-Vendor: Team ${VENDOR_KEY}", "X-Api-Key: literal-key-12345"])
+def test_a_secret_of_a_header_that_the_server_says_again_is_redacted(header, project, odd_server):
+    name, value = header.split(": ")
+    key = "literal-key-12345" if "literal" in value else "vendor-key-12345"
+    server = odd_server([http_answer(401, json.dumps({"error": {"message": f"the key {key} is wrong"}}))] * 3)
+    project.on({**server.provider(), "headers": {name: value}})
+    told = project.run("--id", "R1", env={"VENDOR_KEY": key}).expect(1)
+    kept = (project.folder / ".troupe/journal.db").read_bytes()
+    events = project.troupe("show", "troupe.yaml", "R1", "--events", env={"VENDOR_KEY": "another"}).expect(0).stdout
+    assert "[redacted] is wrong" in events and key not in told.stderr
+    if "VENDOR" in value:
+        assert key not in events and key.encode() not in kept
+
+
+def test_the_password_of_a_url_is_redacted(project):
+    project.on({"kind": "openai", "base_url": "http://user:${PASSWORD}@127.0.0.1:9/v1", "api_key_env": "KEY"})
+    told = project.troupe("doctor", "troupe.yaml", "--yes", env={"PASSWORD": "pass-word-77", "KEY": "k-12345"})
+    assert "pass-word-77" not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_key_that_the_model_says_is_kept_nowhere(kind, project, mock_llm):
+    key = "model-knows-key-1"
+    server = mock_llm([calls(("clock", {"zone": key}), when={"turn": 1}), reply(f"the key is {key}")])
+    project.on({**server.provider(kind), "api_key_env": "THE_KEY"}, agent={"tools": ["clock"]}, tools={"clock": {"kind": "builtin"}})
+    told = project.run("--id", "R1", env={"THE_KEY": key}).expect(0)
+    assert told.doc["result"] == "the key is [redacted]"
+    shown = project.troupe("show", "troupe.yaml", "R1", "--events").expect(0)
+    assert key not in shown.stdout and key.encode() not in (project.folder / ".troupe/journal.db").read_bytes()

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import PRICE, calls, http_answer, openai_answer, processes_with, reply, wait_for
+from conftest import PRICE, SIGINT, calls, http_answer, openai_answer, processes_with, reply, wait_for
 from test_tools import STRING, process, results, use
 
 
@@ -207,6 +207,76 @@ def test_a_call_under_way_is_joined_by_its_agents_next_incarnation(project, out)
     assert project.read("out/runs").split() == ["x"] and project.count("R1", "tool_finished") == 1
 
 
+@pytest.mark.parametrize("effect,answers", [("none", 2), ("idempotent", 2), ("once", 1)])
+def test_a_tool_of_effect_once_whose_failure_is_recorded_is_not_turned_to_again(effect, answers, project, mock_llm, out):
+    """It timed out, and may have taken effect all the same. Its alternative was at work when the program was killed."""
+    server = mock_llm([calls(("pay", {})), reply("{{ last }}")])
+    tools = {"pay": process("sh", "-c", "echo x >> out/paid; sleep 30", sandbox={"write": ["out"]}, timeout="300ms", effect="once", alternative="ask"),
+             "ask": process("sh", "-c", "echo x >> out/asked; while [ ! -e out/go ]; do sleep 0.05; done; echo asked", sandbox={"write": ["out"]}, timeout="60s", effect=effect)}
+    project.on(server.provider(), agent={"tools": ["pay"]}, tools=tools)
+    running = project.start()
+    wait_for(lambda: (out / "asked").exists(), "the alternative")
+    running.kill()
+    project.write("out/go", "")
+    document = project.resume("R1").expect(0).doc
+    assert project.read("out/paid").split() == ["x"], "it is not run again"
+    assert len(project.read("out/asked").split()) == answers and document.get("in_doubt") == (1 if effect == "once" else None)
+    assert [e["tool"] for e in project.events("R1", "tool_started")] == ["pay", *["ask"] * answers]
+    assert document["result"].strip() == "asked" or effect == "once" and '"ask" was interrupted' in document["result"]
+
+
+def test_an_alternative_that_waited_for_room_when_the_program_died_is_next(project, mock_llm, out):
+    """The one place of `ask` is taken: the call of `pay` has failed, and its alternative has not begun."""
+    server = mock_llm([calls(("ask", {"text": "first"}), ("pay", {"text": "second"})), reply("done")])
+    tools = {"pay": process("sh", "-c", "echo x >> out/paid; sleep 30", parameters=STRING, sandbox={"write": ["out"]}, timeout="300ms", effect="once", alternative="ask"),
+             "ask": process("sh", "-c", "echo $1 >> out/asked; while [ ! -e out/go ]; do sleep 0.05; done; echo $1", "sh", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, timeout="60s", effect="none", max_parallel=1)}
+    project.on(server.provider(), agent={"tools": ["pay", "ask"]}, tools=tools)
+    running = project.start()
+    running.wait_line("ALTERNATIVE")
+    running.kill()
+    project.write("out/go", "")
+    project.resume("R1").expect(0)
+    assert project.read("out/paid").split() == ["x"], "it is not run again"
+    assert sorted(row["text"].strip() for row in results(project)) == ["first", "second"]
+
+
+def test_calls_that_a_signal_finds_waiting_for_room_are_not_in_doubt(project, mock_llm, out):
+    """Eight of twelve are at work: the other four have done nothing, and run when the run is resumed."""
+    server = mock_llm([calls(*[("order", {"text": str(i)}) for i in range(12)]), reply("done")])
+    tool = process("sh", "-c", "echo $1 >> out/orders; while [ ! -e out/go ]; do sleep 0.05; done; echo ok", "sh", "{{ text }}", parameters=STRING, sandbox={"write": ["out"]}, timeout="60s", effect="once")
+    project.on(server.provider(), agent={"tools": ["order"]}, tools={"order": tool})
+    running = project.start()
+    wait_for(lambda: (out / "orders").exists() and len(project.read("out/orders").split()) == 8, "eight calls")
+    running.signal(SIGINT)
+    running.wait(15).expect(130)
+    assert project.count("R1", "tool_started") == 8
+    project.write("out/go", "")
+    document = project.resume("R1").expect(0).doc
+    assert document["in_doubt"] == 8 and document["tool_calls"] == 12
+    assert sorted(project.read("out/orders").split(), key=int) == [str(i) for i in range(12)], "each once"
+    assert [row["status"] for row in results(project)].count("ok") == 4
+
+
+def test_a_risky_call_in_doubt_is_not_made_again_unseen(project, mock_llm, out):
+    """The agent is told that nobody knows; the call that it makes then is another request, and waits for a human."""
+    server = mock_llm([calls(("pay", {})), calls(("pay", {}), when={"turn": 2}), reply("{{ last }}")])
+    tool = process("sh", "-c", "echo x >> out/paid; while [ ! -e out/go ]; do sleep 0.05; done; echo paid", sandbox={"write": ["out"]}, timeout="60s", effect="once", risk="high")
+    project.on(server.provider(), agent={"tools": ["pay"]}, tools={"pay": tool}, checkpoint={"timeout": "60s"})
+    running = project.start()
+    first = running.wait_line(r"request (R1-\w+)").group(1)
+    project.troupe("approve", "troupe.yaml", first).expect(0)
+    wait_for(lambda: (out / "paid").exists(), "the call")
+    running.kill()
+    project.write("out/go", "")
+    resumed = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
+    second = resumed.wait_line(r"approve troupe.yaml (R1-(?!%s)\w+)" % first.partition("-")[2]).group(1)
+    assert "nobody knows" in project.events("R1", "tool_finished")[0]["text"] and project.read("out/paid").split() == ["x"]
+    project.troupe("reject", "troupe.yaml", second, "--comment", "it was paid").expect(0)
+    document = resumed.wait().expect(0).doc
+    assert document["in_doubt"] == 1 and "it was paid" in document["result"]
+    assert project.read("out/paid").split() == ["x"]
+
+
 def test_a_request_whose_outcome_nobody_knows_is_no_tool_in_doubt(project, mock_llm):
     server = mock_llm([reply("x", usage={"input": 10, "output": 5}, fault={"timeout": True, "times": 1})])
     project.on(server.provider())
@@ -229,3 +299,20 @@ def test_the_repeat_of_a_dead_agents_call_has_the_same_key(project, out):
     project.run("--id", "R1").expect(0)
     keys = project.read("out/keys").split()
     assert len(keys) == len(set(keys)) == 2 and all(mark.fullmatch(key) for key in keys)
+
+
+@pytest.mark.parametrize("cut", ["timeout", "cancel"])
+def test_a_call_with_an_effect_that_is_cut_off_is_counted_in_doubt(cut, project):
+    (project.folder / "out").mkdir()
+    project.scripted([calls(("pay", {}), when={"contains": "pay", "turn": 1}), reply("fine")], agent={"tools": ["pay"]},
+                     tools={"pay": {"kind": "process", "description": "pays", "effect": "once", "sandbox": {"write": ["out"]},
+                                    "command": ["sh", "-c", "echo sent >> out/ledger; sleep 20"]}},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "pay", "on_failure": "continue", **({"timeout": "1s"} if cut == "timeout" else {})},
+                            {"id": "u", "agent": "worker", "instruction": "rest", "needs": ["t"]}])
+    process = project.start()
+    process.wait_line("tool pay")
+    wait_for(lambda: (project.folder / "out/ledger").exists(), "the payment")
+    if cut == "cancel":
+        project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    process.wait().expect(0 if cut == "timeout" else 3)
+    assert project.troupe("show", "troupe.yaml", "R1", "--json").doc["in_doubt"] == 1

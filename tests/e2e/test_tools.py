@@ -259,6 +259,13 @@ def test_the_calculator_calculates(project):
     assert [row["status"] == "ok" for row in results(project)] == [True, False, False]
 
 
+def test_a_wrong_call_of_a_builtin_costs_no_retry(project):
+    tools = {"calculator": {"kind": "builtin"}, "read_file": {"kind": "builtin", "root": "data"}}
+    project.write("data/a.txt", "x")
+    use(project, tools, ("calculator", {"expression": "1/0"}), ("calculator", {"expression": "2^^3"}), ("read_file", {"path": "../troupe.yaml"}), ("read_file", {"path": "absent"}))
+    assert project.count("R1", "tool_failed") == project.count("R1", "tool_started") == 4
+
+
 def test_the_clock_tells_the_time(project):
     assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\d", use(project, {"clock": {"kind": "builtin"}}, ("clock", {}))[0])
 

@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     now += std::chrono::seconds(line.size() % 7);
     check(session.tick(now));
-    if (session.is_open() && !session.tools().empty() && calls < 4)
+    if (session.takes_calls() && !session.tools().empty() && calls < 4)
       check(session.call({++calls, session.tools().front().name, {{"a", 1}}, "k", std::chrono::seconds(5)}, now));
   }
   check(session.lost({troupe::error_code::unavailable, "over", {}}));

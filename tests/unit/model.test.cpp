@@ -36,6 +36,31 @@ TROUPE_TEST("every event type has its struct's name and reads its own default") 
       CHECK(body_from_document(name, json::object()).has_value());
 }
 
+TROUPE_TEST("dollars become the nearest micro-dollar, what is beyond them the last one, and no number nothing") {
+  constexpr auto infinite = std::numeric_limits<double>::infinity();
+  CHECK_EQ(usd::from_dollars(2.5), usd{2'500'000});
+  CHECK_EQ(usd::from_dollars(-0.0000015), usd{-2});
+  CHECK_EQ(usd::from_dollars(1e300), usd::max());
+  CHECK_EQ(usd::from_dollars(infinite), usd::max());
+  CHECK_EQ(usd::from_dollars(9'223'372'036'854.775'807), usd::max()); // the nearest double is beyond
+  CHECK_EQ(usd::from_dollars(-1e300), usd::min());
+  CHECK_EQ(usd::from_dollars(-infinite), usd::min());
+  CHECK_EQ(usd::from_dollars(std::numeric_limits<double>::quiet_NaN()), usd{});
+}
+
+TROUPE_TEST("a sum of money never turns round") {
+  CHECK_EQ(usd{2} + usd{3}, usd{5});
+  CHECK_EQ(usd{2} - usd{3}, usd{-1});
+  CHECK_EQ(usd::max() + usd{1}, usd::max());
+  CHECK_EQ(usd::min() + usd{-1}, usd::min());
+  CHECK_EQ(usd::min() - usd{1}, usd::min());
+  CHECK_EQ(usd::max() - usd{-1}, usd::max());
+  CHECK_EQ(usd::max() + usd::min(), usd{-1});
+  auto sum = usd::max();
+  CHECK_EQ(sum += usd::max(), usd::max());
+  CHECK_EQ(sum -= usd::max(), usd{});
+}
+
 TROUPE_TEST("money prints two to six digits") {
   CHECK_EQ(to_string(usd{5'000'000}), "$5.00");
   CHECK_EQ(to_string(usd{12'345}), "$0.012345");

@@ -20,6 +20,9 @@ void finish(agent_self self, task_result&& result) {
   auto& state = state_of(self);
   result.task = state.task->assignment.task;
   result.attempt = state.task->assignment.attempt;
+  // Whatever ended it, or will while it rests: what it last answered is its partial result.
+  if ((result.status != task_status::success || result.pause) && result.output.is_null())
+    result.output = state.task->quality.left();
   auto asker = state.task->asker;
   state.task.reset();
   ++state.generation;
@@ -47,13 +50,7 @@ void begin_ending(agent_self self, task_status status) {
     return;
   state.task->ending = status;
   const auto& a = state.task->assignment;
-  const cancel_calls all{a.run->run_id, a.task};
-  tell(self, state.peers->gateway->now(), all);
-  for (const auto& tool : state.task->spec->tools)
-    if (const auto host = state.peers->hosts.find(tool); host != state.peers->hosts.end())
-      tell(self, host->second->now(), all);
-  if (state.peers->checkpoint)
-    tell(self, state.peers->checkpoint->now(), all);
+  end_calls(self, *state.peers, *state.task->spec, a.run->run_id, a.task);
   if (state.task->review)
     if (const auto pool = state.peers->pools.find(state.task->review->agent); pool != state.peers->pools.end())
       tell(self, pool->second->now(), cancel_task{a.run->run_id, state.task->review->task, status == task_status::timeout});
@@ -88,6 +85,8 @@ void take_decision(agent_self self, std::uint64_t number, const approval_answer&
   if (task.humans.empty()) {
     const auto now = self->clock().now();
     const auto latest = deadline_of(*task.assignment.run, now);
+    if (const auto& given_back = task.assignment.given_back)
+      given_back->ns += std::chrono::nanoseconds(now - task.waits_since).count();
     task.deadline = task.own_deadline ? std::min(latest, task.deadline + (now - task.waits_since)) : latest;
     if (task.own_deadline)
       watch_deadline(self);
@@ -372,12 +371,8 @@ void restore(agent_self self, const task_events& recorded) {
   }
   task.steps = history.steps;
   task.quality.restore(recorded.events, history.repairs);
-  const auto& tools = state_of(self).peers->tools->prepared;
-  auto loops =
-      policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop), [&](const std::string& name) {
-        const auto found = tools.find(name);
-        return found == tools.end() ? nullptr : &found->second.spec;
-      });
+  auto loops = policy::rebuild_loops(recorded.events, task.assignment.attempt, policy::rules_of(task.spec->loop),
+                                     [&](const std::string& name) { return task.may->known(*state_of(self).peers->tools, name); });
   task.loops.told = loops.watch.rung() >= loop_rung::told;
   task.loops.taken = std::move(loops.taken);
   task.loops.restored = std::make_shared<const policy::loop_watch>(std::move(loops.watch));
@@ -472,9 +467,13 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
     task.deadline = task.assignment.deadline;
     task.own_deadline = true;
   }
-  for (const auto limit : {task.spec->timeout, task.assignment.timeout})
-    if (limit.count() > 0 && now + limit < task.deadline) {
-      task.deadline = now + limit;
+  const auto& given = task.assignment;
+  auto since = given.since == clock_point{} ? now : given.since;
+  if (given.given_back)
+    since += std::chrono::nanoseconds(given.given_back->ns - given.given_back_before_ns);
+  for (const auto limit : {task.spec->timeout, given.timeout})
+    if (limit.count() > 0 && since + limit < task.deadline) {
+      task.deadline = since + limit;
       task.own_deadline = true;
     }
   if (task.own_deadline)

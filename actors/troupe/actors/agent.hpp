@@ -25,6 +25,23 @@ struct agent_peers {
   std::shared_ptr<made_once<agent_tools>> own_tools;                   ///< by agent: what it has where no task says otherwise
 };
 
+/// Its reviewer's work on a task's answer, which is a task below it.
+inline std::string review_of(const std::string& task) {
+  return task + "/review";
+}
+
+/// Ends the calls that a task of this agent has under way, whoever made them: each is answered with `cancelled` once nothing of it is left.
+template <class Self>
+void end_calls(Self self, const agent_peers& peers, const agent_spec& spec, const std::string& run_id, const std::string& task) {
+  const cancel_calls all{run_id, task};
+  tell(self, peers.gateway->now(), all);
+  for (const auto& tool : spec.tools)
+    if (const auto host = peers.hosts.find(tool); host != peers.hosts.end())
+      tell(self, host->second->now(), all);
+  if (peers.checkpoint)
+    tell(self, peers.checkpoint->now(), all);
+}
+
 /// Spawns one member of an agent's pool ("researcher/2"). It knows its supervisor by address only: neither keeps the other.
 agent_actor spawn_agent(caf::actor_system& system, std::string member, const supervisor_actor& supervisor,
                         std::shared_ptr<const agent_peers> peers);

@@ -14,8 +14,7 @@ void carry_out(agent_self self, policy::ask_reviewer& what);
 
 void judge(agent_self self, const std::string& text, finish_reason finish_with) {
   auto& task = task_of(self);
-  perform(self, task.quality.answered(text, task.steps,
-                                      finish_with == finish_reason::length ? std::optional(task.spec->max_tokens) : std::nullopt));
+  perform(self, task.quality.answered(text, task.steps, policy::cut_off_by(finish_with, task.spec->max_tokens)));
 }
 
 namespace {
@@ -34,20 +33,16 @@ void carry_out(agent_self self, policy::run_check& what) {
                              .error = "the contract's command cannot be run in this process"});
     return;
   }
-  const auto now = self->clock().now();
-  auto time = tool->second->spec.timeout;
-  if (task.deadline != clock_point::max())
-    time = std::clamp(std::chrono::duration_cast<milliseconds>(task.deadline - now), milliseconds{1}, time);
   const auto& a = task.assignment;
   invocation call{.call_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " check",
                   .tool = tool->second->spec.name,
                   .arguments = {{"text", std::move(what.text)}},
                   .idempotency_key = {},
-                  .timeout = time};
+                  .timeout = tool->second->spec.timeout}; // the task's own time is watched: it stops what runs
   ++task.in_flight;
   task.check = std::make_unique<running_check>();
   task.check->tool = tool->second;
-  task.check->began = now;
+  task.check->began = self->clock().now();
   task.check->id = tool->second->run->start(
       std::move(call), [weak = caf::actor_cast<caf::actor_addr>(self->address()), generation = state.generation](tool_outcome outcome) {
         if (auto strong = caf::actor_cast<agent_actor>(weak))
@@ -177,11 +172,8 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
   auto& state = state_of(self);
   auto& task = *state.task;
   const auto& a = task.assignment;
-  task_assignment order{.run = a.run,
-                        .task = a.task + "/review",
-                        .attempt = what.attempt,
-                        .agent = what.reviewer,
-                        .instruction = std::move(what.instruction)};
+  task_assignment order{
+      .run = a.run, .task = review_of(a.task), .attempt = what.attempt, .agent = what.reviewer, .instruction = std::move(what.instruction)};
   const auto spec = a.run->config->agents.find(what.reviewer);
   const bool has_own = spec != a.run->config->agents.end() && spec->second.output;
   order.contract =

@@ -14,6 +14,7 @@ namespace {
 struct pooled_task {
   task_assignment assignment;
   caf::typed_response_promise<task_result> asker;
+  std::optional<cancel_task> cancelled; ///< the first wish: its reason counts, as with its agent
 };
 
 struct pool_member {
@@ -29,7 +30,7 @@ struct pool_state {
   explicit pool_state(agent_pool_actor::pointer) {}
   static inline const char* name = "agent_pool";
   std::string agent;
-  journal_actor journal;
+  std::shared_ptr<const agent_peers> peers;
   std::optional<policy::routing> routing;
   std::unordered_map<std::string, pooled_task> tasks; ///< by key
   pool_members members;
@@ -60,7 +61,7 @@ void hand_over(pool_self self, const policy::assignment& given) {
   auto& task = found->second;
   const auto& to = member->second;
   if (task.assignment.crashes > 0 && given.attempt > 1)
-    tell(self, state.journal,
+    tell(self, state.peers->journal,
          note{task.assignment.run->run_id,
               task.assignment.task,
               state.agent,
@@ -77,7 +78,32 @@ void hand_over(pool_self self, const policy::assignment& given) {
           [](const caf::error&) {}); // it died: the down message says what becomes of its tasks
 }
 
+/// The end of a cancelled task that no member has. The calls that its last one made go on by themselves, and would be paid for: they end
+/// with it.
+void end_cancelled(pool_self self, const std::string& key) {
+  auto& state = state_of(self);
+  const auto& task = state.tasks.at(key);
+  const auto& order = task.assignment;
+  const bool late = task.cancelled->timed_out;
+  const auto& agents = order.run->config->agents;
+  if (const auto spec = agents.find(order.agent); order.resumed && spec != agents.end()) {
+    end_calls(self, *state.peers, spec->second, order.run->run_id, order.task);
+    if (spec->second.output)
+      if (const auto reviewer = state.peers->pools.find(spec->second.output->reviewer); reviewer != state.peers->pools.end())
+        tell(self, reviewer->second->now(), cancel_task{order.run->run_id, review_of(order.task), late});
+  }
+  answer(self, key,
+         task_result{.task = order.task,
+                     .attempt = order.attempt,
+                     .status = late ? task_status::timeout : task_status::cancelled,
+                     .reason = late ? "timeout" : "cancelled",
+                     .error = order.resumed ? "its agent was gone" : "it had not begun",
+                     .abandoned = order.resumed});
+}
+
 void apply(pool_self self, const policy::routing_changes& changes) {
+  for (const auto& key : changes.stopped)
+    end_cancelled(self, key);
   for (const auto& failed : changes.failed)
     if (auto found = state_of(self).tasks.find(failed.task); found != state_of(self).tasks.end())
       answer(self, failed.task,
@@ -86,7 +112,8 @@ void apply(pool_self self, const policy::routing_changes& changes) {
                          .status = task_status::error,
                          .reason = failed.reason,
                          .error = failed.error,
-                         .fatal = true});
+                         .fatal = true,
+                         .abandoned = found->second.assignment.resumed});
   for (const auto& given : changes.assigned)
     hand_over(self, given);
 }
@@ -126,20 +153,12 @@ void cancel(pool_self self, const cancel_task& which) {
     if (task.assignment.run->run_id == which.run_id && (which.task.empty() || task.assignment.task == which.task))
       keys.push_back(key);
   for (const auto& key : keys) {
-    if (const auto at = state.routing->where(key)) {
+    if (auto& task = state.tasks.at(key); !task.cancelled)
+      task.cancelled = which;
+    if (const auto at = state.routing->cancel(key))
       tell(self, state.members.at(at->member).handle, which); // it answers once nothing of the task is under way
-      continue;
-    }
-    policy::routing_changes changes;
-    state.routing->cancel(key, self->clock().now(), changes);
-    const auto& waiting = state.tasks.at(key).assignment;
-    answer(self, key,
-           task_result{.task = waiting.task,
-                       .attempt = waiting.attempt,
-                       .status = which.timed_out ? task_status::timeout : task_status::cancelled,
-                       .reason = which.timed_out ? "timeout" : "cancelled",
-                       .error = "it had not begun"});
-    apply(self, changes);
+    else
+      end_cancelled(self, key);
   }
 }
 
@@ -158,7 +177,7 @@ void member_down(pool_self self, const caf::down_msg& down) {
     assignment.resumed = true;
     if (crashed) {
       ++assignment.crashes;
-      tell(self, state.journal,
+      tell(self, state.peers->journal,
            note{assignment.run->run_id, assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), assignment.crashes}}});
     }
   }
@@ -179,11 +198,11 @@ void forget_incarnation(pool_self self, const std::string& name) {
 }
 
 agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members,
-                                           journal_actor journal, policy::routing_options options) {
+                                           std::shared_ptr<const agent_peers> peers, policy::routing_options options) {
   install_handlers(self);
   auto& state = state_of(self);
   state.agent = agent;
-  state.journal = std::move(journal);
+  state.peers = std::move(peers);
   state.routing.emplace(std::move(agent), options);
   for (const auto& member : expected_members)
     state.routing->expect(member);
@@ -213,11 +232,11 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
 } // namespace
 
 agent_pool_actor spawn_agent_pool(caf::actor_system& system, std::string agent, std::vector<std::string> expected_members,
-                                  journal_actor journal, std::int64_t crashes, std::size_t max_queue) {
+                                  std::shared_ptr<const agent_peers> peers, std::int64_t crashes, std::size_t max_queue) {
   policy::routing_options options;
   options.max_queue = max_queue;
   options.max_crashes = crashes;
-  return system.spawn(agent_pool, std::move(agent), std::move(expected_members), std::move(journal), options);
+  return system.spawn(agent_pool, std::move(agent), std::move(expected_members), std::move(peers), options);
 }
 
 } // namespace troupe::actors

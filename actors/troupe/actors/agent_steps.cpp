@@ -179,6 +179,19 @@ void tell_changed(agent_self self, const tool_call& call, const approval_answer&
 
 } // namespace
 
+namespace {
+
+/// What may run where the tool fails, for whoever is asked.
+json described(const std::vector<const tool_spec*>& alternatives) {
+  json out = json::array();
+  for (const auto* each : alternatives)
+    out.push_back(
+        {{"tool", each->name}, {"risk", name_of(each->risk)}, {"effect", name_of(each->effect)}, {"description", each->description}});
+  return out;
+}
+
+} // namespace
+
 void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
   if (ask_colleague(self, index, cut_off))
     return;
@@ -190,9 +203,10 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
     return;
   }
   const auto& a = task.assignment;
-  const auto& tool = state_of(self).peers->tools->prepared.at(call.name);
-  const auto needed = a.run->approve_all ? 0 : policy::approvals_needed(a.run->config->checkpoint, tool.spec.risk);
-  if (needed == 0) {
+  const auto& tools = *state_of(self).peers->tools;
+  const auto& tool = tools.prepared.at(call.name);
+  const auto whole = policy::approval_of_call(a.run->config->checkpoint, tools.specs, call.name);
+  if (a.run->approve_all || whole.needed == 0) {
     invoke_slot(self, index, std::move(*arguments), recovering);
     return;
   }
@@ -206,8 +220,10 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
                       .details = {{"description", tool.declaration.description},
                                   {"effect", name_of(tool.spec.effect)},
                                   {"schema", tool.declaration.parameters}},
-                      .risk_level = tool.spec.risk,
-                      .needed = needed};
+                      .risk_level = whole.how_bad,
+                      .needed = whole.needed};
+  if (!whole.alternatives.empty())
+    wanted.details["alternatives"] = described(whole.alternatives);
   ask_human(self, std::move(wanted), [self, index, recovering, exact = std::move(*arguments)](const approval_answer& answer) mutable {
     const auto& asked = task_of(self).slots[index].call;
     if (answer.status == approval_status::approved) {
@@ -393,15 +409,14 @@ void start_calls(agent_self self, const policy::loop_verdict& verdict, bool cut_
 void run_tools(agent_self self, message_ptr response, finish_reason finish, const std::vector<message_ptr>& known,
                const std::vector<policy::observed_result>& came, bool recovering) {
   auto& task = task_of(self);
-  const auto& tools = state_of(self).peers->tools->prepared;
+  const auto& tools = *state_of(self).peers->tools;
   task.response = std::move(response);
   task.slots.clear();
   policy::loop_step step{.number = task.steps, .earlier = std::exchange(task.loops.earlier, {})};
   bool whole = true;
   for (std::size_t i = 0; i < task.response->tool_calls.size(); ++i) {
     const auto& call = task.response->tool_calls[i];
-    const auto prepared = tools.find(call.name);
-    step.calls.push_back(policy::observe_call(call, prepared == tools.end() ? nullptr : &prepared->second.spec));
+    step.calls.push_back(policy::observe_call(call, task.may->known(tools, call.name)));
     task.slots.push_back({call, i < known.size() ? known[i] : nullptr, i < came.size() ? came[i] : policy::observed_result{}, {}, {}});
     whole = whole && task.slots.back().result;
   }

@@ -1,5 +1,7 @@
 #include "troupe/actors/agent_tools.hpp"
 
+#include <algorithm>
+
 #include "troupe/actors/context.hpp"
 
 namespace troupe::actors {
@@ -18,9 +20,17 @@ std::shared_ptr<const agent_tools> tools_of(const configuration& config, const a
     made->names.push_back(colleague.name);
     declarations->push_back(std::move(colleague));
   }
+  for (const auto& each : made->has.delegates)
+    if (!policy::can_change(config.agents, tools.specs, agent, made->has, each))
+      made->idle.push_back(policy::delegate_tool(each));
   made->declared = std::move(declarations);
   made->meter = policy::token_meter(made->declared);
   return made;
+}
+
+policy::known_tool agent_tools::known(const toolset& tools, const std::string& name) const {
+  const auto spec = tools.specs.find(name);
+  return {spec == tools.specs.end() ? nullptr : &spec->second, std::find(idle.begin(), idle.end(), name) != idle.end()};
 }
 
 tl::expected<delegate, std::string> delegation_of(const task_assignment& asking, const agent_spec& agent, const agent_tools& may,

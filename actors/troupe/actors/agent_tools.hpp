@@ -10,6 +10,7 @@
 #include "troupe/actors/tool_host.hpp"
 #include "troupe/policy/context_fit.hpp"
 #include "troupe/policy/delegation.hpp"
+#include "troupe/policy/loop_history.hpp"
 
 namespace troupe::actors {
 
@@ -17,7 +18,11 @@ struct agent_tools {
   policy::agent_rights has;
   std::vector<std::string> names; ///< as the model sees them
   tool_declarations declared;
-  policy::token_meter meter; ///< that counts them
+  policy::token_meter meter;     ///< that counts them
+  std::vector<std::string> idle; ///< of `names`: they ask agents that can change nothing
+
+  /// What the loop detector knows of one of them.
+  policy::known_tool known(const toolset& tools, const std::string& name) const;
 };
 
 /// `granted`: of a delegated task, what its agent may use there.

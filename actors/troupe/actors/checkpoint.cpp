@@ -1,5 +1,6 @@
 #include "troupe/actors/checkpoint.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "troupe/actors/context.hpp"
@@ -40,12 +41,11 @@ using checkpoint_self = checkpoint_actor::stateful_pointer<checkpoint_state>;
 
 // --- the run's clock -----------------------------------------------------------------------------------------------
 
-/// Requests of this run that wait.
-std::int64_t waiting_of(checkpoint_self self, const std::string& run_id) {
-  std::int64_t count = 0;
-  for (const auto& [id, one] : state_of(self).requests)
-    count += one.run->run_id == run_id && one.request && one.request->pending() ? 1 : 0;
-  return count;
+bool something_waits(checkpoint_self self, const std::string& run_id) {
+  const auto& requests = state_of(self).requests;
+  return std::any_of(requests.begin(), requests.end(), [&](const auto& each) {
+    return each.second.run->run_id == run_id && each.second.request && each.second.request->pending();
+  });
 }
 
 /// Stops the run's clock while something of it waits, where the configuration says so.
@@ -54,7 +54,7 @@ void keep_clock(checkpoint_self self, const run_ptr& run) {
     return;
   auto& pause = *run->pause;
   const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(self->clock().now().time_since_epoch()).count();
-  const bool waits = waiting_of(self, run->run_id) > 0;
+  const bool waits = something_waits(self, run->run_id);
   if (waits && pause.since_ns == 0) {
     pause.since_ns = now;
   } else if (!waits && pause.since_ns != 0) {
@@ -69,6 +69,7 @@ void answer_all(checkpoint_self self, const std::string& id, const approval_answ
   auto node = state_of(self).requests.extract(id);
   if (node.empty())
     return;
+  node.mapped().run->waiting->erase(id);
   keep_clock(self, node.mapped().run);
   for (auto& asker : node.mapped().askers)
     asker.deliver(answer);
@@ -89,7 +90,9 @@ approval_answer no_answer(const std::string& id, error failure) {
 void record_end(checkpoint_self self, const std::string& id, approval_decided end) {
   auto& one = state_of(self).requests.at(id);
   one.ending = true;
-  end.pending = waiting_of(self, one.run->run_id);
+  one.request->ended(end); // by a decision it has; not by --yes
+  one.run->waiting->erase(id);
+  end.pending = static_cast<std::int64_t>(one.run->waiting->size());
   ask(self, state_of(self).journal, append{one.run->run_id, one.task, one.agent, {end}})
       .then(
           [self, id, end](const appended& stored) {
@@ -188,6 +191,12 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   auto what = before.value_or(approval_requested{
       id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level, std::max<std::int64_t>(1, wanted.needed),
       state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count(), one.hash, policy.pause_clock});
+  if (one.askers.empty()) { // withdrawn meanwhile: nobody is to decide about it
+    answer_all(self, id, {});
+    return;
+  }
+  // It waits from here on for whoever counts: a decision about another one comes after it in the journal.
+  one.run->waiting->insert(id);
   // Recorded again when it is asked again: who listens to this process, and the run's row, learn that it waits.
   ask(self, state.journal, append{one.run->run_id, one.task, one.agent, {what}})
       .then(

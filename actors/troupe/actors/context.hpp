@@ -5,10 +5,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "troupe/actors/interfaces.hpp"
 #include "troupe/llm/provider.hpp"
+#include "troupe/policy/replay.hpp"
 #include "troupe/store/journal.hpp"
 #include "troupe/tools/runner.hpp"
 
@@ -24,6 +27,35 @@ struct clock_pause {
   std::atomic<std::int64_t> since_ns{0}; ///< of the one that is under way, on the actors' clock; 0: none
 };
 
+/// What the tasks of a run have cost, by path; a task's costs stand in each path above it too. The gateway writes it, before it answers
+/// who asked for the call; anybody reads.
+class task_costs {
+public:
+  /// By earlier owners.
+  void put(const std::string& path, usd cost) {
+    const std::lock_guard lock(mutex_);
+    costs_[path] = cost;
+  }
+  void add(std::string_view path, usd cost) {
+    const std::lock_guard lock(mutex_);
+    for (; !path.empty(); path = policy::parent_path(path))
+      costs_[std::string(path)] += cost;
+  }
+  usd of(const std::string& path) const {
+    const std::lock_guard lock(mutex_);
+    const auto known = costs_.find(path);
+    return known == costs_.end() ? usd{} : known->second;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::map<std::string, usd> costs_;
+};
+
+/// The run's requests that wait for humans, by id: first what the journal knew when the run was taken up, whoever asks again when. Only the
+/// checkpoint touches it, and its successor goes on with it.
+using waiting_requests = std::set<std::string>;
+
 /// What all actors of one run share; immutable while the run is owned.
 struct run_context {
   std::string run_id;
@@ -34,6 +66,8 @@ struct run_context {
   bool approve_all = false;                    ///< `--yes`: every risky action is approved
   std::shared_ptr<policy::shared_state> state; ///< what the run's agents share; guards itself
   std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
+  std::shared_ptr<task_costs> costs = std::make_shared<task_costs>();
+  std::shared_ptr<waiting_requests> waiting = std::make_shared<waiting_requests>();
 };
 
 /// What waiting for humans has given this run's time back by now.

@@ -2,6 +2,7 @@
 // The map of the system: every typed actor interface, and the messages that they exchange. A message is one struct that says what it is.
 // Messages inside one process share what is large (`shared_ptr`), so they are marked as local: they never cross a node.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -183,6 +184,11 @@ struct llm_answer {
 struct cancel_calls {
   std::string run_id, task;
 };
+/// Ends all calls of a run whose agents may be gone, and waits until nothing of them is left: each has its end in the journal by then.
+struct settle_calls {
+  std::string run_id;
+};
+struct calls_settled {};
 /// From the providers' threads: some requests have their outcome.
 struct transfers_ended {};
 /// A deadline of some call may have come.
@@ -196,7 +202,7 @@ struct call_timer {
 /// because breakers and retry budgets belong to providers, not to chains.
 using llm_gateway_actor = caf::typed_actor<
     // One step of an agent.
-    answers<llm_answer, llm_ask>, takes<cancel_calls>,
+    answers<llm_answer, llm_ask>, takes<cancel_calls>, answers<calls_settled, settle_calls>,
     // Internal: from a provider's thread; timers.
     takes<transfers_ended>, takes<wake_up>>;
 
@@ -248,7 +254,7 @@ struct leave {
 
 /// The TOOL GATE keeps to how many tool calls may run at once: of an agent, of a tool, in the process. One per process.
 using tool_gate_actor = caf::typed_actor<
-    // Answers when the call may run; the first `leave` after that makes room.
+    // Answers when the call may run; the first `leave` after that, or the asker's end, makes room.
     answers<admitted, admit>, takes<leave>>;
 
 // --- checkpoint ----------------------------------------------------------------------------------------------------
@@ -317,6 +323,10 @@ struct task_pause {
   std::optional<handoff_wish> handoff;
   clock_point deadline; ///< of the task, which goes on
 };
+/// What waiting for humans has given back to a task's limits of time. All agents of the task have the same.
+struct given_back_time {
+  std::atomic<std::int64_t> ns{0};
+};
 struct task_assignment {
   run_ptr run;
   std::string task; ///< path: sections[3]
@@ -325,7 +335,10 @@ struct task_assignment {
   std::string instruction;
   bool resumed = false;                           ///< something of it may be recorded: read the journal first
   std::int64_t crashes = 0;                       ///< agents that it has killed so far
-  milliseconds timeout{0};                        ///< the task's own; 0: none
+  clock_point since{};                            ///< when it was given: a crash begins no limit anew; {}: now
+  milliseconds timeout{0};                        ///< the task's own from `since` on; 0: none
+  std::shared_ptr<given_back_time> given_back;    ///< moves it; null: nothing does
+  std::int64_t given_back_before_ns = 0;          ///< … of which so much came before `since`
   std::shared_ptr<const output_spec> contract;    ///< holds in place of the agent's own; null: its own
   clock_point deadline = clock_point::max();      ///< the latest, whatever its limits are
   std::optional<std::vector<std::string>> rights; ///< a delegated task: what it may use of its agent's tools ("agent:NAME" too)
@@ -341,6 +354,7 @@ struct task_result {
   bool fatal = false;                      ///< no further attempt (SEMANTICS 5)
   std::shared_ptr<const task_pause> pause; ///< set: the task is not over
   std::int64_t crashes = 0;                ///< agents that the task has killed so far
+  bool abandoned = false;                  ///< its agent is gone, and calls of it may be under way
 };
 struct cancel_task {
   std::string run_id, task; ///< empty task: all of the run
@@ -471,8 +485,14 @@ struct give_again {
   std::string task;
   std::int64_t attempt = 1;
 };
+enum class run_alarm {
+  time_up,         ///< the run's time may be over
+  grace_over,      ///< calls in flight have had theirs
+  nobody_answered, ///< after an abort: what is left of the run is given up
+  warning_due,     ///< a share of its time is used
+};
 struct run_timer {
-  int kind = 0; ///< 0: the run's time is up; 1: calls in flight have had their grace; 2: nobody answered; 3: a warning is due
+  run_alarm what = run_alarm::time_up;
 };
 /// The time of a task that is a sub-workflow is up.
 struct task_timer {
@@ -508,7 +528,7 @@ using metrics_collector_actor = caf::typed_actor<takes<published>, takes<close_r
 #define TROUPE_LOCAL_MESSAGES(X) \
   X(append) X(note) X(appended) X(open_run) X(close_run) X(read_task) X(task_events) X(subscribe) X(published) \
   X(groups_written) X(events_read) X(budget_query) X(budget_report) X(reserve) X(reserve_answer) X(settle) X(release) \
-  X(time_check) X(time_checked) X(llm_ask) X(llm_answer) X(cancel_calls) X(transfers_ended) X(wake_up) X(call_timer) X(invoke) \
+  X(time_check) X(time_checked) X(llm_ask) X(llm_answer) X(cancel_calls) X(settle_calls) X(calls_settled) X(transfers_ended) X(wake_up) X(call_timer) X(invoke) \
   X(tool_answer) X(tool_ended) X(admit) X(admitted) X(leave) X(task_assignment) X(task_result) X(cancel_task) X(deadline_hit) \
   X(member_joined) X(member_gone) X(pool_query) X(pool_stats) X(start_tree) X(tree_started) X(describe_tree) X(tree_answer) \
   X(replace_members) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) \

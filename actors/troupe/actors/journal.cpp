@@ -1,5 +1,6 @@
 #include "troupe/actors/journal.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <unordered_map>
 
@@ -27,6 +28,7 @@ struct written_group {
 struct run_line {
   std::int64_t last_seq = 0;
   std::int64_t utc_less_steady_us = 0;
+  bool ended = false; ///< its end is recorded: nothing of it waits for humans any more
 };
 
 struct journal_state {
@@ -54,6 +56,16 @@ run_line line_from(journal_self self, std::int64_t last_seq, std::int64_t at_lea
   return {last_seq, std::max(state_of(self).utc_now_us(), at_least_us) - steady_us(self)};
 }
 
+/// What comes too late for its run: a request or a decision which was on its way while the run ended.
+bool too_late(journal_self self, const std::string& run_id, const std::vector<event_body>& bodies) {
+  const auto& lines = state_of(self).lines;
+  const auto line = lines.find(run_id);
+  return line != lines.end() && line->second.ended && std::any_of(bodies.begin(), bodies.end(), [](const event_body& body) {
+           return std::holds_alternative<approval_requested>(body) || std::holds_alternative<approval_voted>(body)
+                  || std::holds_alternative<approval_decided>(body);
+         });
+}
+
 /// Gives the events their place and hands them to the writer.
 std::uint64_t hand_over(journal_self self, const std::string& run_id, const std::string& task, const std::string& agent,
                         std::vector<event_body>&& bodies, bool waited_for) {
@@ -66,6 +78,7 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   std::vector<event_ptr> events;
   events.reserve(bodies.size());
   for (auto& body : bodies) {
+    line->second.ended = line->second.ended || std::holds_alternative<run_finished>(body);
     auto made = std::make_shared<event>();
     made->seq = ++last;
     made->time_us = now_us;
@@ -141,13 +154,15 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
         auto& s = state_of(self);
         if (auto bad = s.refused.find(wanted.run_id); bad != s.refused.end())
           return appended{bad->second};
+        if (too_late(self, wanted.run_id, wanted.bodies))
+          return appended{error{error_code::conflict, "the run has ended; nothing of it waits for approval any more", wanted.run_id}};
         auto promise = self->make_response_promise<appended>();
         const auto ticket = hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), true);
         s.open[ticket].asker = promise;
         return promise;
       },
       [self](note& wanted) {
-        if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty())
+        if (state_of(self).refused.count(wanted.run_id) != 0 || wanted.bodies.empty() || too_late(self, wanted.run_id, wanted.bodies))
           return;
         hand_over(self, wanted.run_id, wanted.task, wanted.agent, std::move(wanted.bodies), false);
       },

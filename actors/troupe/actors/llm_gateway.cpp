@@ -54,6 +54,7 @@ struct gateway_state {
   std::uint64_t next_call = 1;
   timer_queue<std::uint64_t> timers; ///< of the calls
   std::shared_ptr<outbox<ended_transfer>> ended = std::make_shared<outbox<ended_transfer>>();
+  std::vector<std::pair<std::string, caf::typed_response_promise<calls_settled>>> settling; ///< run, who waits until nothing of it is left
 };
 
 using gateway_self = llm_gateway_actor::stateful_pointer<gateway_state>;
@@ -104,6 +105,23 @@ void leave_to_other(gateway_self self, gateway_call& ended, const llm_answer& sa
     perform(self, ended.other, other.decide->overtaken(self->clock().now()));
 }
 
+bool has_calls(const gateway_state& state, const std::string& run_id) {
+  return std::any_of(state.calls.begin(), state.calls.end(), [&](const auto& known) { return known.second.ask.run->run_id == run_id; });
+}
+
+/// After the end of a call.
+void tell_settled(gateway_self self) {
+  auto& state = state_of(self);
+  for (auto at = state.settling.begin(); at != state.settling.end();) {
+    if (has_calls(state, at->first)) {
+      ++at;
+      continue;
+    }
+    at->second.deliver(calls_settled{});
+    at = state.settling.erase(at);
+  }
+}
+
 void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   auto& state = state_of(self);
   auto node = state.calls.extract(id);
@@ -122,6 +140,7 @@ void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   said.requests = std::max(said.requests, with.requests);
   for (auto& asker : call.askers)
     asker.deliver(said);
+  tell_settled(self);
 }
 
 void ask_for_wake_up(gateway_self self) {
@@ -232,6 +251,7 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
   auto& call = found->second;
   if (step.settle && !call.reservation.empty()) {
     tell(self, call.ask.run->guard, settle{call.reservation, *step.settle});
+    call.ask.run->costs->add(call.ask.task, step.settle->money);
     call.reservation.clear();
   }
   if (auto* sending = std::get_if<policy::send_to>(&step.next)) {
@@ -410,6 +430,13 @@ llm_gateway_actor::behavior_type llm_gateway(gateway_self self, journal_actor jo
   return {
       [self](llm_ask& ask) { return begin(self, ask); },
       [self](const cancel_calls& which) { cancel(self, which); },
+      [self](const settle_calls& which) {
+        auto promise = self->make_response_promise<calls_settled>();
+        cancel(self, cancel_calls{which.run_id, {}});
+        state_of(self).settling.emplace_back(which.run_id, promise);
+        tell_settled(self);
+        return promise;
+      },
       [self](const transfers_ended&) {
         for (auto& each : state_of(self).ended->take())
           take_outcome(self, each);

@@ -19,6 +19,7 @@ namespace {
 // idle --start_run--> running --all tasks done | failed--> ended
 //                        |--cancel, time, budget--> aborting --everything has answered--> ended
 //                        '--suspend--> suspending --everything has answered--> left to be resumed
+// What comes before start_run is remembered until then: the run's first event is always what it is.
 // `policy::task_graph` decides all of it; a sub-workflow is a graph of its own whose end is a task's end in the graph above.
 
 /// After a run was aborted: when even what was killed has not answered.
@@ -107,6 +108,7 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
   if (found == state.with_pool.end())
     return;
   if (result.pause) {
+    found->second.left = result.output;
     if (!found->second.end && !found->second.stopped && !state.suspended)
       pause(self, result.task, result);
     else
@@ -120,6 +122,12 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
       stop_given(self, path);
     return;
   }
+  if (result.status != task_status::success && result.output.is_null() && !found->second.left.is_null()) {
+    auto with_what_is_left = result;
+    with_what_is_left.output = std::exchange(found->second.left, nullptr);
+    take_result(self, prefix, with_what_is_left);
+    return;
+  }
   const auto was = std::move(found->second);
   state.with_pool.erase(found);
   if (state.suspended) {
@@ -128,6 +136,7 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     leave_if_quiet(self);
     return;
   }
+  state.abandoned = state.abandoned || result.abandoned;
   if (!was.handoffs.agent().empty())
     state.last_agent[result.task] = was.handoffs.agent();
   if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
@@ -137,9 +146,12 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     state.timed_out = true;
     abort_all(self, policy::abort_reason::timeout);
   }
+  // Another attempt would have the same time.
+  const bool no_time_left = result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= was.until;
   if (was.parent.empty())
     task_ended(self, prefix, result.task, result.attempt,
-               policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal});
+               policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal || no_time_left,
+                                    was.handoffs.agent()});
   else
     delegated_ended(self, was, result);
 }
@@ -164,7 +176,8 @@ void end_unserved(orchestrator_self self, const std::string& path, task_status s
                           .status = status,
                           .reason = std::move(reason),
                           .error = std::move(error),
-                          .fatal = true});
+                          .fatal = true,
+                          .abandoned = true});
 }
 
 void stop_given(orchestrator_self self, const std::string& path) {
@@ -224,25 +237,40 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
 
 milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit) {
   const auto now = self->clock().now();
-  const auto since = state_of(self).began.emplace(std::move(scope), now).first->second;
+  auto& state = state_of(self);
+  const auto before = state.setup.time_used.find(scope);
+  const auto used = before == state.setup.time_used.end() ? milliseconds{0} : before->second;
+  const auto since = state.began.emplace(std::move(scope), now - used).first->second;
   return std::max(milliseconds{0}, limit - std::chrono::duration_cast<milliseconds>(now - since));
 }
 
 namespace {
+
+/// The task as the file has it: elements of a for_each, and several agents, share its time, and so do its attempts.
+std::string whole_of(std::string_view path, const task_spec& task) {
+  for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
+    path = policy::parent_path(path);
+  return std::string(path);
+}
+
+const std::shared_ptr<given_back_time>& given_back_to(orchestrator_self self, const std::string& whole) {
+  auto& known = state_of(self).given_back[whole];
+  if (!known)
+    known = std::make_shared<given_back_time>();
+  return known;
+}
 
 /// The least of the limits of time that hold for a task now; nothing: there is none.
 std::optional<milliseconds> time_for(orchestrator_self self, const std::string& path, const task_spec& task, const limits& task_limits,
                                      const std::string& agent) {
   std::optional<milliseconds> least;
   const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
-  if (task.timeout.count() > 0)
-    take(task.timeout);
-  if (task_limits.time) { // elements of a for_each, and several agents, share the task's
-    std::string_view whole = path;
-    for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
-      whole = policy::parent_path(whole);
-    take(time_left(self, policy::task_scope(whole), *task_limits.time));
-  }
+  for (const auto limit : {task.timeout, task_limits.time.value_or(milliseconds{0})})
+    if (limit.count() > 0) {
+      const auto whole = whole_of(path, task);
+      const std::chrono::nanoseconds back{given_back_to(self, whole)->ns};
+      take(time_left(self, policy::task_scope(whole), limit + std::chrono::duration_cast<milliseconds>(back)));
+    }
   const auto& agents = state_of(self).setup.run->config->agents;
   if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
     take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
@@ -265,8 +293,9 @@ output_spec ruling_contract(const configuration& config, const std::vector<std::
 
 namespace {
 
-/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect.
-bool harmless(const configuration& config, const std::string& agent) {
+/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect, nor of those that who reviews its answer
+/// can. `reviews`: it is that one itself, and is not reviewed.
+bool harmless(const configuration& config, const std::string& agent, bool reviews = false) {
   const auto spec = config.agents.find(agent);
   if (spec == config.agents.end())
     return true;
@@ -279,7 +308,8 @@ bool harmless(const configuration& config, const std::string& agent) {
       if (tool->second.effect != effect::none)
         return false;
   }
-  return true;
+  const auto& output = spec->second.output;
+  return reviews || !output || output->reviewer.empty() || harmless(config, output->reviewer, true);
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
@@ -315,7 +345,10 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
                         .agent = what.agent,
                         .instruction = std::move(what.instruction),
                         .resumed = what.resumed,
+                        .since = self->clock().now(),
                         .timeout = time.value_or(milliseconds{0})};
+  order.given_back = given_back_to(self, whole_of(what.path, *what.spec));
+  order.given_back_before_ns = order.given_back->ns;
   if (!what.arbitrates.empty())
     order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
@@ -334,9 +367,10 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
 
 namespace {
 
-void share_state(orchestrator_self self, policy::task_graph& graph) {
+void let_read(orchestrator_self self, policy::task_graph& graph) {
   if (const auto& shared = state_of(self).setup.run->state)
     graph.read_state([shared] { return shared->values(); });
+  graph.read_costs([costs = state_of(self).setup.run->costs](const std::string& path) { return costs->of(path); });
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -373,7 +407,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   }
   auto graph = policy::task_graph::create(std::move(*plan), own_prefix, state.setup.run->run_id);
   auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(graph), prefix, what.path, what.attempt}).first->second;
-  share_state(self, made.graph);
+  let_read(self, made.graph);
   static const policy::restored_state fresh;
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
 }
@@ -403,7 +437,7 @@ void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& 
     return;
   }
   if (what.grace.count() > 0) {
-    tell_later(self, orchestrator_actor(self), what.grace, run_timer{1});
+    tell_later(self, orchestrator_actor(self), what.grace, run_timer{run_alarm::grace_over});
     return;
   }
   stop_given(self, what.path);
@@ -412,6 +446,13 @@ void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& 
 void end_run(orchestrator_self self, policy::finish_run& what) {
   auto& state = state_of(self);
   state.over = true;
+  if (std::exchange(state.abandoned, false) && !state.setup.gateway->gone()) {
+    const auto end = std::make_shared<policy::finish_run>(std::move(what));
+    ask(self, state.setup.gateway->now(), settle_calls{state.setup.run->run_id})
+        .then([self, end](const calls_settled&) { end_run(self, *end); },
+              [self, end](const caf::error&) { end_run(self, *end); }); // a gateway that has died sends nothing any more
+    return;
+  }
   run_ended end{what.status, what.reason, what.result, {}};
   // The end is durable before anybody hears of it.
   ask(self, state.setup.journal, append{state.setup.run->run_id, {}, {}, {run_finished{what.status, what.reason, std::move(what.result)}}})
@@ -441,8 +482,9 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::finish
   outcome.output = std::move(what.result);
   outcome.reason = what.reason;
   outcome.error = what.error;
+  outcome.fatal = what.fatal;
   if (what.status == run_status::failed)
-    outcome.status = task_status::error;
+    outcome.status = what.cause;
   else if (what.status == run_status::aborted)
     outcome.status = what.reason == "timeout" ? task_status::timeout
                                               : (what.reason == "budget_exceeded" ? task_status::budget_exceeded : task_status::cancelled);
@@ -474,7 +516,7 @@ void warn_of_time(orchestrator_self self) {
               tell(self, state.setup.journal,
                    note{state.setup.run->run_id, {}, {}, std::vector<event_body>(due.warnings.begin(), due.warnings.end())});
             if (due.next)
-              tell_later(self, orchestrator_actor(self), *due.next, run_timer{3});
+              tell_later(self, orchestrator_actor(self), *due.next, run_timer{run_alarm::warning_due});
           },
           [](const caf::error&) {});
 }
@@ -504,14 +546,18 @@ caf::result<run_ended> begin(orchestrator_self self) {
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
   for (auto& what : setup.found)
     tell(self, setup.journal, std::move(what));
+  if (state.suspended) { // nothing of it was begun, and it can be resumed
+    leave_if_quiet(self);
+    return promise;
+  }
   if (setup.run->deadline != clock_point::max()) {
     const auto now = self->clock().now();
     tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(),
-               run_timer{0});
+               run_timer{run_alarm::time_up});
   }
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1}).first->second;
-  share_state(self, top.graph);
+  let_read(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)
     abort_all(self, *state.early);
@@ -524,6 +570,8 @@ void suspend(orchestrator_self self, std::string why) {
     return;
   state.suspended = true;
   state.why_suspended = std::move(why);
+  if (!state.asker) // `begin` leaves it, once it has recorded what run this is
+    return;
   cancel_now(self);
   leave_if_quiet(self);
 }
@@ -547,7 +595,7 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
       [self](const cancel_run& why) {
         state_of(self).timed_out = why.reason == "timeout";
         abort_all(self, why.reason == "timeout" ? policy::abort_reason::timeout : policy::abort_reason::cancelled);
-        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
+        tell_later(self, orchestrator_actor(self), abort_patience, run_timer{run_alarm::nobody_answered});
       },
       [self](const suspend_run&) { suspend(self, "asked to stop"); },
       [self](const give_again& due) {
@@ -564,21 +612,27 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
         auto& state = state_of(self);
         if (state.over || state.suspended)
           return;
-        if (fired.kind == 0) {
+        switch (fired.what) {
+        case run_alarm::time_up:
           if (const auto more = time_given_back(self); more > clock_point::duration::zero()) {
-            tell_later(self, orchestrator_actor(self), more, run_timer{0});
+            tell_later(self, orchestrator_actor(self), more, run_timer{run_alarm::time_up});
             return;
           }
           state.timed_out = true;
           abort_all(self, policy::abort_reason::timeout);
-          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
-        } else if (fired.kind == 1) {
+          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{run_alarm::nobody_answered});
+          return;
+        case run_alarm::grace_over:
           cancel_now(self);
-          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{2});
-        } else if (fired.kind == 3) {
+          tell_later(self, orchestrator_actor(self), abort_patience, run_timer{run_alarm::nobody_answered});
+          return;
+        case run_alarm::nobody_answered:
+          if (auto top = state.graphs.find(""); top != state.graphs.end())
+            perform(self, "", top->second.graph.give_up());
+          return;
+        case run_alarm::warning_due:
           warn_of_time(self);
-        } else if (auto top = state.graphs.find(""); top != state.graphs.end()) {
-          perform(self, "", top->second.graph.give_up());
+          return;
         }
       },
       [self](const task_timer& fired) { end_in_time(self, fired); },

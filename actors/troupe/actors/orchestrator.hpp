@@ -24,8 +24,10 @@ struct orchestrator_setup {
   policy::restored_state restored;
   std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner
   std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
+  std::map<std::string, milliseconds> time_used;         ///< likewise, by scope
   std::shared_ptr<const pool_services> pools;
   journal_actor journal;
+  gateway_service gateway;
   std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null: nobody can be asked
   std::shared_ptr<made_once<policy::graph_plan>> plans;  ///< by workflow
 };

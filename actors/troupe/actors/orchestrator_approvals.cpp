@@ -20,11 +20,17 @@ policy::task_outcome ruling_of(const approval_ask& wanted, const approval_answer
   return {task_status::success, {}, {}, std::move(ruling), false};
 }
 
-void take_decision(orchestrator_self self, const std::string& path, const approval_answer& answer) {
-  auto node = state_of(self).to_approve.extract(path);
-  if (node.empty())
-    return; // it was stopped meanwhile
-  auto& [what, prefix, wanted, checkpoint] = node.mapped();
+void take_decision(orchestrator_self self, const std::string& path, std::uint64_t number, const approval_answer& answer) {
+  auto& waiting = state_of(self).to_approve;
+  const auto found = waiting.find(path);
+  if (found == waiting.end() || found->second.number != number)
+    return; // it was stopped meanwhile; another attempt may wait in its place
+  if (answer.failure.code == error_code::none && answer.status == approval_status::pending) {
+    send_approval(self, path); // somebody else withdrew it: it still waits
+    return;
+  }
+  auto node = waiting.extract(found);
+  auto& [own_number, what, prefix, wanted, checkpoint] = node.mapped();
   if (answer.failure.code != error_code::none) {
     task_ended(self, prefix, path, what.attempt, {task_status::error, "journal_unavailable", answer.failure.text(), nullptr, true});
     return;
@@ -53,13 +59,13 @@ void send_approval(orchestrator_self self, const std::string& path) {
   if (!state.setup.checkpoint || state.setup.checkpoint->gone()) {
     approval_answer nobody;
     nobody.failure = error{error_code::unavailable, "nobody can be asked: the checkpoint is gone", "checkpoint"};
-    take_decision(self, path, nobody);
+    take_decision(self, path, waiting.number, nobody);
     return;
   }
   const auto to = state.asked->now(self, state.setup.checkpoint);
   waiting.checkpoint = to.address();
   ask(self, to, waiting.wanted)
-      .then([self, path](const approval_answer& answer) { take_decision(self, path, answer); },
+      .then([self, path, number = waiting.number](const approval_answer& answer) { take_decision(self, path, number, answer); },
             [](const caf::error&) {}); // it died: the down message comes too
 }
 
@@ -77,7 +83,7 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
                       .risk_level = *what.spec->approval,
                       .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
   const auto path = what.path;
-  state.to_approve.insert_or_assign(path, task_to_approve{std::move(what), prefix, std::move(wanted), {}});
+  state.to_approve.insert_or_assign(path, task_to_approve{++state.last_request, std::move(what), prefix, std::move(wanted), {}});
   send_approval(self, path);
 }
 
@@ -99,7 +105,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_hu
   wanted.details["contract"] = to_document(ruling_contract(*state.setup.run->config, agents, {}));
   const auto path = what.path;
   state.to_approve.insert_or_assign(
-      path, task_to_approve{policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt},
+      path, task_to_approve{++state.last_request,
+                            policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt},
                             prefix,
                             std::move(wanted),
                             {}});

@@ -35,6 +35,7 @@ struct given_task {
   std::set<std::string> told;             ///< paths whose end it has been told
   bool resting = false;                   ///< it has left its member, and waits for those
   std::shared_ptr<const task_result> end; ///< its own, which comes after theirs
+  json left = nullptr;                    ///< its last answer when it left its member: what an end that comes meanwhile still has
   policy::handoff_watch handoffs;
   // Of a delegated task.
   std::string parent; ///< path of who asked; empty: a task of the workflow
@@ -45,6 +46,7 @@ struct given_task {
 
 /// A task that starts once humans have approved it.
 struct task_to_approve {
+  std::uint64_t number = 0; ///< of its request: what is answered to another one at this path is not for it
   policy::start_task what;
   std::string prefix;
   approval_ask wanted;
@@ -64,15 +66,18 @@ struct orchestrator_state {
   std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
   std::map<std::string, given_task> with_pool;       ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
-  std::map<std::string, std::string> last_agent;     ///< of tasks that were handed on, until their end is recorded
-  std::optional<asked_services> asked;               ///< what one had when it died is never answered
+  std::uint64_t last_request = 0;
+  std::map<std::string, std::string> last_agent; ///< of tasks that were handed on, until their end is recorded
+  std::optional<asked_services> asked;           ///< what one had when it died is never answered
   std::optional<caf::typed_response_promise<run_ended>> asker;
   bool suspended = false;
   std::string why_suspended;
   bool timed_out = false;
+  bool abandoned = false; ///< calls may be under way whose agents are gone
   bool over = false;
   std::optional<policy::abort_reason> early; ///< an abort that came before the start
   std::map<std::string, clock_point> began;  ///< when a task or an agent with a limit of time was first at work, by scope
+  std::map<std::string, std::shared_ptr<given_back_time>> given_back; ///< by the path of a whole task that has a limit
 };
 
 using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;

@@ -15,12 +15,15 @@
 #include "troupe/actors/supervisor.hpp"
 #include "troupe/llm/http_client.hpp"
 #include "troupe/llm/provider_factory.hpp"
+#include "troupe/policy/approval_requests.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/policy/supervision.hpp"
 #include "troupe/policy/task_graph.hpp"
+#include "troupe/policy/time_used.hpp"
 #include "troupe/schema/schema.hpp"
+#include "troupe/store/row.hpp"
 #include "troupe/tools/environment.hpp"
 #include "troupe/tools/io_loop.hpp"
 #include "troupe/tools/mcp_host.hpp"
@@ -39,6 +42,7 @@ struct launch_plan {
   spend spent;
   std::map<std::string, spend> spent_by_task, spent_by_agent;
   milliseconds time_used{0};
+  std::map<std::string, milliseconds> time_by_scope;
   std::vector<event_body> opening;
   std::vector<note> found;
   policy::restored_state restored;
@@ -46,6 +50,7 @@ struct launch_plan {
   std::shared_ptr<policy::shared_state> state = std::make_shared<policy::shared_state>();
   std::map<std::string, policy::handoff_watch> handoffs;
   bool approve_all = false;
+  waiting_requests waiting;
 };
 
 struct runtime::clients {
@@ -114,6 +119,18 @@ std::string words_of(const std::vector<schema::violation>& broken) {
   return words;
 }
 
+/// A mistyped name must not run without the limits of the one that was meant. Where nobody is listed, anybody may have runs.
+expected<void> check_tenant(const configuration& config, const std::string& tenant) {
+  if (!is_run_id(tenant)) // the same characters
+    return fail(error_code::invalid_argument,
+                "a tenant's name is 1 to 64 letters, digits, '.', '_' or '-'; " + in_quotes(tenant) + " is not");
+  if (config.tenants.empty() || tenant == run_order{}.tenant || config.tenants.count(tenant) > 0)
+    return {};
+  return fail(error_code::not_found, "no tenant named " + in_quotes(tenant)
+                                         + " among the configuration's `tenants`, which lists all that have runs"
+                                         + did_you_mean(tenant, names_of(config.tenants)));
+}
+
 /// A contract's command, as the process tool that it is: it reads the answer on its standard input.
 tool_spec contract_check(const agent_spec& agent) {
   tool_spec made;
@@ -128,14 +145,53 @@ tool_spec contract_check(const agent_spec& agent) {
   return made;
 }
 
+/// However much is added, a limit stays one.
 limits with(const limits& base, const run_additions& more) {
+  constexpr milliseconds longest = std::chrono::hours{24} * 36'525; // as of any duration (util/duration.hpp): no clock overflows by it
   limits sum = base;
   if (sum.money)
     *sum.money += more.money;
   if (sum.steps)
-    *sum.steps += more.steps;
+    *sum.steps += std::min(more.steps, std::numeric_limits<std::int64_t>::max() - std::max<std::int64_t>(0, *sum.steps));
   if (sum.time)
-    *sum.time += more.time;
+    sum.time = std::min(longest, std::min(longest, *sum.time) + std::min(longest, more.time));
+  return sum;
+}
+
+/// What a tenant has spent in its period.
+struct tenant_past {
+  spend spent;
+  milliseconds time_used{0};
+};
+
+constexpr std::size_t runs_read_max = 1'000'000;
+
+/// Whatever of it cannot be read was spent all the same: then nothing is known, and nothing may be spent.
+expected<tenant_past> past_of(store::journal& journal, const std::string& tenant, std::int64_t since_us) {
+  const auto unknown = [&](const error& why, const std::string& todo) {
+    return fail(why.code,
+                "what it has spent in this period cannot be told, so that its limit could be overshot: " + why.text() + "; " + todo,
+                "tenant " + tenant);
+  };
+  const auto rows = journal.list_runs(runs_read_max);
+  if (!rows)
+    return tl::unexpected(rows.error());
+  if (rows->size() == runs_read_max)
+    return unknown({error_code::exhausted, "the journal has too many runs to count", {}}, "begin another journal");
+  tenant_past sum;
+  for (const auto& row : *rows) {
+    if (row.tenant != tenant || row.updated_us < since_us)
+      continue;
+    const auto events = journal.read_run(row.run_id);
+    if (!events)
+      return unknown(events.error(), "or wait until this period is over, or take the tenant's budget out of the configuration");
+    if (events->empty() || events->back()->seq < row.last_seq)
+      return unknown({error_code::corrupt, "its last events are damaged or missing", "run " + row.run_id},
+                     "resume that run, which cuts them off and goes on without them");
+    const auto history = policy::rebuild_run(*events);
+    sum.spent = sum.spent + history.spent;
+    sum.time_used += milliseconds(history.owned_ms);
+  }
   return sum;
 }
 
@@ -284,7 +340,7 @@ expected<void> runtime::start_actors(providers made) {
   const auto make_pool = [this, all_members](const std::string& agent) {
     const auto spec = config_->agents.find(agent);
     const auto crashes = spec == config_->agents.end() ? agent_spec{}.crashes : spec->second.crashes;
-    return spawn_agent_pool(system_, agent, all_members->at(agent), journal_, crashes);
+    return spawn_agent_pool(system_, agent, all_members->at(agent), peers_, crashes);
   };
   for (const auto& [agent, members] : *all_members)
     pools_.emplace(agent, std::make_shared<service<agent_pool_actor>>(make_pool(agent)));
@@ -353,8 +409,8 @@ runtime::~runtime() {
   for (const auto& guard : {process_guard_})
     if (guard)
       stop(caf::actor_cast<caf::actor>(*guard), caf::exit_reason::user_shutdown);
-  for (const auto& [name, guard] : tenant_guards_)
-    stop(caf::actor_cast<caf::actor>(guard), caf::exit_reason::user_shutdown);
+  for (const auto& [name, tenant] : tenants_)
+    stop(caf::actor_cast<caf::actor>(tenant.guard), caf::exit_reason::user_shutdown);
   if (gateway_)
     stop(caf::actor_cast<caf::actor>(gateway_->now()), caf::exit_reason::user_shutdown);
   if (checkpoint_) {
@@ -366,42 +422,79 @@ runtime::~runtime() {
   if (metrics_)
     stop(caf::actor_cast<caf::actor>(metrics_), caf::exit_reason::user_shutdown);
   wait();
+  for (const auto& [name, tenant] : tenants_)
+    options_.journal->disown_tenant(name);
   // Runners and providers go with the actors' states and with these; they use the clients, which go last.
   peers_.reset();
   tools_.reset();
 }
 
-std::optional<budget_guard_actor> runtime::guard_above(const std::string& tenant) {
+/// A limit that several processes count is overshot by all but one of them: so one counts, from before it reads what was spent until
+/// its last run of the tenant has ended.
+expected<void> runtime::enter_tenant(const std::string& tenant, const std::string& run_id) {
   const auto spec = config_->tenants.find(tenant);
   if (spec == config_->tenants.end())
-    return process_guard_;
+    return {};
   const limits limit{spec->second.money, spec->second.time, spec->second.steps};
   if (limit == limits{})
-    return process_guard_;
-  if (const auto running = tenant_guards_.find(tenant); running != tenant_guards_.end())
-    return running->second;
-  // What the tenant's runs of this period have spent already stands in the journal.
-  guard_setup setup{.scope = policy::tenant_scope(tenant), .limit = limit, .parent = process_guard_, .journal = journal_};
-  const auto since_us = options_.utc_now_us() - std::chrono::duration_cast<std::chrono::microseconds>(spec->second.per).count();
-  if (const auto rows = options_.journal->list_runs(100'000))
-    for (const auto& row : *rows)
-      if (row.tenant == tenant && row.updated_us >= since_us)
-        if (const auto events = options_.journal->read_run(row.run_id)) {
-          const auto history = policy::rebuild_run(*events);
-          setup.spent = setup.spent + history.spent;
-          setup.time_used += milliseconds(history.owned_ms);
-        }
+    return {};
+  if (const auto counted = tenants_.find(tenant); counted != tenants_.end()) {
+    counted->second.runs.insert(run_id);
+    return {};
+  }
+  auto& journal = *options_.journal;
+  if (auto owned = journal.own_tenant(tenant); !owned)
+    return owned;
+  const auto period_us = std::chrono::duration_cast<std::chrono::microseconds>(spec->second.per).count();
+  const auto past = past_of(journal, tenant, options_.utc_now_us() - period_us);
+  if (!past) {
+    journal.disown_tenant(tenant);
+    return tl::unexpected(past.error());
+  }
+  counted_tenant counted;
   if (limit.time)
-    tenant_until_[tenant] = system_.clock().now() + (*limit.time - std::min(setup.time_used, *limit.time));
-  return tenant_guards_.emplace(tenant, spawn_budget_guard(system_, std::move(setup))).first->second;
+    counted.until = system_.clock().now() + (*limit.time - std::min(past->time_used, *limit.time));
+  counted.guard = spawn_budget_guard(system_, guard_setup{.scope = policy::tenant_scope(tenant),
+                                                          .limit = limit,
+                                                          .spent = past->spent,
+                                                          .time_used = past->time_used,
+                                                          .parent = process_guard_,
+                                                          .journal = journal_});
+  counted.runs.insert(run_id);
+  tenants_.emplace(tenant, std::move(counted));
+  return {};
+}
+
+/// After the tenant's last run here another process may count. Whoever reads the journal then finds all of it: what has no recorded
+/// outcome counts with its worst case.
+void runtime::leave_tenant(const std::string& run_id) {
+  const auto left = std::find_if(tenants_.begin(), tenants_.end(), [&](const auto& each) { return each.second.runs.count(run_id) != 0; });
+  if (left == tenants_.end())
+    return;
+  // A run whose end nobody recorded (its orchestrator died) may have agents that are still at work: it is left with the runtime, after
+  // them.
+  const auto row = options_.journal->find_run(run_id);
+  if (row ? !store::has_ended(row->status) && row->reason.empty() : row.error().code != error_code::not_found)
+    return;
+  left->second.runs.erase(run_id);
+  if (!left->second.runs.empty())
+    return;
+  caf::scoped_actor self{system_};
+  self->monitor(left->second.guard);
+  self->send_exit(left->second.guard, caf::exit_reason::user_shutdown);
+  run_actors();
+  self->receive([](const caf::down_msg&) {}); // it grants nothing more
+  options_.journal->disown_tenant(left->first);
+  tenants_.erase(left);
 }
 
 started_run runtime::launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, launch_plan plan) {
+  const auto counted = tenants_.find(tenant);
   guard_setup guard{.scope = std::string(policy::run_scope),
                     .limit = plan.budget,
                     .spent = plan.spent,
                     .time_used = plan.time_used,
-                    .parent = guard_above(tenant),
+                    .parent = counted == tenants_.end() ? process_guard_ : counted->second.guard,
                     .journal = journal_,
                     .run_id = run_id};
   for (const auto& [name, agent] : config_->agents)
@@ -434,14 +527,17 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   context->config = config_;
   context->approve_all = plan.approve_all;
   context->state = std::move(plan.state);
+  *context->waiting = std::move(plan.waiting);
+  for (const auto& [path, spent] : plan.spent_by_task)
+    context->costs->put(path, spent.money);
   context->deadline = clock_point::max();
   if (plan.budget.time) {
     const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
     context->deadline = system_.clock().now() + left;
   }
   context->deadline = std::min(context->deadline, process_until_);
-  if (const auto until = tenant_until_.find(tenant); until != tenant_until_.end())
-    context->deadline = std::min(context->deadline, until->second);
+  if (counted != tenants_.end())
+    context->deadline = std::min(context->deadline, counted->second.until);
   guard.pause = context->pause;
   guard.gateway = gateway_;
   context->guard = spawn_budget_guard(system_, std::move(guard));
@@ -454,10 +550,12 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.found = std::move(plan.found);
   setup.restored = std::move(plan.restored);
   setup.crashes = std::move(plan.crashes);
+  setup.time_used = std::move(plan.time_by_scope);
   setup.handoffs = std::move(plan.handoffs);
   setup.pools = {peers_, &peers_->pools};
   setup.journal = journal_;
   setup.checkpoint = checkpoint_;
+  setup.gateway = gateway_;
   setup.plans = plans_;
   return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
@@ -467,6 +565,8 @@ expected<started_run> runtime::start_run(run_order order) {
   if (workflow == config_->workflows.end())
     return fail(error_code::not_found,
                 "no workflow named " + in_quotes(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
+  if (auto known = check_tenant(*config_, order.tenant); !known)
+    return tl::unexpected(known.error());
   if (!order.input.is_object())
     return fail(error_code::invalid_argument, "the input must be an object");
   if (!workflow->second.input_schema.is_null()) {
@@ -484,15 +584,20 @@ expected<started_run> runtime::start_run(run_order order) {
     return fail(error_code::invalid_argument,
                 "a run id is 1 to 64 letters, digits, '.', '_' or '-'; " + in_quotes(order.run_id) + " is not");
   }
-  if (auto owned = options_.journal->own(order.run_id); !owned)
+  auto& journal = *options_.journal;
+  if (auto owned = named ? journal.own(order.run_id) : journal.own_new(order.run_id); !owned)
     return tl::unexpected(owned.error());
   if (named) {
-    if (const auto exists = options_.journal->find_run(order.run_id); exists || exists.error().code != error_code::not_found) {
-      options_.journal->disown(order.run_id);
+    if (const auto exists = journal.find_run(order.run_id); exists || exists.error().code != error_code::not_found) {
+      journal.disown(order.run_id);
       if (!exists)
         return tl::unexpected(exists.error());
       return fail(error_code::conflict, "run " + order.run_id + " exists already; go on with it by `resume`, or choose another --id");
     }
+  }
+  if (auto entered = enter_tenant(order.tenant, order.run_id); !entered) {
+    journal.disown(order.run_id);
+    return tl::unexpected(entered.error());
   }
   caf::anon_send(journal_, open_run{order.run_id, 0, 0});
   launch_plan plan;
@@ -520,6 +625,8 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
         error{error_code::invalid_argument, history.started ? "run " + run_id + " has ended" : "run " + run_id + " never started", run_id});
   if (config_->workflows.count(history.start.workflow) == 0)
     return give_up(error{error_code::not_found, "the configuration has no workflow " + in_quotes(history.start.workflow), run_id});
+  if (auto entered = enter_tenant(history.start.tenant, run_id); !entered)
+    return give_up(entered.error());
 
   launch_plan plan;
   plan.budget = with(history.budget, more);
@@ -529,8 +636,10 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   plan.spent_by_task = history.spent_by_task;
   plan.spent_by_agent = history.spent_by_agent;
   plan.time_used = milliseconds(history.owned_ms);
+  plan.time_by_scope = policy::time_used(*events);
   plan.opening.emplace_back(run_resumed{history.owned_ms, more.money, more.steps, more.time.count()});
   plan.restored = policy::fold_tasks(*events);
+  plan.waiting = policy::open_requests(*events);
   for (const auto& e : *events)
     if (const auto* written = std::get_if<state_written>(&e->body))
       plan.state->restore(*written, e->agent);
@@ -549,6 +658,7 @@ void runtime::finish_run(const std::string& run_id) {
   caf::anon_send(journal_, close_run{run_id});
   caf::anon_send(metrics_, close_run{run_id});
   options_.journal->disown(run_id);
+  leave_tenant(run_id);
 }
 
 } // namespace troupe::actors

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -82,13 +83,14 @@ public:
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  /// Takes ownership of a new run. Errors: `not_found` (workflow, with the nearest name), `invalid_argument` (input, with every violation;
-  /// run id), `conflict` (the id exists, or is owned), what the journal says.
+  /// Takes ownership of a new run, and of its tenant where that one has limits. Errors: `not_found` (workflow or tenant, with the nearest
+  /// name), `invalid_argument` (input, with every violation; run id; tenant), `conflict` (the id exists, or is owned; another process
+  /// counts for the tenant), what the journal says: also of the tenant's other runs, since what cannot be read was spent all the same.
   expected<started_run> start_run(run_order order);
   /// Goes on with a run that has not ended, under the configuration that it was started with (the caller has made this runtime with it).
-  /// `conflict`: another process has it. `invalid_argument`: it has ended.
+  /// `conflict`: another process has it, or counts for its tenant. `invalid_argument`: it has ended.
   expected<started_run> resume_run(const std::string& run_id, const run_additions& more);
-  /// Gives the run's ownership back; after its orchestrator has answered.
+  /// Gives the run's ownership back, and with its last run the tenant's; after its orchestrator has answered.
   void finish_run(const std::string& run_id);
 
   const journal_actor& journal() const { return journal_; }
@@ -107,7 +109,8 @@ private:
   expected<void> make_clients(providers& made);
   void run_actors() const;
   expected<void> start_actors(providers made);
-  std::optional<budget_guard_actor> guard_above(const std::string& tenant);
+  expected<void> enter_tenant(const std::string& tenant, const std::string& run_id);
+  void leave_tenant(const std::string& run_id);
   started_run launch(const std::string& run_id, const std::string& tenant, const std::string& workflow, struct launch_plan plan);
 
   caf::actor_system& system_;
@@ -125,8 +128,13 @@ private:
   caf::actor keeper_; ///< held: an actor that nobody holds ends
   pool_services pools_;
   std::shared_ptr<made_once<policy::graph_plan>> plans_; ///< by workflow
-  std::map<std::string, budget_guard_actor> tenant_guards_;
-  std::map<std::string, clock_point> tenant_until_; ///< of those that have a limit of time
+  /// One that has limits, while this process counts for it.
+  struct counted_tenant {
+    budget_guard_actor guard;
+    clock_point until = clock_point::max(); ///< when its time is over
+    std::set<std::string> runs;             ///< that go on here
+  };
+  std::map<std::string, counted_tenant> tenants_;
   std::optional<budget_guard_actor> process_guard_;
   clock_point process_until_ = clock_point::max();
 };

@@ -3,6 +3,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "troupe/policy/replay.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/policy/tool_call.hpp"
 #include "troupe/util/redact.hpp"
@@ -26,11 +27,19 @@ struct hosted_call {
   std::optional<std::uint64_t> ticket; ///< of the gate
   std::optional<tools::running_id> running;
   bool abort = false;     ///< cancelled before it could start
-  bool left_open = false; ///< cancelled: nothing more of it is recorded, so that a resume decides by its effect
+  bool left_open = false; ///< cancelled: no more of it is recorded than that it did not begin, so that a resume decides by its effect
 };
 
 struct host_state {
   explicit host_state(tool_host_actor::pointer) {}
+  /// What it runs ends with it: its places at the gate are free again, and its successor may repeat a call.
+  ~host_state() {
+    for (const auto& [id, call] : calls)
+      if (call.running)
+        tools->prepared.at(call.tool->name).run->cancel(*call.running);
+  }
+  host_state(const host_state&) = delete;
+  host_state& operator=(const host_state&) = delete;
   static inline const char* name = "tool_host";
   journal_actor journal;
   tool_gate_actor gate;
@@ -81,9 +90,9 @@ void answer(host_self self, std::uint64_t id, const tool_answer& with) {
     asker.deliver(with);
 }
 
-/// The result stands in the journal before the agent goes on: what it appends next can never be durable without it.
-void report(host_self self, std::uint64_t id, hosted_call& call, const policy::report_tool& what) {
-  std::vector<event_body> events;
+/// The result stands in the journal before the agent goes on: what it appends next can never be durable without it. Nor is `events`, the
+/// failure that it comes from.
+void report(host_self self, std::uint64_t id, hosted_call& call, const policy::report_tool& what, std::vector<event_body>&& events) {
   if (what.in_doubt)
     events.emplace_back(outcome_unknown{.id = call.wanted.call_id, .charged = usd{}});
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now() - call.began).count();
@@ -117,11 +126,16 @@ void use_state(host_self self, std::uint64_t id, const hosted_call& call, bool w
   tell(self, tool_host_actor(self), tool_ended{id, call.attempt, std::move(outcome)});
 }
 
+/// Cancelled while its start was being recorded: whoever resumes has to know that nothing ran, and makes the attempt that is due.
+void record_not_begun(host_self self, const hosted_call& call, const policy::run_tool& what) {
+  tell(self, state_of(self).journal,
+       note{call.wanted.run->run_id,
+            call.wanted.task,
+            call.wanted.agent,
+            {tool_failed{call.wanted.call_id, what.tool->name, what.attempt, "it was cancelled before it began", "retry", 0}}});
+}
+
 void start_runner(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
-  if (call.abort) {
-    outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
-    return;
-  }
   if (const auto& spec = what.tool->builtin; what.tool->kind == tool_kind::builtin && (spec == "state_get" || spec == "state_set")) {
     use_state(self, id, call, spec == "state_set");
     return;
@@ -145,6 +159,10 @@ void start_runner(host_self self, std::uint64_t id, hosted_call& call, const pol
 
 /// About to run: durable before it does, unless a repeat would do nothing.
 void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
+  if (call.abort) { // it waited for its place until now
+    outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
+    return;
+  }
   std::vector<event_body> events;
   events.emplace_back(
       tool_started{call.wanted.call_id, what.tool->name, call.wanted.arguments, what.tool->effect, what.attempt, what.instead_of});
@@ -159,11 +177,15 @@ void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const
             auto* call_now = find(self, id);
             if (call_now == nullptr)
               return;
-            if (stored.failure.code == error_code::none)
-              start_runner(self, id, *call_now, what);
-            else
+            if (stored.failure.code != error_code::none) {
               outcome_of_nothing(self, id, tool_status::not_started,
                                  "the journal did not take the record of this call: " + stored.failure.text());
+            } else if (call_now->abort) {
+              record_not_begun(self, *call_now, what);
+              outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
+            } else {
+              start_runner(self, id, *call_now, what);
+            }
           },
           [self, id](const caf::error& reason) {
             if (find(self, id) != nullptr)
@@ -212,6 +234,10 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
   auto* call = find(self, id);
   if (call == nullptr)
     return;
+  if (auto* over = std::get_if<policy::report_tool>(&step.next)) {
+    report(self, id, *call, *over, std::move(step.events));
+    return;
+  }
   record(self, *call, std::move(step.events));
   if (auto* what = std::get_if<policy::run_tool>(&step.next)) {
     run(self, id, *call, *what);
@@ -224,8 +250,6 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
       state_of(self).tools->prepared.at(call->tool->name).run->cancel(*call->running);
     else
       call->abort = true;
-  } else if (auto* over = std::get_if<policy::report_tool>(&step.next)) {
-    report(self, id, *call, *over);
   }
 }
 
@@ -233,44 +257,28 @@ void start(host_self self, std::uint64_t id, hosted_call& call) {
   perform(self, id, call.decide->start(self->clock().now()));
 }
 
-/// The agent came back. What is recorded decides: the result, or by the effect what a repeat may do (SEMANTICS 4).
+/// Nothing is begun that may have been begun before, and nothing can be recorded.
+void answer_without_journal(host_self self, std::uint64_t id, const std::string& why) {
+  answer(self, id,
+         tool_answer{"Nobody knows whether this call was made before: the journal cannot be read: " + why, true, tool_status::not_started});
+}
+
+/// The agent came back. What is recorded decides: the result, or how the call goes on (SEMANTICS 4).
 void look_up(host_self self, std::uint64_t id, const task_events& recorded) {
   auto* call = find(self, id);
   if (call == nullptr)
     return;
-  const tool_started* last_start = nullptr;
-  const tool_finished* end = nullptr;
-  bool failed = false;
-  for (const auto& e : recorded.events) {
-    if (std::holds_alternative<llm_responded>(e->body)) {
-      last_start = nullptr; // ids may repeat from step to step
-      end = nullptr;
-    } else if (auto* started = std::get_if<tool_started>(&e->body); started != nullptr && started->call_id == call->wanted.call_id) {
-      last_start = started;
-      failed = false;
-    } else if (auto* attempt = std::get_if<tool_failed>(&e->body); attempt != nullptr && attempt->call_id == call->wanted.call_id) {
-      failed = true;
-    } else if (auto* finished = std::get_if<tool_finished>(&e->body); finished != nullptr && finished->call_id == call->wanted.call_id) {
-      end = finished;
-    }
-  }
-  if (end != nullptr) {
-    answer(self, id, tool_answer{end->text, end->status != tool_status::ok, end->status});
+  if (recorded.failure.code != error_code::none) {
+    answer_without_journal(self, id, recorded.failure.text());
     return;
   }
-  if (last_start != nullptr && !failed) {
-    const auto& tools = state_of(self).tools->specs;
-    const auto tool = tools.find(last_start->tool);
-    const auto how_bad = tool == tools.end() ? risk::critical : tool->second.risk;
-    if (policy::recover_decision(last_start->effect, how_bad) != policy::recovery::repeat) {
-      if (call->wanted.quota && tool != tools.end())
-        (void) call->wanted.quota->take(tool->second); // it may have run
-      report(self, id, *call,
-             policy::report_tool{last_start->tool, tool_status::in_doubt, policy::outcome_unknown_text(last_start->tool), true});
-      return;
-    }
-  }
-  start(self, id, *call);
+  const auto known = policy::record_of(recorded.events, call->wanted.call_id);
+  if (known.end)
+    answer(self, id, tool_answer{known.end->text, known.end->status != tool_status::ok, known.end->status});
+  else if (known.open)
+    perform(self, id, call->decide->go_on(*known.open, self->clock().now()));
+  else
+    start(self, id, *call);
 }
 
 caf::result<tool_answer> begin(host_self self, invoke& wanted) {
@@ -299,9 +307,7 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   }
   ask(self, state.journal, read_task{call.wanted.run->run_id, call.wanted.task})
       .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
-            [self, id](const caf::error& reason) {
-              answer(self, id, tool_answer{"The journal is gone: " + text_of(reason), true, tool_status::not_started});
-            });
+            [self, id](const caf::error& reason) { answer_without_journal(self, id, text_of(reason)); });
   return promise;
 }
 

@@ -54,19 +54,7 @@ expected<std::string> read_file(const std::string& path, std::size_t most_bytes)
     return fail(error_code::invalid_argument, "is a folder, not a file", path);
   if (!S_ISREG(status.st_mode))
     return fail(error_code::invalid_argument, "is no regular file", path);
-  std::string out;
-  char buffer[64 * 1024];
-  while (out.size() <= most_bytes) {
-    const auto count = ::read(file.get(), buffer, std::min(sizeof buffer, most_bytes + 1 - out.size()));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      return fail(error_code::unavailable, cannot_read(errno), path);
-    if (count == 0)
-      break;
-    out.append(buffer, static_cast<std::size_t>(count));
-  }
-  return out;
+  return read_to_end(file.get(), path, most_bytes);
 }
 
 bool is_readable(const std::string& path) {
@@ -75,6 +63,22 @@ bool is_readable(const std::string& path) {
 }
 
 } // namespace
+
+expected<std::string> read_to_end(int descriptor, const std::string& name, std::size_t most_bytes) {
+  std::string out;
+  char buffer[64 * 1024];
+  while (out.size() <= most_bytes) {
+    const auto count = ::read(descriptor, buffer, std::min(sizeof buffer, most_bytes + 1 - out.size()));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return fail(error_code::unavailable, cannot_read(errno), name);
+    if (count == 0)
+      break;
+    out.append(buffer, static_cast<std::size_t>(count));
+  }
+  return out;
+}
 
 file_access real_files() {
   return {read_file, is_readable};

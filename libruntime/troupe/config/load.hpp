@@ -29,6 +29,9 @@ struct file_access {
 };
 file_access real_files();
 
+/// What is left of an open file, a pipe or a terminal, at most `most_bytes + 1` of it; waits for it. `unavailable` says why not.
+expected<std::string> read_to_end(int descriptor, const std::string& name, std::size_t most_bytes);
+
 struct load_result {
   std::optional<configuration> value; ///< present exactly when there is no problem
   std::vector<problem> problems;      ///< at most 100, in order of file, line, column

@@ -45,6 +45,13 @@ void resolver::mcp_server(const view& from, tool_spec& into) {
     if (!into.mcp_tools.empty() && std::find(into.mcp_tools.begin(), into.mcp_tools.end(), name) == into.mcp_tools.end())
       each.wrong_key("tools does not offer " + in_quotes(name) + ", so that nothing can be said of it; add it there, or take this out");
   });
+  // Where the file leaves the effect to the server, its read-only tools are retried.
+  const bool all_once = mcp.effect == effect::once && std::none_of(mcp.overrides.begin(), mcp.overrides.end(), [](const auto& each) {
+                          return each.second.effect.value_or(effect::once) != effect::once;
+                        });
+  if (all_once && from["retries"].present() && into.retries > 0)
+    from["retries"].warn("by effect: once none of its tools is ever retried; say in overrides which ones a repeat does no harm to, or take "
+                         "effect out: the server says which of its tools only read");
   if (const auto oauth = from["oauth"]; oauth.is_object()) {
     auto& how = mcp.oauth.emplace();
     oauth["client_id"].read(how.client_id);

@@ -5,6 +5,8 @@
 
 #include "troupe/config/graph.hpp"
 #include "troupe/config/resolver.hpp"
+#include "troupe/model/described.hpp"
+#include "troupe/policy/approval.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
@@ -132,7 +134,7 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   }
   if (into.kind == tool_kind::process && !from["effect"].present())
     from.warn_key("its effect is unsaid, so that it counts as once and is never retried; add effect: none, idempotent or once");
-  if (into.effect == effect::once && from["retries"].present() && into.retries > 0)
+  if (into.kind != tool_kind::mcp && into.effect == effect::once && from["retries"].present() && into.retries > 0)
     from["retries"].warn("a tool with effect once is never retried; say effect: none or idempotent where a repeat does no harm");
   if (into.kind == tool_kind::mcp) {
     mcp_server(from, into);
@@ -191,6 +193,21 @@ void resolver::alternative_cycles() {
     for (std::size_t i = 0; i < std::min<std::size_t>(cycle.size(), 10); ++i)
       way += in_quotes(names[cycle[i]]) + " → ";
     at.wrong("alternatives go in a circle: " + way + (cycle.size() > 10 ? "… → " : "") + in_quotes(names[cycle.front()]));
+  }
+}
+
+/// Whoever agrees to a call agrees to what may run in its place: such a tool asks more often than its own risk says.
+void resolver::asking_alternatives() {
+  for (const auto& [name, spec] : out_.tools) {
+    const auto other = out_.tools.find(spec.alternative);
+    if (other == out_.tools.end())
+      continue;
+    const auto needed = policy::approvals_needed(out_.checkpoint, other->second.risk);
+    if (needed > policy::approvals_needed(out_.checkpoint, spec.risk))
+      root_["tools"][name]["alternative"].warn(in_quotes(other->first) + ", of risk " + name_of(other->second.risk) + ", runs where "
+                                               + in_quotes(name) + " fails, so that "
+                                               + (needed == 1 ? std::string("a human is") : std::to_string(needed) + " humans are")
+                                               + " asked before each call that may come to it");
   }
 }
 

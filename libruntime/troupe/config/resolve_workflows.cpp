@@ -9,6 +9,19 @@
 
 namespace troupe::config {
 
+namespace {
+
+/// What a call of it, or of some tool of the server that it is, may do.
+effect possible_effect(const tool_spec& tool) {
+  auto out = tool.effect;
+  for (const auto& [name, over] : tool.mcp.overrides)
+    if (out == effect::none)
+      out = over.effect.value_or(out);
+  return out;
+}
+
+} // namespace
+
 void resolver::workflows() {
   root_["workflows"].each_member([&](const std::string& name, const view& from) {
     auto& into = out_.workflows[name];
@@ -153,28 +166,43 @@ void resolver::first_race(const view& from, const task_spec& spec) {
     const auto agent = out_.agents.find(spec.agents[i]);
     if (agent == out_.agents.end() || in_.issues.errors_full())
       continue;
-    if (const auto* tool = racing_effect(agent->second))
+    if (const auto found = racing_effect(agent->second); found.tool != nullptr)
       from["agents"].element(i).wrong(
-          "agent " + in_quotes(agent->first) + " may call " + in_quotes(tool->name) + ", whose effect is " + name_of(tool->effect)
+          "agent " + in_quotes(agent->first) + " may"
+          + (found.by == &agent->second ? "" : ", through agent " + in_quotes(found.by->name) + ",") + " call "
+          + in_quotes(found.tool->name) + ", whose effect is " + name_of(possible_effect(*found.tool))
           + ", but the losers of a race (resolve: first) are stopped half-way; use only tools with effect: none");
   }
 }
 
-/// The first tool that the agent, or one that it asks or hands over to, can reach and that has an effect; null: there is none.
-const tool_spec* resolver::racing_effect(const agent_spec& agent) {
-  const auto [known, added] = effect_of_agent_.emplace(agent.name, nullptr);
+/// The first tool that has an effect and that is reached through the agent: by itself, by one that it asks or hands over to, or by who
+/// reviews its answer; null: there is none.
+resolver::effect_in_race resolver::racing_effect(const agent_spec& agent) {
+  const auto [known, added] = effect_of_agent_.try_emplace(agent.name);
   if (!added)
     return known->second;
-  // Whoever works for it, or goes on in its place, must not do more.
-  std::vector<const agent_spec*> all{&agent};
-  std::set<std::string_view> seen{agent.name};
-  for (std::size_t at = 0; at < all.size() && known->second == nullptr; ++at) {
-    for (std::size_t i = 0; i < all[at]->tools.size() && known->second == nullptr; ++i)
-      known->second = racing_effect(all[at]->tools[i]);
-    for (const auto* others : {&all[at]->delegates, &all[at]->handoffs})
+  // Whoever works for it, or goes on in its place, must not do more. In a review the contract of the review stands in the place of the
+  // reviewer's own, so that it has no reviewer itself.
+  struct role {
+    const agent_spec* who;
+    bool reviews;
+  };
+  std::vector<role> all{{&agent, false}};
+  std::set<std::pair<std::string_view, bool>> seen{{agent.name, false}};
+  const auto add = [&](const std::string& name, bool reviews) {
+    if (const auto other = out_.agents.find(name); other != out_.agents.end() && seen.emplace(other->first, reviews).second)
+      all.push_back({&other->second, reviews});
+  };
+  for (std::size_t at = 0; at < all.size(); ++at) {
+    const auto [who, reviews] = all[at];
+    for (const auto& name : who->tools)
+      if (const auto* tool = racing_effect(name); tool != nullptr)
+        return known->second = {tool, who};
+    for (const auto* others : {&who->delegates, &who->handoffs})
       for (const auto& name : *others)
-        if (const auto other = out_.agents.find(name); other != out_.agents.end() && seen.insert(other->first).second)
-          all.push_back(&other->second);
+        add(name, false);
+    if (who->output && !reviews)
+      add(who->output->reviewer, true);
   }
   return known->second;
 }
@@ -190,7 +218,7 @@ const tool_spec* resolver::racing_effect(const std::string& name) {
       break;
     }
     way.push_back(known);
-    if (tool->second.effect != effect::none)
+    if (possible_effect(tool->second) != effect::none)
       found = &tool->second;
   }
   for (const auto& each : way)

@@ -18,6 +18,7 @@ void resolver::run() {
   colleagues();
   workflows();
   checkpoint();
+  asking_alternatives();
   journal_and_queue();
   tenants();
   doors();

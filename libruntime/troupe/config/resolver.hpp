@@ -44,6 +44,7 @@ private:
   void http_hosts(const view& from, const std::string& origin);
   void mcp_server(const view& from, tool_spec& into);
   void alternative_cycles();
+  void asking_alternatives();
   void output(const view& from, output_spec& into);
   void agent_tools(const view& from, agent_spec& into);
   void asked_agent(const view& name, const std::string& agent);
@@ -56,7 +57,12 @@ private:
   void task_resolve(const view& from, task_spec& into);
   void first_race(const view& from, const task_spec& spec);
   const tool_spec* racing_effect(const std::string& tool);
-  const tool_spec* racing_effect(const agent_spec& agent);
+  /// A tool with an effect, and the agent that may call it; null both: there is none.
+  struct effect_in_race {
+    const tool_spec* tool = nullptr;
+    const agent_spec* by = nullptr;
+  };
+  effect_in_race racing_effect(const agent_spec& agent);
   /// What the templates of a task may read; adds the tasks that they do read to its needs.
   struct template_scope;
   void task_templates(const view& from, task_spec& into, const template_scope& scope);
@@ -94,7 +100,7 @@ private:
   std::size_t pattern_cost_ = 0;
   bool patterns_told_ = false;
   std::map<std::string, const tool_spec*> effect_of_tool_; ///< what `racing_effect` found; null: none
-  std::map<std::string, const tool_spec*> effect_of_agent_;
+  std::map<std::string, effect_in_race> effect_of_agent_;
 };
 
 /// Whether an address (host:port) is on this machine only; nullopt: it is no address.

@@ -260,8 +260,7 @@ public:
       auto error = error_object_of(body, 200);
       into.failure = error ? *std::move(error) : status_failure(200, event.data);
     } else if (type == "message_start") {
-      usage_.read(value_at(value_at(body, "message"), "usage"));
-      into.usage = usage_.sum();
+      usage_.read(value_at(value_at(body, "message"), "usage")); // its output is that of the first tokens: no sum yet
     } else if (type == "content_block_start") {
       start(body, into);
     } else if (type == "content_block_delta") {
@@ -281,6 +280,9 @@ public:
   }
 
   void whole(const json& body, answer& into) override {
+    into.terminal = true;
+    usage_.read(value_at(body, "usage"));
+    into.usage = usage_.sum(); // what it states is charged, whatever else is wrong with it
     if (auto error = error_object_of(body, 200)) {
       into.failure = std::move(error);
       return;
@@ -297,8 +299,6 @@ public:
       else if (type == "tool_use" && !add_call(block, value_at(block, "input"), into))
         return;
     }
-    usage_.read(value_at(body, "usage"));
-    into.usage = usage_.sum();
     if (const auto& reason = value_at(body, "stop_reason"); reason.is_string())
       into.finish = finish_named(reason.get_ref<const std::string&>());
   }

@@ -37,6 +37,8 @@ struct http_provider::shared {
   endpoint where;
   std::unique_ptr<wire_format> format;
   redactor own; // the key, also where it came from elsewhere than the environment
+
+  std::string without_secrets(std::string text) const { return redacted(own.apply(std::move(text))); }
 };
 
 /// One request under way; lives in the client's callbacks, which run on one thread.
@@ -55,12 +57,16 @@ struct http_provider::exchange {
     const auto limits = rate_limits_of(headers, now);
     if (auto* response = std::get_if<llm_response>(&outcome)) {
       response->limits = limits;
+      auto& message = response->message; // it goes into the journal, and into later requests
+      message.text = from->without_secrets(std::move(message.text));
+      for (auto& call : message.tool_calls)
+        call.arguments = from->without_secrets(std::move(call.arguments));
     } else {
       auto& failure = std::get<llm_failure>(outcome);
       failure.limits = limits;
       failure.retry_after = retry_after_of(headers, now);
-      failure.message = redacted(from->own.apply(std::move(failure.message)));
-      failure.code = redacted(from->own.apply(std::move(failure.code)));
+      failure.message = from->without_secrets(std::move(failure.message));
+      failure.code = from->without_secrets(std::move(failure.code));
       if (failure.message.size() > message_bytes_max)
         failure.message.resize(utf8_prefix(failure.message, message_bytes_max).size());
     }
@@ -76,6 +82,7 @@ struct http_provider::exchange {
     }
     parser.feed(piece, [this](const sse_event& event) {
       reader->event(event, so_far);
+      so_far.begun = so_far.begun || !so_far.failure;
       return !so_far.failure && !so_far.terminal;
     });
     if (parser.overflowed())
@@ -110,7 +117,7 @@ struct http_provider::exchange {
                             body.empty() ? "the response has no body" : "the response is not a JSON object");
         reader->whole(document, so_far);
         if (!so_far.finish) // it parsed, so nothing is missing
-          so_far.finish = so_far.calls.empty() ? finish_reason::other : finish_reason::tool_calls;
+          so_far.finish = so_far.calls.empty() ? finish_reason::stop : finish_reason::tool_calls;
       }
       return conclude(std::move(so_far));
     }

@@ -116,12 +116,13 @@ void write_request(Sink& out, const llm_request& request, const std::string* too
   w.raw("}");
 }
 
+/// Servers that speak this format have names of their own for a model that was done, and for one that had no tokens left.
 finish_reason finish_named(std::string_view name) {
-  if (name == "stop")
+  if (name == "stop" || name == "stop_sequence" || name == "eos" || name == "eos_token" || name == "end_turn")
     return finish_reason::stop;
   if (name == "tool_calls" || name == "function_call")
     return finish_reason::tool_calls;
-  if (name == "length")
+  if (name == "length" || name == "max_tokens" || name == "model_length")
     return finish_reason::length;
   if (name == "content_filter")
     return finish_reason::content_filter;
@@ -197,6 +198,8 @@ public:
   }
 
   void whole(const json& body, answer& into) override {
+    into.terminal = true;
+    into.usage = usage_of(value_at(body, "usage")); // what it states is charged, whatever else is wrong with it
     if (auto error = error_object_of(body, 200)) {
       into.failure = std::move(error);
       return;
@@ -206,7 +209,6 @@ public:
       into.failure = malformed("the response has no choices[0].message");
       return;
     }
-    into.usage = usage_of(value_at(body, "usage"));
     const auto& message = value_at(choices[0], "message");
     append_content(value_at(message, "content"), into.text);
     refusal_ = string_at(message, "refusal");

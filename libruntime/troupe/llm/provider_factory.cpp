@@ -1,6 +1,7 @@
 #include "troupe/llm/provider_factory.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include <curl/curl.h>
@@ -53,6 +54,23 @@ struct vendor {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
+/// A header that says who asks: its value is a secret, wherever the configuration has it from.
+bool says_who(const std::string& lowered) {
+  constexpr std::array<std::string_view, 6> parts{"auth", "key", "token", "secret", "cookie", "credential"};
+  return std::any_of(parts.begin(), parts.end(), [&](std::string_view part) { return lowered.find(part) != std::string::npos; });
+}
+
+/// The password of "scheme://user:password@host"; empty for none.
+std::string_view password_of(std::string_view url) {
+  const auto begin = url.find("://");
+  if (begin == std::string_view::npos)
+    return {};
+  const auto authority = url.substr(begin + 3, url.find_first_of("/?#", begin + 3) - begin - 3);
+  const auto at = authority.rfind('@');
+  const auto colon = authority.find(':');
+  return at == std::string_view::npos || colon >= at ? std::string_view() : authority.substr(colon + 1, at - colon - 1);
+}
+
 expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_client& client, const std::string& secret, vendor of,
                                               std::unique_ptr<wire_format> format) {
   auto base = spec.base_url.empty() ? std::string(of.base_url) : spec.base_url;
@@ -83,7 +101,13 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
     }
     std::erase_if(where.headers, [&](const auto& own) { return lower(own.first) == lowered; });
     where.headers.emplace_back(name, value);
+    if (says_who(lowered)) {
+      secrets().add(value);
+      secrets().add(std::string_view(value).substr(value.rfind(' ') + 1)); // without "Bearer "
+    }
   }
+  for (const auto& url : {base, spec.proxy})
+    secrets().add(password_of(url));
   return std::make_unique<http_provider>(std::move(where), std::move(format), client);
 }
 
@@ -108,6 +132,24 @@ expected<std::unique_ptr<provider>> make_scripted(const provider_spec& spec, htt
   return std::make_unique<scripted_provider>(std::move(*script));
 }
 
+/// Why a key can be none, in words that go on after its variable's name and show nothing of it; empty: it may be one. A header cannot hold
+/// a line break, and drops white space at its ends.
+std::string flaw_of_key(std::string_view key) {
+  constexpr std::string_view white = " \t\r\n\v\f";
+  const auto first = key.find_first_not_of(white);
+  if (first == std::string_view::npos)
+    return "is nothing but white space; set it to the key alone";
+  const auto end = key.find_last_not_of(white) + 1;
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(key.begin() + static_cast<std::ptrdiff_t>(first), key.begin() + static_cast<std::ptrdiff_t>(end), is_control))
+    return "has a line break or another control character in it, so it is not one key; set it to the key alone";
+  if (key.find_first_of("\r\n", end) != std::string_view::npos)
+    return "ends with a line break, as what was read from a file often does; set it to the key alone, as in VARIABLE=\"$(cat FILE)\"";
+  if (first > 0 || end < key.size())
+    return "has white space before or after the key; set it to the key alone";
+  return {};
+}
+
 } // namespace
 
 const std::vector<provider_row>& provider_rows() {
@@ -130,6 +172,9 @@ expected<std::string> read_api_key(const provider_spec& spec) {
   if (spec.api_key_env.empty())
     return std::string{};
   auto key = take_secret(spec.api_key_env);
+  if (key)
+    if (const auto wrong = flaw_of_key(*key); !wrong.empty())
+      key = fail(error_code::invalid_argument, "the API key in the environment variable \"" + spec.api_key_env + "\" " + wrong);
   if (!key)
     key.error().where = "provider \"" + spec.name + "\"";
   return key;

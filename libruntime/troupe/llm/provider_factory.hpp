@@ -27,7 +27,8 @@ const std::vector<provider_row>& provider_rows();
 /// `invalid_argument` for a base URL that is none.
 expected<std::unique_ptr<provider>> make_provider(const provider_spec& spec, http_client& client, const std::string& secret);
 
-/// Reads the key that the specification names (`take_secret`); empty where it names none. `not_found` when the variable is not set.
+/// Reads the key that the specification names (`take_secret`); empty where it names none. `not_found` when the variable is not set,
+/// `invalid_argument` when what it holds cannot be a key: control characters, white space at its ends.
 expected<std::string> read_api_key(const provider_spec& spec);
 
 /// Whether a URL's host is loopback: localhost, *.localhost, 127.0.0.0/8, [::1].

@@ -44,8 +44,9 @@ llm_failure failure_of(const fault& met) {
   case fault_kind::malformed:
     say(llm_failure_kind::malformed, 200, "the script answers with a body that does not parse");
     break;
-  case fault_kind::empty:
+  case fault_kind::empty: // it states that nothing was used, as mock-llm does
     say(llm_failure_kind::empty, 200, "the script answers with neither text nor tool call");
+    failure.usage.emplace();
     break;
   case fault_kind::crash:
     say(llm_failure_kind::agent_crash, 0, "the script crashes the agent that receives this");
@@ -176,8 +177,11 @@ llm_outcome scripted_provider::answer(const llm_request& request, std::chrono::m
     failure.message = reply.error().text();
     return failure;
   }
-  if (reply->text.empty() && reply->tool_calls.empty())
-    return failure_of({.kind = fault_kind::empty, .status = 0, .code = {}, .message = {}, .retry_after = {}, .retry_after_ms = {}});
+  if (reply->text.empty() && reply->tool_calls.empty()) {
+    auto failure = failure_of({.kind = fault_kind::empty, .status = 0, .code = {}, .message = {}, .retry_after = {}, .retry_after_ms = {}});
+    failure.usage = reply->usage;
+    return failure;
+  }
   llm_response response;
   response.message.from = role::assistant;
   response.message.text = std::move(reply->text);

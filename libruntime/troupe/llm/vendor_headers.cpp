@@ -77,21 +77,27 @@ void tighten(std::optional<std::int64_t>& remaining, std::optional<milliseconds>
 } // namespace
 
 std::optional<milliseconds> retry_after_of(const http_headers& headers, std::int64_t utc_now_us) {
-  if (const auto* ms = headers.find("retry-after-ms"))
-    if (const auto wait = scaled(*ms, 1))
-      return wait;
-  const auto* text = headers.find("retry-after");
-  if (!text)
-    return std::nullopt;
-  if (const auto wait = scaled(*text, 1'000))
+  const auto longest = [&](std::string_view name, auto&& read) {
+    std::optional<milliseconds> found;
+    for (const auto& [field, value] : headers.fields())
+      if (field == name)
+        if (const std::optional<milliseconds> wait = read(value); wait && (!found || *wait > *found))
+          found = wait;
+    return found;
+  };
+  if (const auto wait = longest("retry-after-ms", [](const std::string& text) { return scaled(text, 1); }))
     return wait;
-  const auto at = http_date_of(*text);
-  if (!at)
-    return std::nullopt;
-  const auto wait_us = *at - reference_time(headers, utc_now_us);
-  if (wait_us < 0 || static_cast<double>(wait_us) / 1'000 > year_ms)
-    return std::nullopt;
-  return milliseconds((wait_us + 999) / 1'000);
+  return longest("retry-after", [&](const std::string& text) -> std::optional<milliseconds> {
+    if (const auto wait = scaled(text, 1'000))
+      return wait;
+    const auto at = http_date_of(text);
+    if (!at)
+      return std::nullopt;
+    const auto wait_us = *at - reference_time(headers, utc_now_us);
+    if (wait_us < 0 || static_cast<double>(wait_us) / 1'000 > year_ms)
+      return std::nullopt;
+    return milliseconds((wait_us + 999) / 1'000);
+  });
 }
 
 std::optional<milliseconds> duration_of(std::string_view text) {

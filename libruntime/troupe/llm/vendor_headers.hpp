@@ -12,8 +12,9 @@
 namespace troupe::llm {
 
 /// How long the server wants us to wait, from now: `retry-after-ms` (milliseconds), else `retry-after` (seconds, or an HTTP date,
-/// RFC 9110 10.2.3). Absent when there is none or it is negative, past, unreadable or more than a year away. A date counts from the
-/// response's own `Date` where it has one, so that clocks that differ do not matter.
+/// RFC 9110 10.2.3). It is a lower bound: where a header comes more than once, the longest counts. Absent when there is none or it is
+/// negative, past, unreadable or more than a year away. A date counts from the response's own `Date` where it has one, so that clocks that
+/// differ do not matter.
 std::optional<std::chrono::milliseconds> retry_after_of(const http_headers& headers, std::int64_t utc_now_us);
 
 /// `x-ratelimit-{remaining,reset}-{requests,tokens}` (OpenAI: counts, and durations such as "1s", "6m0s", "20ms") and

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "troupe/llm/json_writer.hpp"
@@ -76,6 +77,50 @@ bool mend_surrogates(std::string& text) {
   return any;
 }
 
+/// What a writer makes of a number that is none, or a number that no double holds.
+bool is_no_number(const std::string& word) {
+  if (word == "NaN" || word == "Infinity" || word == "-Infinity")
+    return true;
+  const auto digit = word.front() == '-' ? 1u : 0u;
+  if (digit == word.size() || word[digit] < '0' || word[digit] > '9')
+    return false;
+  char* end = nullptr;
+  return std::isinf(std::strtod(word.c_str(), &end)) && *end == '\0';
+}
+
+/// Such words, where they stand outside of strings, become strings. Answers whether there were any.
+bool mend_numbers(std::string& text) {
+  const auto in_word = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' || c == '-' || c == '.';
+  };
+  std::string out;
+  std::size_t kept = 0; // up to there `text` is in `out`
+  for (std::size_t i = 0; i < text.size();) {
+    if (text[i] == '"') {
+      for (++i; i < text.size() && text[i] != '"'; ++i)
+        if (text[i] == '\\')
+          ++i;
+      ++i;
+    } else if (in_word(text[i])) {
+      auto end = i + 1;
+      while (end < text.size() && in_word(text[end]))
+        ++end;
+      if (const auto word = text.substr(i, end - i); is_no_number(word)) {
+        out.append(text, kept, i - kept).append("\"").append(word).append("\"");
+        kept = end;
+      }
+      i = end;
+    } else {
+      ++i;
+    }
+  }
+  if (kept == 0)
+    return false;
+  out.append(text, kept);
+  text = std::move(out);
+  return true;
+}
+
 std::string bounded(std::string text) {
   mend_utf8(text);
   if (text.size() > message_bytes_max)
@@ -108,7 +153,8 @@ json parse_hostile(std::string_view text) {
     return parsed;
   std::string mended(text);
   const bool bytes = mend_utf8(mended);
-  if (const bool escapes = mend_surrogates(mended); bytes || escapes)
+  const bool escapes = mend_surrogates(mended);
+  if (const bool numbers = mend_numbers(mended); bytes || escapes || numbers)
     return json::parse(mended.begin(), mended.end(), nullptr, false);
   return parsed;
 }
@@ -188,15 +234,25 @@ llm_failure status_failure(int http_status, std::string_view body) {
 }
 
 llm_outcome conclude(answer&& from) {
-  if (from.failure)
-    return *std::move(from.failure);
-  if (!from.finish)
-    return failure_of(llm_failure_kind::truncated, 200, "the response ended before the model said that it had finished");
+  if (from.failure) {
+    auto failure = *std::move(from.failure);
+    failure.begun = from.begun;
+    if (from.terminal) // else more of it was to come
+      failure.usage = from.usage;
+    return failure;
+  }
+  if (!from.finish) {
+    auto failure = failure_of(llm_failure_kind::truncated, 200, "the response ended before the model said that it had finished");
+    if (from.terminal)
+      failure.usage = from.usage;
+    return failure;
+  }
   if (from.calls.empty() && is_blank(from.text)) {
     const std::string reason = name_of(*from.finish);
     auto failure =
         failure_of(llm_failure_kind::empty, 200, "the answer has neither text nor a tool call (finish reason \"" + reason + "\")");
     failure.code = reason;
+    failure.usage = from.usage;
     return failure;
   }
   llm_response response;

@@ -21,7 +21,8 @@ struct answer {
   std::optional<finish_reason> finish; ///< absent: the model has not said that it is done
   std::optional<token_usage> usage;
   std::optional<llm_failure> failure; ///< a broken format, or the provider's error object; ends the response
-  bool terminal = false;              ///< the stream's last event has been read
+  bool begun = false;                 ///< an event of the stream that is no failure has been read
+  bool terminal = false;              ///< nothing is missing: the stream's last event has been read, or a whole body
 };
 
 /// The most tool calls that one answer may have; more are a malformed response.
@@ -47,8 +48,9 @@ public:
   virtual std::unique_ptr<response_reader> reader() const = 0;
 };
 
-/// JSON from outside. Ill-formed UTF-8 and lone surrogates in it are mended to U+FFFD. Discarded: it does not parse, or is deeper
-/// than 512 levels (what is read here is written again, by recursion).
+/// JSON from outside. Ill-formed UTF-8 and lone surrogates in it are mended to U+FFFD; numbers that JSON or a double does not have (NaN,
+/// Infinity, -Infinity, 1e999) to strings of the same spelling, so that one of them does not cost the whole answer and is still no number
+/// to anybody. Discarded: it does not parse, or is deeper than 512 levels (what is read here is written again, by recursion).
 json parse_hostile(std::string_view text);
 
 /// The error object of a body, an event or a whole answer: {"error": {"type", "code", "message"}}, {"error": "words"} and what compatible
@@ -62,7 +64,7 @@ llm_failure failure_of(llm_failure_kind kind, int http_status, std::string messa
 llm_failure status_failure(int http_status, std::string_view body);
 
 /// The outcome of a response that has ended, by its own terminal event or because the transfer did. Truncated without a finish reason,
-/// empty without text (other than white space) and without tool calls.
+/// empty without text (other than white space) and without tool calls. A failure keeps the usage of a response that nothing is missing of.
 llm_outcome conclude(answer&& from);
 
 /// A count of tokens. Present but no number: -1, so that whoever checks usage sees that it is absurd; absent or null: nothing.

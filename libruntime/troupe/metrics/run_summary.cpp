@@ -55,6 +55,7 @@ struct run_fold::state {
   std::unordered_set<std::string> agents;
   std::unordered_set<std::string> in_flight;            ///< LLM requests without an outcome
   std::unordered_set<std::string> open_calls;           ///< tool calls without a result
+  std::unordered_set<std::string> open_effects;         ///< … of those a tool at work whose effect must not be repeated
   std::unordered_map<std::string, token_usage> counted; ///< usage by task and step: a later rejection takes it back
   std::unique_ptr<trouble> met;                         ///< on its own: most runs meet none
   std::int64_t owned_before_us = 0;
@@ -167,6 +168,9 @@ struct run_fold::state {
     sum.reason = b.reason;
     sum.result = b.result;
     sum.finished_us = e.time_us;
+    for (const auto& call : open_effects) // cut off by a limit of time, a cancel, or with whoever waited for it
+      doubt(call);
+    open_effects.clear();
   }
 
   void on(const event& e, const task_started& b) {
@@ -211,7 +215,11 @@ struct run_fold::state {
     task.end = std::make_shared<const task_finished>(b);
   }
 
-  void on(const event& e, const llm_requested& b) { in_flight.insert(request_key(e, b.step_id, b.request)); }
+  void on(const event& e, const llm_requested& b) {
+    in_flight.insert(request_key(e, b.step_id, b.request));
+    if (!e.agent.empty() && agents.insert(e.agent).second)
+      sum.agents_used.push_back(e.agent);
+  }
 
   void on(const event& e, const llm_responded& b) {
     in_flight.erase(request_key(e, b.step_id, b.request));
@@ -250,25 +258,31 @@ struct run_fold::state {
     if (in_flight.erase(e.task + '\0' + b.id) > 0)
       step();
     else
-      doubt(e, b.id);
+      doubt(e.task + '\0' + b.id);
   }
 
-  void doubt(const event& e, const std::string& call_id) {
-    if (troubles().doubtful.insert(e.task + '\0' + call_id).second)
+  void doubt(const std::string& call) {
+    if (troubles().doubtful.insert(call).second)
       ++sum.in_doubt;
   }
 
   void on(const event& e, const tool_started& b) {
-    if (open_calls.insert(e.task + '\0' + b.call_id).second)
+    const auto call = e.task + '\0' + b.call_id;
+    if (open_calls.insert(call).second)
       ++sum.tool_calls;
+    if (b.effect == effect::once)
+      open_effects.insert(call);
   }
 
-  void on(const event& e, const tool_failed&) { fail(e, "tool_failed"); }
+  void on(const event& e, const tool_failed& b) {
+    open_effects.erase(e.task + '\0' + b.call_id);
+    fail(e, "tool_failed");
+  }
 
+  // A status of in doubt counts nothing by itself: of what may be repeated nobody has to find out what became of it.
   void on(const event& e, const tool_finished& b) {
     open_calls.erase(e.task + '\0' + b.call_id);
-    if (b.status == tool_status::in_doubt)
-      doubt(e, b.call_id);
+    open_effects.erase(e.task + '\0' + b.call_id);
   }
 
   void on(const event& e, const answers_resolved& b) {
@@ -319,8 +333,6 @@ void run_fold::apply(const event& e) {
   if (s.sum.started_us == 0)
     s.sum.started_us = s.owner_since_us = e.time_us;
   s.sum.last_us = std::max(s.sum.last_us, e.time_us);
-  if (!e.agent.empty() && s.agents.insert(e.agent).second)
-    s.sum.agents_used.push_back(e.agent);
   std::visit([&](const auto& body) { s.on(e, body); }, e.body);
   s.paused.apply(e);
   // Time that nobody owned does not count: it begins anew with each owner. A clock that steps back takes nothing away.

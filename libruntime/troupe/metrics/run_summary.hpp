@@ -19,6 +19,7 @@ namespace troupe::metrics {
 ///   no part of `tokens`, nor is usage that was rejected.
 /// - llm_calls, steps: requests sent that count (SEMANTICS 1): those answered, those failed but for 429 and connections never made, those
 ///   of unknown outcome. A request in flight counts once its outcome is known.
+/// - agents_used: those that worked, which is to ask their model, in the order in which they began. Whose task was skipped did not.
 /// - tool_calls: calls that a tool was started for; retries and alternatives of one call are one. Refused calls are none.
 /// - failures: each failed request, tool attempt, crash and broken contract, also where something else made up for it; the failed end of a
 ///   task only where it says something new. At most 1,000.

@@ -89,13 +89,17 @@ struct llm_failure {
   std::string code;    ///< the provider's error code or type, e.g. "insufficient_quota", "overloaded_error"
   std::string message; ///< the provider's words, redacted and bounded (1 kB)
   bool sent = true;    ///< false: the connection was never made, nothing can have been charged
+  bool begun = false;  ///< parts of an answer had come before an error object: it may be charged
+  /// As a whole response stated it that brought no answer; may be absurd, too.
+  std::optional<token_usage> usage = std::nullopt;
   std::optional<std::chrono::milliseconds> retry_after; ///< as the header said, relative to now; unreadable ones are absent
   rate_limits limits;
 };
 
 using llm_outcome = std::variant<llm_response, llm_failure>;
 
-/// US dollars for a million tokens, in micro-dollars a million tokens. All zero and `free`: it costs nothing.
+/// US dollars for a million tokens, in micro-dollars a million tokens. Each part is meant as it stands: what a configuration leaves out has
+/// been filled in. All zero and known: it costs nothing.
 struct token_price {
   bool known = false; ///< false: no price was configured
   std::int64_t input = 0;

@@ -1,6 +1,7 @@
 #include "troupe/policy/answer_quality.hpp"
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/context_fit.hpp"
 #include "troupe/policy/json_in_text.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -69,6 +70,22 @@ std::string said_by(const tool_outcome& outcome) {
 
 } // namespace
 
+std::optional<schema::violation> cut_off_by(finish_reason finish, std::int64_t max_tokens) {
+  switch (finish) {
+  case finish_reason::stop:
+  case finish_reason::tool_calls:
+    return std::nullopt;
+  case finish_reason::length:
+    return schema::violation{"", "max_tokens", "the answer was cut off at " + std::to_string(max_tokens) + " tokens; say it more briefly"};
+  case finish_reason::content_filter:
+    return schema::violation{"", "content_filter",
+                             "the answer was refused or cut off by the provider's content filter; say what you can say without that"};
+  case finish_reason::other:
+    break;
+  }
+  return schema::violation{"", "finish_reason", "the answer ended for a reason that is not known here, and may be cut off; say all of it"};
+}
+
 output_spec review_contract(std::int64_t retries) {
   output_spec made;
   made.schema = json::parse(R"({
@@ -93,14 +110,23 @@ void answer_quality::restore(const std::vector<event_ptr>& events, std::int64_t 
   repairs_ = repairs;
   reviews_ = 0;
   known_ = {};
+  text_.clear();
   bool current = false;
+  std::string_view last_step;
   for (const auto& e : events) {
     if (const auto* started = std::get_if<task_started>(&e->body)) {
       current = started->attempt == attempt_;
     } else if (!current) {
       continue;
-    } else if (std::holds_alternative<llm_responded>(e->body) || std::holds_alternative<message_injected>(e->body)) {
-      known_ = {}; // another answer, or this one was dealt with
+    } else if (const auto* response = std::get_if<llm_responded>(&e->body)) {
+      known_ = {}; // another answer
+      if (response->message && response->step_id != last_step && !is_summary_step(response->step_id)) {
+        last_step = response->step_id; // of two answers to one step the first counts
+        if (response->message->tool_calls.empty())
+          text_ = response->message->text;
+      }
+    } else if (std::holds_alternative<message_injected>(e->body)) {
+      known_ = {}; // it was dealt with
     } else if (const auto* check = std::get_if<output_checked>(&e->body)) {
       known_.check = *check;
     } else if (const auto* broken = std::get_if<contract_violated>(&e->body)) {
@@ -113,15 +139,15 @@ void answer_quality::restore(const std::vector<event_ptr>& events, std::int64_t 
   }
 }
 
-quality_commands answer_quality::answered(const std::string& text, std::int64_t step, std::optional<std::int64_t> cut_off_at) {
+quality_commands answer_quality::answered(const std::string& text, std::int64_t step, std::optional<schema::violation> cut_off) {
   text_ = text;
   step_ = step;
   stage_ = stage::answer;
   review_ = {};
-  if (!cut_off_at)
+  if (!cut_off)
     return judge(text, stage::answer);
   output_ = nullptr;
-  return fails({{"", "max_tokens", "the answer was cut off at " + std::to_string(*cut_off_at) + " tokens; say it more briefly"}});
+  return fails({std::move(*cut_off)});
 }
 
 quality_commands answer_quality::judge(const std::string& text, stage of) {
@@ -144,8 +170,9 @@ quality_commands answer_quality::judge(const std::string& text, stage of) {
 }
 
 quality_commands answer_quality::checked(const tool_outcome& outcome, std::int64_t duration_us) {
-  if (outcome.status == tool_status::not_started)
-    return one(end_answer{task_status::error, "contract_command", "the contract's command did not run: " + outcome.error, as_it_is(), {}});
+  if (outcome.status != tool_status::ok && outcome.status != tool_status::failed)
+    return one(
+        end_answer{task_status::error, "contract_command", "the contract's command gave no verdict: " + said_by(outcome), as_it_is(), {}});
   const bool good = outcome.status == tool_status::ok;
   const auto said = good ? std::string{} : said_by(outcome);
   quality_commands commands{record_quality{{output_checked{stage_ == stage::answer ? step_ : 0, good, said, duration_us}}}};
@@ -276,6 +303,10 @@ quality_commands answer_quality::decided(const person_outcome& outcome) {
 
 quality_commands answer_quality::give_up(std::string reason, std::string error, std::vector<event_body> before) {
   return one(end_answer{task_status::quality_failed, std::move(reason), std::move(error), as_it_is(), {}}, std::move(before));
+}
+
+json answer_quality::left() const {
+  return text_.empty() ? json() : as_it_is();
 }
 
 /// The agent's last answer: its JSON where JSON is wanted and there is some, else its text.

@@ -3,14 +3,19 @@
 // executes in their order; the last one is what it waits for, or the end.
 //
 // Rules
-//   holds      an answer must satisfy its contract, and then its command (exit status 0).
+//   whole      an answer that was cut off (max_tokens, a content filter, an end whose reason is not known) is broken, also where any text
+//   is
+//              good.
+//   holds      an answer must satisfy its contract, and then its command (exit status 0). A command that says neither yes nor no (it could
+//              not be started, its time was up) is an error of the task, not of the answer.
 //   repair     else the agent is asked again with what is wrong, `output.retries` times; a monologue (SEMANTICS 2) ends that early.
 //   reviewer   then the reviewer agent judges: pass (the output is taken as it is), revise (its revised output is taken when that holds;
 //              else its feedback goes to the agent once more), reject. It is asked at most twice an attempt; a second revise that brings no
 //              output which holds, and a reviewer that fails, count as a rejection.
 //   human      then, with `output.human`, a human approves the output as it is, modifies it (what it becomes must hold), or rejects it.
 //   end        else quality_failed, with the last output as partial result.
-// A review that was cut short by the budget, the time or a cancel ends the task as that.
+// A review that was cut short by the budget, the time or a cancel ends the task as that. Whatever else ends the task, the last answer is
+// its partial result.
 
 #include <cstdint>
 #include <optional>
@@ -20,11 +25,15 @@
 
 #include "troupe/model/config.hpp"
 #include "troupe/model/event.hpp"
+#include "troupe/model/llm.hpp"
 #include "troupe/policy/contract.hpp"
 
 namespace troupe::policy {
 
 inline constexpr std::int64_t reviews_max = 2;
+
+/// What is wrong with an answer that its model did not end by itself; nothing: it did. `max_tokens` were asked for.
+std::optional<schema::violation> cut_off_by(finish_reason finish, std::int64_t max_tokens);
 
 /// The contract of a review: `{ verdict, feedback, revised_output }`. `retries` are the reviewer's own.
 output_spec review_contract(std::int64_t retries);
@@ -91,16 +100,19 @@ public:
   /// `rules` null: any text is good. `attempt` of the task.
   answer_quality(const output_spec* rules, std::optional<contract> must_hold, std::int64_t attempt, std::string instruction);
 
-  /// What is recorded of this attempt: reviews are counted, and what is known of the last answer is not asked again.
+  /// What is recorded of this attempt: reviews are counted, the last answer is kept, and what is known of it is not asked again.
   void restore(const std::vector<event_ptr>& events_of_task, std::int64_t repairs);
 
-  /// The agent's answer, its `step`th response. `cut_off_at`: it was cut off at so many tokens.
-  quality_commands answered(const std::string& text, std::int64_t step, std::optional<std::int64_t> cut_off_at);
+  /// The agent's answer, its `step`th response. `cut_off`: it is not whole.
+  quality_commands answered(const std::string& text, std::int64_t step, std::optional<schema::violation> cut_off);
   quality_commands checked(const tool_outcome& outcome, std::int64_t duration_us);
   quality_commands repeats(std::vector<event_body> seen, std::int64_t times);
   quality_commands reviewed(const review_outcome& outcome);
   quality_commands decided(const person_outcome& outcome);
 
+  /// The last answer, whatever was wrong with it: the partial result of a task that ends before another one is there. Null: it never
+  /// answered.
+  json left() const;
   std::int64_t repairs() const { return repairs_; }
   const output_spec* rules() const { return rules_; }
 

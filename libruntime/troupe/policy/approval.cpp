@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/tool_call.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::policy {
@@ -10,6 +11,18 @@ namespace troupe::policy {
 std::int64_t approvals_needed(const checkpoint_spec& checkpoint, risk how_bad) {
   const auto found = checkpoint.approvals.find(name_of(how_bad));
   return found == checkpoint.approvals.end() ? 1 : std::max<std::int64_t>(0, found->second);
+}
+
+call_approval approval_of_call(const checkpoint_spec& checkpoint, const std::map<std::string, tool_spec>& tools, const std::string& tool) {
+  call_approval all;
+  all.alternatives = chain_of(tools, tool);
+  for (const auto* each : all.alternatives) {
+    all.needed = std::max(all.needed, approvals_needed(checkpoint, each->risk));
+    all.how_bad = std::max(all.how_bad, each->risk);
+  }
+  if (!all.alternatives.empty())
+    all.alternatives.erase(all.alternatives.begin()); // the tool itself
+  return all;
 }
 
 std::string rejected_text(const std::string& tool, const std::string& reviewer, const std::string& comment) {

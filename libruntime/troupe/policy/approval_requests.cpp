@@ -1,10 +1,13 @@
 #include "troupe/policy/approval_requests.hpp"
 
 #include <array>
+#include <map>
 
 #include <openssl/sha.h>
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/replay.hpp"
+#include "troupe/policy/task_graph.hpp"
 #include "troupe/schema/canonical_json.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
@@ -122,6 +125,36 @@ admit_decision admission_of(approval_requested what, approval_decision decision,
       return tl::unexpected<error>(effect.error());
     return {};
   };
+}
+
+std::set<std::string> open_requests(const std::vector<event_ptr>& events) {
+  std::map<std::string, std::string> waiting; // id -> task
+  const auto close = [&](const std::string& task) { std::erase_if(waiting, [&](const auto& one) { return is_within(one.second, task); }); };
+  for (const auto& e : events) {
+    if (const auto* asked = std::get_if<approval_requested>(&e->body))
+      waiting.insert_or_assign(asked->id, e->task);
+    else if (const auto* decided = std::get_if<approval_decided>(&e->body))
+      waiting.erase(decided->id);
+    else if (std::holds_alternative<task_started>(e->body) || std::holds_alternative<task_retried>(e->body))
+      close(e->task); // of the attempt before
+    else if (const auto* end = std::get_if<run_finished>(&e->body); end && end->status != run_status::aborted)
+      waiting.clear();
+  }
+  std::set<std::string> ids;
+  if (waiting.empty())
+    return ids;
+  // What an abort has ended goes on when the run is resumed, and asks again.
+  const auto tasks = fold_tasks(events);
+  for (const auto& [id, task] : waiting) {
+    bool ended = false;
+    for (std::string_view path = task; !ended && !path.empty(); path = parent_path(path)) {
+      const auto known = tasks.find(std::string(path));
+      ended = known != tasks.end() && known->second.finished;
+    }
+    if (!ended)
+      ids.insert(id);
+  }
+  return ids;
 }
 
 std::string decided_words(const approval_decided& end) {

@@ -92,6 +92,9 @@ admit_decision admission_of(approval_requested what, approval_decision decision,
 /// The request with the decisions that were admitted about it, in order.
 approval_request folded(approval_requested what, const std::vector<decision_row>& rows);
 
+/// The requests of a run that wait, as its events tell it, by id. Those of a task that has ended, or has begun another attempt, do not.
+std::set<std::string> open_requests(const std::vector<event_ptr>& events);
+
 /// "ana rejected it: too risky", "it was rejected automatically: its time was up".
 std::string decided_words(const approval_decided& end);
 

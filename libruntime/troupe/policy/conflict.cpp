@@ -172,6 +172,7 @@ panel_decided answer_panel::choose(std::string_view by, std::size_t member, std:
   panel_decided out;
   out.event = {attempt_, task_status::success, std::string(by), members_[member].name, quorum_, groups(), std::move(why), nullptr};
   out.outcome = *outcomes_[member];
+  out.outcome.agent = members_[member].agent;
   return out;
 }
 
@@ -182,17 +183,26 @@ panel_decided answer_panel::give_up(std::string_view by, std::string why, bool f
   return out;
 }
 
+/// Another attempt makes no sense: it would ask a human again, has no money, or too few would answer.
+bool answer_panel::final_failures() const {
+  std::int64_t able = 0;
+  for (const auto& each : outcomes_) {
+    if (each && (each->status == task_status::budget_exceeded || each->reason == rejected_reason || each->status == task_status::rejected))
+      return true;
+    able += !each || each->status == task_status::success || may_try_again(*each) ? 1 : 0;
+  }
+  return able < std::max<std::int64_t>(quorum_, 1);
+}
+
 panel_decided answer_panel::nobody_answered() const {
   panel_decided out;
   out.outcome = *outcomes_.front();
   std::string all;
-  bool fatal = true;
   for (std::size_t i = 0; i < outcomes_.size(); ++i) {
     const auto& each = *outcomes_[i];
     all += (all.empty() ? "" : "; ") + members_[i].name + ": " + (each.error.empty() ? each.reason : each.error);
-    fatal = fatal && each.fatal;
   }
-  out.outcome.fatal = fatal;
+  out.outcome.fatal = final_failures();
   out.outcome.output = nullptr;
   out.outcome.error = "none of " + counted(members_.size(), "agent", "agents") + " answered: " + all;
   out.event = {attempt_, out.outcome.status, rule_.by, {}, quorum_, {}, out.outcome.error, nullptr};
@@ -218,7 +228,7 @@ panel_step answer_panel::vote(bool all) const {
     return panel_waits{};
   }
   const bool hopeless = top + votes.waiting < quorum;
-  if (!all && !(hopeless && rule_.tie == "fail"))
+  if (!all && !(hopeless && first_ && rule_.tie == "fail")) // while nobody has answered it may end as the first of them did
     return panel_waits{};
   if (rule_.tie != "fail")
     return panel_asks{{attempt_, "vote", quorum_, groups(), rule_.tie, rule_.tie == "arbiter" ? rule_.arbiter : std::string()}};
@@ -229,9 +239,11 @@ panel_step answer_panel::vote(bool all) const {
       names.push_back(members_[member].name);
     why += (why.empty() ? ": " : " | ") + joined_names(names);
   }
-  return give_up("vote", (top >= quorum ? "two answers have " + counted(top, "vote", "votes") + " each"
-                                        : "no answer reached the quorum of " + std::to_string(quorum_))
-                             + why);
+  return give_up("vote",
+                 (top >= quorum ? "two answers have " + counted(top, "vote", "votes") + " each"
+                                : "no answer reached the quorum of " + std::to_string(quorum_))
+                     + why,
+                 final_failures());
 }
 
 panel_step answer_panel::next() const {
@@ -256,9 +268,10 @@ panel_step answer_panel::next() const {
 panel_decided answer_panel::decided(std::string_view by, const task_outcome& ruling, const std::vector<std::size_t>& shown) const {
   const std::string who = by == "arbiter" ? "the arbiter \"" + rule_.arbiter + "\"" : "the human";
   if (ruling.status == task_status::rejected)
-    return give_up(by, who + " took none of the answers" + (ruling.error.empty() ? "" : ": " + ruling.error));
+    return give_up(by, who + " took none of the answers" + (ruling.error.empty() ? "" : ": " + ruling.error), true);
   if (ruling.status != task_status::success) {
-    auto out = give_up(by, who + " did not decide: " + (ruling.error.empty() ? name_of(ruling.status) : ruling.error), ruling.fatal);
+    auto out =
+        give_up(by, who + " did not decide: " + (ruling.error.empty() ? name_of(ruling.status) : ruling.error), !may_try_again(ruling));
     if (ruling.status == task_status::budget_exceeded) {
       out.event.status = out.outcome.status = ruling.status;
       out.outcome.reason = ruling.reason;
@@ -280,7 +293,7 @@ panel_decided answer_panel::decided(std::string_view by, const task_outcome& rul
       out.event.output = said["answer"];
     return out;
   }
-  return give_up(by, who + " chose no answer that there is");
+  return give_up(by, who + " chose no answer that there is", by == "human");
 }
 
 std::vector<std::size_t> answer_panel::shuffled(std::string_view seed) const {
@@ -296,10 +309,10 @@ std::vector<std::size_t> answer_panel::shuffled(std::string_view seed) const {
 
 task_outcome answer_panel::outcome_of(const answers_resolved& decision, const json& own) const {
   if (decision.status != task_status::success)
-    return {decision.status, name_of(decision.status), decision.why, nullptr, false};
+    return {decision.status, name_of(decision.status), decision.why, nullptr, decision.by == "human" || final_failures()};
   for (std::size_t i = 0; i < members_.size(); ++i)
     if (members_[i].name == decision.chosen && outcomes_[i])
-      return {task_status::success, {}, {}, outcomes_[i]->output, false};
+      return {task_status::success, {}, {}, outcomes_[i]->output, false, members_[i].agent};
   if (decision.by == "arbiter" && own.is_object() && own.contains("answer"))
     return {task_status::success, {}, {}, own["answer"], false};
   return {task_status::success, {}, {}, decision.output, false};

@@ -10,13 +10,15 @@
 //   vote         the answer with the most votes wins when it has the quorum (default: more than half of the members) and more votes than
 //                any other. Of a group that agrees by its field, the answer of the first member in the file's order is taken. Decided as
 //                soon as nobody who is still at work could change it; so the order in which answers come never decides. No winner: the
-//                `tie` rule (arbiter, human, fail); `fail` is decided as soon as no answer can win any more.
+//                `tie` rule (arbiter, human, fail); `fail` is decided as soon as there is an answer and none can win any more.
 //   arbiter      asked when all have ended and their answers differ; one answer, or several that are equal, need no arbiter. It sees the
 //   human        task and all answers, without names, in an order drawn from the run's id; it answers { "choice": N } or, where none is
 //                right, { "answer": … } of its own, under the members' contract. People likewise.
 //   first        the first member that ends with success wins: here the order decides.
 //   no answer    when every member failed the task ends as the first of them (in the file's order) did.
 //   conflict     there are answers, and none was chosen: `fail`, an arbiter that failed, a human that rejected all of them.
+//   attempts     no further one after a human's ruling, after a member's used-up budget or rejection, nor where those who may answer in
+//                another one are too few to decide it.
 
 #include <cstdint>
 #include <optional>
@@ -84,6 +86,7 @@ private:
   panel_decided choose(std::string_view by, std::size_t member, std::string why) const;
   panel_decided give_up(std::string_view by, std::string why, bool fatal = false) const;
   panel_decided nobody_answered() const;
+  bool final_failures() const;
   panel_step vote(bool all) const;
 
   resolve_spec rule_;

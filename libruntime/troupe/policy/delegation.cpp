@@ -1,6 +1,7 @@
 #include "troupe/policy/delegation.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/loop_sign.hpp"
@@ -81,6 +82,65 @@ std::vector<std::string> granted_by(const agent_spec& caller, const agent_rights
     if (caller.delegate.own_rights || has_name(has.delegates, each))
       granted.push_back(std::string(agent_tool_prefix) + each);
   return granted;
+}
+
+namespace {
+
+/// A tool, and what takes its place when it fails.
+bool has_effect(const std::map<std::string, tool_spec>& tools, const std::string& name) {
+  std::size_t steps = 0;
+  for (const auto* next = &name; !next->empty() && steps <= tools.size(); ++steps) { // alternatives may go round
+    const auto tool = tools.find(*next);
+    if (tool == tools.end() || tool->second.effect != effect::none)
+      return true;
+    next = &tool->second.alternative;
+  }
+  return false;
+}
+
+/// All that an agent has, as rights are granted.
+std::vector<std::string> all_of(const agent_spec& agent) {
+  auto all = agent.tools;
+  for (const auto& each : agent.delegates)
+    all.push_back(std::string(agent_tool_prefix) + each);
+  return all;
+}
+
+} // namespace
+
+bool can_change(const std::map<std::string, agent_spec>& agents, const std::map<std::string, tool_spec>& tools, const agent_spec& caller,
+                const agent_rights& has, const std::string& asked) {
+  std::map<std::string, std::set<std::string>> granted; // by agent, over all ways to it: each look at it has more, so this ends
+  std::vector<std::map<std::string, agent_spec>::const_iterator> open;
+  const auto reach = [&](const std::string& name, const auto& rights_for) {
+    const auto found = agents.find(name);
+    if (found == agents.end())
+      return; // it cannot be asked
+    const auto [at, is_new] = granted.try_emplace(name);
+    const auto before = at->second.size();
+    for (auto& each : rights_for(found->second))
+      at->second.insert(each);
+    if (is_new || at->second.size() > before)
+      open.push_back(found);
+  };
+  reach(asked, [&](const agent_spec& to) { return granted_by(caller, has, to); });
+  while (!open.empty()) {
+    const auto& [name, agent] = *open.back();
+    open.pop_back();
+    const auto& rights = granted.at(name);
+    const std::vector<std::string> may(rights.begin(), rights.end());
+    const auto own = rights_of(agent, may);
+    for (const auto& tool : own.tools)
+      if (has_effect(tools, tool))
+        return true;
+    for (const auto& each : own.delegates)
+      reach(each, [&](const agent_spec& to) { return granted_by(agent, own, to); });
+    for (const auto& each : agent.handoffs) // the rights of a part stay with it
+      reach(each, [&](const agent_spec&) { return may; });
+    if (agent.output && !agent.output->reviewer.empty())
+      reach(agent.output->reviewer, all_of);
+  }
+  return false;
 }
 
 // --- paths ---------------------------------------------------------------------------------------------------------

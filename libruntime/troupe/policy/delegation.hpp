@@ -47,6 +47,11 @@ agent_rights rights_of(const agent_spec& agent, const std::optional<std::vector<
 /// What `asked` may use in a task that `caller` gives it, as `task_assignment::rights` writes it.
 std::vector<std::string> granted_by(const agent_spec& caller, const agent_rights& has, const agent_spec& asked);
 
+/// Whether `asked` can change anything when `caller` asks it: by a tool with an effect or with such an alternative, its own or of an agent
+/// that it can ask, hand its part to, or be reviewed by. Of a tool that is not known nobody knows. `tools`: by name.
+bool can_change(const std::map<std::string, agent_spec>& agents, const std::map<std::string, tool_spec>& tools, const agent_spec& caller,
+                const agent_rights& has, const std::string& asked);
+
 /// `step` is the response that has the call, `call` its place there, from 0.
 std::string delegated_path(std::string_view task, std::string_view to, std::int64_t attempt, std::int64_t step, std::size_t call);
 /// 0: a task of the workflow.

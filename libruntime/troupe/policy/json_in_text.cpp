@@ -20,10 +20,15 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(white) - first + 1);
 }
 
-/// The contents of closed ``` fences.
-std::vector<std::string_view> fenced(std::string_view text) {
-  std::vector<std::string_view> out;
+struct fenced_text {
+  std::vector<std::string_view> inside; ///< the contents of closed ``` fences
+  std::vector<std::string_view> around; ///< what stands before, between and behind those
+};
+
+fenced_text fenced(std::string_view text) {
+  fenced_text out;
   std::size_t begin = std::string_view::npos;
+  std::size_t opened = 0, closed = 0;
   for (std::size_t at = 0; at < text.size();) {
     const auto end = std::min(text.find('\n', at), text.size());
     auto line = text.substr(at, end - at);
@@ -32,13 +37,17 @@ std::vector<std::string_view> fenced(std::string_view text) {
     if (line.substr(0, 3) == "```") {
       if (begin == std::string_view::npos) {
         begin = std::min(end + 1, text.size());
+        opened = at;
       } else if (trimmed(line.substr(3)).empty()) {
-        out.push_back(trimmed(text.substr(begin, at - begin)));
+        out.inside.push_back(trimmed(text.substr(begin, at - begin)));
+        out.around.push_back(text.substr(closed, opened - closed));
         begin = std::string_view::npos;
+        closed = std::min(end + 1, text.size());
       }
     }
     at = end + 1;
   }
+  out.around.push_back(text.substr(closed));
   return out;
 }
 
@@ -85,11 +94,31 @@ tl::unexpected<error> several() {
   return fail(error_code::invalid_argument, "holds more than one JSON object or array; which one is the answer is unclear");
 }
 
+constexpr std::size_t rounds = 32; // of looking at the whole text: what is nested deeper in broken brackets is not found
+
+/// Whether an object or array stands in a text that is meant as JSON, and not a word or a number in brackets.
+bool holds_json(std::string_view text) {
+  auto left = rounds * text.size() + 4'096;
+  for (std::size_t at = text.find_first_of("{["); at != std::string_view::npos; at = text.find_first_of("{[", at)) {
+    const auto rest = text.substr(at++);
+    if (!looks_like_json(rest))
+      continue;
+    std::size_t scanned = 0;
+    const auto length = extent(rest, scanned);
+    if (scanned > left)
+      return false;
+    left -= scanned;
+    if (length && parse_bounded(rest.substr(0, *length)))
+      return true;
+    at += length ? *length - 1 : 0; // a part of what does not parse is nothing by itself
+  }
+  return false;
+}
+
 /// The one object or array in a text. What looks like JSON and breaks off or does not parse is not skipped: a whole part inside
 /// it is not the answer.
 expected<found_json> value_in(std::string_view text) {
   std::optional<found_json> found;
-  constexpr std::size_t rounds = 32; // of looking at the whole text: what is nested deeper in broken brackets is not found
   auto left = rounds * text.size() + 4'096;
   for (std::size_t at = text.find_first_of("{["); at != std::string_view::npos; at = text.find_first_of("{[", at)) {
     const auto rest = text.substr(at);
@@ -129,7 +158,8 @@ expected<found_json> json_in_text(std::string_view text) {
   if (parsed)
     return found_json{std::move(*parsed), whole};
   std::optional<found_json> found;
-  for (const auto block : fenced(text)) {
+  const auto parts = fenced(text);
+  for (const auto block : parts.inside) {
     if (block.empty() || !opens(block.front()))
       continue;
     auto value = parse_bounded(block);
@@ -139,9 +169,11 @@ expected<found_json> json_in_text(std::string_view text) {
       return several();
     found = found_json{std::move(*value), block};
   }
-  if (found)
-    return *std::move(found);
-  return value_in(text);
+  if (!found)
+    return value_in(text);
+  if (std::any_of(parts.around.begin(), parts.around.end(), holds_json))
+    return several();
+  return *std::move(found);
 }
 
 } // namespace troupe

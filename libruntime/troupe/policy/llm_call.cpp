@@ -170,16 +170,17 @@ llm_step llm_call::responded(std::int64_t request, llm_response response, const 
   if (phase_ != phase::in_flight || request != request_)
     return step;
   shared().pace.observe(response.limits, now);
-  auto charge = charge_for(response, facts_.links[link_].input_estimate, bounds(max_tokens_), link().price);
-  if (charge.rejected)
-    step.events.push_back(usage_rejected{facts_.step_id, *charge.rejected});
   if (is_empty_answer(response.message)) {
     llm_failure empty;
     empty.kind = llm_failure_kind::empty;
     empty.http_status = 200;
-    handle_failure(step, empty, response.usage ? std::optional(charge.money) : std::nullopt, now, random);
+    empty.usage = response.usage;
+    handle_failure(step, empty, now, random);
     return step;
   }
+  auto charge = charge_for(response, facts_.links[link_].input_estimate, bounds(max_tokens_), link().price);
+  if (charge.rejected)
+    step.events.push_back(usage_rejected{facts_.step_id, *charge.rejected});
   note_breaker(step, permit_.succeeded(now));
   shared().answered.add(std::chrono::duration_cast<milliseconds>(now - sent_at_));
   normalise_calls(response.message, sent_messages, facts_.step_id, facts_.tools);
@@ -205,7 +206,7 @@ llm_step llm_call::failed(std::int64_t request, const llm_failure& failure, time
   if (phase_ != phase::in_flight || request != request_)
     return step;
   shared().pace.observe(failure.limits, now);
-  handle_failure(step, failure, std::nullopt, now, random);
+  handle_failure(step, failure, now, random);
   return step;
 }
 
@@ -390,9 +391,18 @@ void llm_call::note_breaker(llm_step& step, std::optional<breaker_state> changed
     step.events.push_back(breaker_changed{link().provider, link().model, name_of(*changed)});
 }
 
-void llm_call::handle_failure(llm_step& step, const llm_failure& failure, std::optional<usd> known_charge, time_point now, double random) {
+usd llm_call::charge_of(llm_step& step, const llm_failure& failure, bool may_have_been_charged) const {
+  if (!failure.usage)
+    return may_have_been_charged ? worst_case_ : usd{};
+  const auto charge = charge_for(*failure.usage, bounds(max_tokens_), link().price);
+  if (charge.rejected)
+    step.events.push_back(usage_rejected{facts_.step_id, *charge.rejected});
+  return charge.money;
+}
+
+void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_point now, double random) {
   const auto verdict = classify(failure, link().model);
-  const auto charged = known_charge ? *known_charge : verdict.charged ? worst_case_ : usd{};
+  const auto charged = charge_of(step, failure, verdict.charged);
   step.settle = spend{charged, verdict.counts_as_step ? 1 : 0};
   fatal_ = verdict.kind == error_class::fatal_task || verdict.kind == error_class::fail_over;
 

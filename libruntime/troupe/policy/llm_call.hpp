@@ -242,7 +242,9 @@ private:
   void next_link(llm_reason reason);
   void note_fail_over(llm_step& step);
   void note_breaker(llm_step& step, std::optional<breaker_state> changed);
-  void handle_failure(llm_step& step, const llm_failure& failure, std::optional<usd> known_charge, time_point now, double random);
+  void handle_failure(llm_step& step, const llm_failure& failure, time_point now, double random);
+  /// What a failure costs: what its response stated, else the worst case where it may have been charged.
+  usd charge_of(llm_step& step, const llm_failure& failure, bool may_have_been_charged) const;
   void exhausted(llm_step& step, time_point now);
   void give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why);
   /// Ends the step where a deadline has come.

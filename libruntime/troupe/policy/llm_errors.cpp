@@ -1,5 +1,6 @@
 #include "troupe/policy/llm_errors.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 
 #include "troupe/util/utf8.hpp"
@@ -52,18 +53,22 @@ bool names(std::string_view text, std::string_view name) {
 
 /// What the error's own code and words say, whatever its status is.
 struct wording {
-  bool quota, context, auth, model, rate, overloaded;
+  bool quota, context, context_code, auth, model, rate, overloaded;
 };
 
 wording read_words(const llm_failure& failure, std::string_view model) {
   const auto code = lowered(failure.code), text = lowered(failure.message);
+  const auto is_status = [&](std::initializer_list<std::string_view> numbers) { // some servers give a status as the code of a 200
+    return std::find(numbers.begin(), numbers.end(), code) != numbers.end();
+  };
   wording says{};
   says.quota = has_any(code, {"insufficient_quota", "insufficient_credit", "insufficient_balance", "billing", "credit_balance"})
-               || has_any(text, {"credit balance is too low"});
-  says.context = has_any(code, {"context_length", "context_window"})
+               || is_status({"402"}) || has_any(text, {"credit balance is too low"});
+  says.context_code = has_any(code, {"context_length", "context_window"});
+  says.context = says.context_code
                  || has_any(text, {"context length", "context window", "context limit", "prompt is too long", "input is too long",
                                    "input token count", "too many input tokens"});
-  says.auth = has_any(code, {"authentication", "invalid_api_key", "permission", "unauthorized"})
+  says.auth = has_any(code, {"authentication", "invalid_api_key", "permission", "unauthorized"}) || is_status({"401", "403"})
               || has_any(text, {"invalid api key", "incorrect api key", "api key not valid", "invalid x-api-key"});
   // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
   says.model = code != "no_rule"
@@ -71,8 +76,8 @@ wording read_words(const llm_failure& failure, std::string_view model) {
                    || (has_any(text, {"model"})
                        && has_any(text, {"not exist", "not found", "unknown model", "invalid model", "no such model", "unsupported model",
                                          "not supported", "does not support", "not available", "deprecated", "decommissioned"})));
-  says.rate = has_any(code, {"rate_limit", "too_many_requests"});
-  says.overloaded = has_any(code, {"overloaded"});
+  says.rate = has_any(code, {"rate_limit", "too_many_requests"}) || is_status({"429"});
+  says.overloaded = has_any(code, {"overloaded"}) || is_status({"503", "529"});
   return says;
 }
 
@@ -88,12 +93,16 @@ verdict of_status(const llm_failure& failure, std::string_view model) {
   const bool object_in_success = status >= 200 && status < 300;
   if (status < 200 || status > 599)
     return {retryable, why::llm_malformed};
+  const auto says = read_words(failure, model);
   if (status >= 500) {
+    if (says.quota)
+      return {fail_over, why::llm_quota};
+    if (says.context_code) // by its code alone: words of a server in trouble may say anything
+      return {fail_over, why::llm_context_length};
     if (status == 503 || status == 529)
       return {retryable, why::llm_overloaded};
     return {retryable, status == 504 ? why::llm_timeout : why::llm_server_error};
   }
-  const auto says = read_words(failure, model);
   if (says.quota || status == 402)
     return {fail_over, why::llm_quota};
   if (status == 401 || status == 403 || (says.auth && status != 429))
@@ -162,9 +171,11 @@ bool may_have_been_charged(const llm_failure& failure) {
   const int status = failure.http_status;
   if (status >= 300 && status < 500)
     return false;
+  const auto [kind, reason] = of_status(failure, {});
+  const bool refused = kind == error_class::fail_over;
   if (status >= 500 && status < 600) // a proxy does not know what happened behind it; the provider itself does
-    return status == 502 || status == 504 || (status >= 520 && status <= 524);
-  return true;
+    return !refused && (status == 502 || status == 504 || (status >= 520 && status <= 524));
+  return failure.begun || !(refused || reason == llm_reason::llm_rate_limited || reason == llm_reason::llm_overloaded);
 }
 
 classification classify(const llm_failure& failure, std::string_view model) {

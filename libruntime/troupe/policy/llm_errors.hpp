@@ -67,16 +67,20 @@ struct classification {
 ///
 /// Class and reason: SEMANTICS 1. A status that it does not name: another 5xx is retryable; another 4xx, or a redirect, means that this
 /// provider's address is wrong, so the next one takes over; a number that is no HTTP status is a malformed answer.
-/// What the error's code or words say (quota, context length, a wrong key) goes before its status.
+/// What the error's code or words say (quota, context length, a wrong key) goes before its status; before a 5xx only quota and the code
+/// of a context length do.
 ///
-/// What may have been charged:
+/// What may have been charged, where the response states no usage:
 ///   never sent                              nothing: no byte of the request reached anybody
 ///   a status of 3xx or 4xx                  nothing: the provider says that it refused the request; it bills answers
 ///   500 501 503 529 and other 5xx           nothing: the provider itself says that it made no answer; it bills answers
-///   502 504 520-524                         worst case: a proxy speaks, which does not know what happened behind it
-///   200 with an error object                worst case: an error amid a stream comes after tokens that were made
+///   502 504 520-524                         worst case: a proxy speaks, which does not know what happened behind it; nothing where it
+///                                           passes on that the provider has no credit for us, or no room for the request
+///   200 with an error object instead of     nothing where it refuses the request (quota, context length, key, rate limit, overload), as
+///   an answer                               under the status that it should have; else worst case: what happened is not known
+///   200 with an error object amid a stream  worst case: it comes after tokens that were made
 ///   timeout, broken connection, truncated   worst case: the answer may have been made and billed, nobody knows
-///   malformed, empty                        worst case: there was an answer, its usage cannot be read
+///   malformed, empty                        worst case: there was an answer, what it used is not known
 ///   cancelled, crash after it was sent      worst case: as for a broken connection
 ///
 /// `model` is the provider's name of the model that was asked, to recognise a 400 or 422 that names it; empty: by words alone.

@@ -134,7 +134,7 @@ std::optional<loop_found> loop_detector::result(std::size_t place, const observe
     auto& mine = calls_[number - gone_];
     mine.came = came;
     mine.known = true;
-    if (came.ran && came.succeeded && !asked.reads && !asked.polling)
+    if (came.ran && came.succeeded && !asked.reads && !asked.polling && !asked.idle)
       written(mine);
   }
   return count_outcome(place, asked, came);
@@ -147,14 +147,21 @@ loop_detector::streak* loop_detector::find_streak(std::uint64_t tool, bool ran) 
   return nullptr;
 }
 
+bool loop_detector::was_found(const streak* which) const {
+  return which && which->count >= rules_.same_outcomes
+         && steps_ - which->step <= static_cast<std::uint64_t>(std::max<std::int64_t>(rules_.window, 1));
+}
+
 std::optional<loop_found> loop_detector::count_outcome(std::size_t place, const observed_call& asked, const observed_result& came) {
   if (asked.polling || (came.ran && !asked.reads))
     return std::nullopt;
-  auto* mine = find_streak(asked.tool, came.ran);
-  if (came.ran) { // it got through: whatever was refused before is over
+  if (came.ran) // it got through: whatever was refused before is over
     std::erase_if(streaks_, [&](const streak& each) { return each.tool == asked.tool && !each.ran; });
-    mine = find_streak(asked.tool, true);
-  }
+  const bool is_taken = asked.taken && !came.ran;
+  auto* mine = find_streak(asked.tool, true);
+  if (!came.ran && !(is_taken && was_found(mine)))
+    mine = find_streak(asked.tool, false);
+  const bool goes_on = is_taken && was_found(mine); // what the tool was taken away for: a refusal resets no streak
   if (came.ran && came.hollow) {
     if (mine)
       mine->count = 0;
@@ -165,14 +172,14 @@ std::optional<loop_found> loop_detector::count_outcome(std::size_t place, const 
       streaks_.erase(streaks_.begin());
     mine = &streaks_.emplace_back(streak{.tool = asked.tool, .ran = came.ran});
   }
-  if (mine->count == 0 || mine->outcome != came.outcome) {
+  if (!goes_on && (mine->count == 0 || mine->outcome != came.outcome)) {
     mine->outcome = came.outcome;
     mine->count = 0;
     mine->signs.fill(0);
   } else if (mine->step == steps_) {
     return std::nullopt; // a fan-out: nobody had seen the other outcomes
   }
-  if (std::find(mine->signs.begin(), mine->signs.end(), asked.sign) != mine->signs.end())
+  if (!goes_on && std::find(mine->signs.begin(), mine->signs.end(), asked.sign) != mine->signs.end())
     return std::nullopt;
   mine->signs[static_cast<std::size_t>(mine->count) % mine->signs.size()] = asked.sign;
   mine->step = steps_;

@@ -3,13 +3,14 @@
 // order, as numbers (loop_sign.hpp), and keeps no more than its windows.
 //
 //   repeat       the same call 3 times within the last 12 calls (`loop.repeats`, `loop.window`). A successful call that writes resets what
-//                was counted of all other calls: the same question after a change is no repeat. Of a polling tool only calls whose outcome
-//                stays the same count, and 20 of them.
+//                was counted of all other calls: the same question after a change is no repeat. To ask an agent that can change nothing is
+//                no write. Of a polling tool only calls whose outcome stays the same count, and 20 of them.
 //   cycle        2 to 4 different calls in the same order, 3 times in a row, that bring the same outcomes. Calls whose outcomes differ page
 //                through something, or work on it: never on the order alone. Calls of polling tools are left to their own limit.
 //   no progress  a tool of effect none, or calls that were refused: different arguments, yet the same outcome in 6 steps one after the
 //                other. Outcomes that are empty by nature do not count, a fan-out in one response counts once, a new successful write is
-//                progress.
+//                progress. Once it was found and the tool was taken away, each further call of that tool is part of it (for `loop.window`
+//                steps).
 //   monologue    3 messages without a call whose texts are the same or nearly so (similarity 0.95) and that had the same reply.
 //
 // What the runtime refused never resets a streak; it takes part in whatever its call takes part in.
@@ -39,6 +40,8 @@ struct observed_call {
   std::uint64_t tool = 0; ///< `tool_sign`
   bool reads = false;     ///< of effect none
   bool polling = false;
+  bool idle = false;  ///< asks an agent that can reach no tool with an effect: no write, though no tool of effect none either
+  bool taken = false; ///< its tool was taken away: it is refused whatever it asks
 };
 
 /// What came of a call.
@@ -106,6 +109,7 @@ private:
   std::optional<loop_found> judge_cycle(std::size_t place) const;
   bool goes_round(std::size_t period) const;
   streak* find_streak(std::uint64_t tool, bool ran);
+  bool was_found(const streak* which) const;
   std::optional<loop_found> count_outcome(std::size_t place, const observed_call& asked, const observed_result& came);
   void written(const entry& by);
 

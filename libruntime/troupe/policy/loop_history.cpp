@@ -6,10 +6,11 @@
 
 namespace troupe::policy {
 
-observed_call observe_call(const tool_call& asked, const tool_spec* tool) {
+observed_call observe_call(const tool_call& asked, const known_tool& tool) {
   static const std::vector<std::string> none;
-  return {call_sign(asked.name, asked.arguments, tool ? tool->loop_ignore : none), tool_sign(asked.name),
-          tool && tool->effect == effect::none, tool && tool->polling};
+  const auto* spec = tool.spec;
+  return {call_sign(asked.name, asked.arguments, spec ? spec->loop_ignore : none), tool_sign(asked.name),
+          spec && spec->effect == effect::none, spec && spec->polling, tool.idle};
 }
 
 observed_result observe_result(const std::string& text, tool_status status) {

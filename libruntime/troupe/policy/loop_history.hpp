@@ -12,8 +12,14 @@
 
 namespace troupe::policy {
 
-/// `tool` is null for a tool that does not exist.
-observed_call observe_call(const tool_call& asked, const tool_spec* tool);
+/// What is known of the tool that a call names.
+struct known_tool {
+  known_tool(const tool_spec* tool = nullptr, bool idle_agent = false) : spec(tool), idle(idle_agent) {}
+  const tool_spec* spec; ///< null: there is none, or it stands for another agent
+  bool idle;             ///< for one that can change nothing
+};
+
+observed_call observe_call(const tool_call& asked, const known_tool& tool);
 observed_result observe_result(const std::string& text, tool_status status);
 /// What a broken contract was answered, as a number.
 std::uint64_t reply_sign(const std::vector<std::string>& violations);
@@ -27,7 +33,7 @@ struct loop_history {
   std::vector<std::string> taken;       ///< tools that were taken away
 };
 
-using tool_lookup = std::function<const tool_spec*(const std::string& name)>;
+using tool_lookup = std::function<known_tool(const std::string& name)>;
 
 /// From the events of one task. The exchange is open where the last response of this attempt has calls and nothing was said since: it is
 /// to be observed again. A new attempt begins with nothing.

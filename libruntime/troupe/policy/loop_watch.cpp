@@ -22,8 +22,9 @@ loop_verdict loop_watch::observe(const loop_step& step) {
   if (!step.calls.empty()) {
     detector_.begin_step();
     for (std::size_t i = 0; i < step.calls.size(); ++i) {
-      const auto& asked = step.calls[i];
+      auto asked = step.calls[i];
       auto ruling = ladder_.ruling(asked.sign, asked.tool); // before this very call may be added
+      asked.taken = ruling == call_ruling::refused_tool;
       if (const auto found = detector_.call(asked)) {
         take(step.number, *found, asked, verdict);
         ruling = call_ruling::looping;
@@ -44,8 +45,10 @@ loop_verdict loop_watch::observe(const loop_step& step) {
 
 void loop_watch::replay(const loop_step& step) {
   detector_.begin_step();
-  for (const auto& asked : step.calls)
+  for (auto asked : step.calls) {
+    asked.taken = ladder_.ruling(asked.sign, asked.tool) == call_ruling::refused_tool;
     detector_.call(asked);
+  }
   for (std::size_t i = 0; i < step.results.size(); ++i)
     detector_.result(i, step.results[i]);
   if (step.said)

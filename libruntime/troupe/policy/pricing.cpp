@@ -11,7 +11,7 @@ __extension__ typedef __int128 wide; // NOLINT: the only spelling that -Wpedanti
 
 constexpr wide tokens_priced = 1'000'000; // prices are for so many tokens
 
-/// Micro-dollars a million tokens, every part filled in.
+/// Micro-dollars a million tokens.
 struct tier {
   std::int64_t input, cached, write, output;
 };
@@ -27,16 +27,14 @@ std::int64_t in_proportion(std::int64_t part, std::int64_t from, std::int64_t to
 }
 
 tier lower_tier(const token_price& price) {
-  const auto input = not_negative(price.input);
-  return {input, price.cached_input > 0 ? price.cached_input : input, price.cache_write > 0 ? price.cache_write : input,
-          not_negative(price.output)};
+  return {not_negative(price.input), not_negative(price.cached_input), not_negative(price.cache_write), not_negative(price.output)};
 }
 
 tier upper_tier(const token_price& price) {
   const auto lower = lower_tier(price);
-  const auto input = price.above_input > 0 ? price.above_input : lower.input;
+  const auto input = not_negative(price.above_input);
   const auto part = [&](std::int64_t below) { return lower.input > 0 ? in_proportion(below, lower.input, input) : std::max(below, input); };
-  return {input, part(lower.cached), part(lower.write), price.above_output > 0 ? price.above_output : lower.output};
+  return {input, part(lower.cached), part(lower.write), not_negative(price.above_output)};
 }
 
 bool above(const token_price& price, std::int64_t input) {
@@ -94,7 +92,7 @@ usd worst_case(const request_bounds& bounds, const token_price& price) {
 std::optional<std::string> check_usage(const token_usage& usage, const request_bounds& bounds) {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
   if (usage.input < 0 || usage.cached_input < 0 || usage.cache_write < 0 || usage.output < 0)
-    return "the response states negative numbers of tokens";
+    return "the response states numbers of tokens that are negative, or no numbers";
   if (usage.input > bounds.input)
     return "the response states " + number(usage.input) + " input tokens, but the request cannot have more than " + number(bounds.input);
   if (usage.cached_input > usage.input || usage.cache_write > usage.input - usage.cached_input)
@@ -129,9 +127,13 @@ charge charge_for(const llm_response& response, std::int64_t input_estimate, con
     likely.output = std::min((bytes_of(response.message) + 3) / 4, not_negative(bounds.max_tokens));
     return {likely, cost(likely, price), true, std::nullopt};
   }
-  if (auto why = check_usage(*response.usage, bounds))
+  return charge_for(*response.usage, bounds, price);
+}
+
+charge charge_for(const token_usage& stated, const request_bounds& bounds, const token_price& price) {
+  if (auto why = check_usage(stated, bounds))
     return {{}, worst_case(bounds, price), false, std::move(why)};
-  return {*response.usage, cost(*response.usage, price), false, std::nullopt};
+  return {stated, cost(stated, price), false, std::nullopt};
 }
 
 } // namespace troupe::policy

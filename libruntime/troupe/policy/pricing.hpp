@@ -20,8 +20,8 @@ struct request_bounds {
 };
 
 /// The cost of a stated usage, rounded up to a micro-dollar. A request with more input tokens than `above_tokens` is priced whole at the
-/// upper tier, cached input and cache writes in the same proportion. A part whose price is 0 where `input` has one was not configured: it
-/// costs what input does. Negative counts are 0, parts beyond the input are cut. An unknown price costs nothing.
+/// upper tier, cached input and cache writes in the same proportion. Negative counts are 0, parts beyond the input are cut. An unknown
+/// price costs nothing.
 usd cost(const token_usage& usage, const token_price& price);
 
 /// The most that a request within these bounds can cost: all input at the dearest of input, cached input and cache write, at the dearer
@@ -49,5 +49,8 @@ struct charge {
 /// The rule of SEMANTICS 1 "Usage" whole: stated usage is charged; absent, the estimate is (`input_estimate` tokens, and a token for four
 /// bytes of the answer); absurd, the worst case is. Never more than the worst case.
 charge charge_for(const llm_response& response, std::int64_t input_estimate, const request_bounds& bounds, const token_price& price);
+
+/// The same for what was stated, by an answer or by a response without one.
+charge charge_for(const token_usage& stated, const request_bounds& bounds, const token_price& price);
 
 } // namespace troupe::policy

@@ -27,6 +27,16 @@ message_ptr make_message(role from, std::string text, std::string call_id = {}, 
   return std::make_shared<const chat_message>(std::move(made));
 }
 
+/// The tool that a call turned to last is the last in the list.
+void note_attempt(std::vector<tried_tool>& tried, const std::string& tool, std::int64_t attempt, const std::string& error) {
+  if (tried.empty() || tried.back().tool != tool) {
+    std::erase_if(tried, [&](const tried_tool& each) { return each.tool == tool; });
+    tried.push_back({tool, 0, {}});
+  }
+  tried.back().attempts = attempt;
+  tried.back().error = error;
+}
+
 /// The conversation goes on from a text that stands for all that was.
 void begin_anew(task_history& h, const std::string& text) {
   h.messages = {make_message(role::user, text)};
@@ -112,6 +122,7 @@ void task_fold::close_exchange() {
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
+  h.open_calls.clear(); // ids may repeat from step to step
   refused_.clear();
 }
 
@@ -154,8 +165,8 @@ void task_fold::take_result(const tool_finished& body) {
   const auto call =
       std::find_if(h.open_calls.begin(), h.open_calls.end(), [&](const open_call& each) { return each.call_id == body.call_id; });
   if (call != h.open_calls.end()) {
-    for (const auto& tool : call->tools)
-      ++h.calls_of[tool];
+    for (const auto& each : call->tried)
+      ++h.calls_of[each.tool];
     h.open_calls.erase(call);
   }
   const auto open =
@@ -217,14 +228,18 @@ void task_fold::apply(const event& e) {
     auto call = call_of(start->call_id);
     if (call == h.open_calls.end())
       call = h.open_calls.emplace(h.open_calls.end());
-    auto tools = std::move(call->tools);
-    if (std::find(tools.begin(), tools.end(), start->tool) == tools.end())
-      tools.push_back(start->tool);
+    auto tried = std::move(call->tried);
+    note_attempt(tried, start->tool, start->attempt, {});
     *call = {start->call_id, start->tool, start->arguments, start->effect, start->attempt, start->instead_of,
-             false,          false,       std::move(tools)};
+             std::nullopt,   false,       std::move(tried)};
   } else if (const auto* problem = std::get_if<tool_failed>(&e.body)) {
-    if (const auto call = call_of(problem->call_id); call != h.open_calls.end())
-      call->failed = true;
+    // It may be of another tool than the last start's: one that the call turned to, and that could not be started.
+    if (const auto call = call_of(problem->call_id); call != h.open_calls.end()) {
+      note_attempt(call->tried, problem->tool, problem->attempt, problem->error);
+      call->tool = problem->tool;
+      call->attempt = problem->attempt;
+      call->failure = *problem;
+    }
   } else if (const auto* result = std::get_if<tool_finished>(&e.body)) {
     take_result(*result);
   } else if (const auto* crash = std::get_if<agent_crashed>(&e.body)) {
@@ -255,6 +270,22 @@ task_history rebuild(const std::vector<event_ptr>& events_of_task) {
   for (const auto& e : events_of_task)
     fold.apply(*e);
   return std::move(fold).take();
+}
+
+call_record record_of(const std::vector<event_ptr>& events_of_task, const std::string& call_id) {
+  call_record found;
+  task_fold fold;
+  for (const auto& e : events_of_task) {
+    fold.apply(*e);
+    if (std::holds_alternative<llm_responded>(e->body))
+      found.end.reset(); // ids may repeat from step to step
+    else if (const auto* end = std::get_if<tool_finished>(&e->body); end != nullptr && end->call_id == call_id)
+      found.end = *end;
+  }
+  for (const auto& call : fold.history().open_calls)
+    if (call.call_id == call_id && !found.end)
+      found.open = call;
+  return found;
 }
 
 std::unordered_map<std::string, std::vector<event_ptr>> by_task(const std::vector<event_ptr>& events) {

@@ -28,19 +28,25 @@ struct unanswered_request {
   std::string id() const { return step_id + "#" + std::to_string(request); }
 };
 
-/// A tool call that was started and has no result. `attempt` and `instead_of` are those of its last start. `failed`: that attempt's failure
-/// is recorded, so that nothing is in doubt; the next attempt, the alternative or the report had not been recorded yet.
-/// `told`: its unknown outcome has been recorded.
+/// A tool that a call turned to, and how that ended.
+struct tried_tool {
+  std::string tool;
+  std::int64_t attempts = 0; ///< 0: it was not run
+  std::string error;         ///< the last one
+};
+
+/// A tool call that was started and has no result. `tool`, `attempt` and `instead_of` are those of what it turned to last.
 struct open_call {
   std::string call_id;
   std::string tool;
   json arguments;
-  troupe::effect effect = troupe::effect::none;
+  troupe::effect effect = troupe::effect::none; ///< of its last start
   std::int64_t attempt = 1;
   std::string instead_of;
-  bool failed = false;
-  bool told = false;
-  std::vector<std::string> tools; ///< all that it turned to so far: the one asked for, then alternatives
+  /// Of that attempt, where it is recorded: nothing is in doubt. What was to come `next` had not been recorded yet.
+  std::optional<tool_failed> failure;
+  bool told = false;             ///< its unknown outcome has been recorded
+  std::vector<tried_tool> tried; ///< all that it turned to so far: the one asked for, then alternatives
 };
 
 /// One task as its events tell it: the state of its current attempt.
@@ -64,7 +70,7 @@ struct task_history {
   /// The calls of the last assistant message that have no result yet.
   std::vector<tool_call> unresolved;
 
-  std::vector<open_call> open_calls;          ///< started, no result, in the order of their starts
+  std::vector<open_call> open_calls;          ///< of the last assistant message: started, no result, in the order of their starts
   std::vector<unanswered_request> unanswered; ///< of all attempts
   std::int64_t steps = 0;                     ///< responses of this attempt
   std::string last_step_id;                   ///< of the last request of this attempt; empty: none
@@ -108,6 +114,13 @@ private:
 
 /// The history of one task from its own events, in their order.
 task_history rebuild(const std::vector<event_ptr>& events_of_task);
+
+/// What is recorded of a call of a task's last response: its end, or how far it came; or nothing, then nothing ran.
+struct call_record {
+  std::optional<tool_finished> end;
+  std::optional<open_call> open;
+};
+call_record record_of(const std::vector<event_ptr>& events_of_task, const std::string& call_id);
 
 /// A run's events by task path ("" for the run itself), each in order.
 std::unordered_map<std::string, std::vector<event_ptr>> by_task(const std::vector<event_ptr>& events);

@@ -90,8 +90,14 @@ void routing::lose_tasks(members::value_type& member, bool crashed, time_point n
     auto& t = tasks_.at(*it);
     t.member.clear();
     t.crashes += crashed ? 1 : 0;
-    if (t.crashes > options_.max_crashes) {
-      changes.poison = true;
+    const bool poison = t.crashes > options_.max_crashes;
+    changes.poison = changes.poison || poison;
+    if (t.cancelled) {
+      changes.stopped.push_back(*it);
+      tasks_.erase(*it);
+      continue;
+    }
+    if (poison) {
       changes.failed.push_back(
           {*it, "poison", "this task has killed its agent " + std::to_string(t.crashes) + " times; it is not tried again", t.crashes});
       tasks_.erase(*it);
@@ -220,18 +226,17 @@ bool routing::finished(const std::string& task, std::int64_t attempt, time_point
   return true;
 }
 
-std::optional<assignment> routing::cancel(const std::string& task, time_point now, routing_changes& changes) {
+std::optional<assignment> routing::cancel(const std::string& task) {
   auto it = tasks_.find(task);
   if (it == tasks_.end())
     return std::nullopt;
-  auto at = where(task);
-  if (at)
-    take_back(task, it->second, now);
-  else
-    line_.erase(it->second.place);
+  if (auto at = where(task)) {
+    it->second.cancelled = true;
+    return at;
+  }
+  line_.erase(it->second.place);
   tasks_.erase(it);
-  settle(now, changes);
-  return at;
+  return std::nullopt;
 }
 
 std::optional<assignment> routing::where(const std::string& task) const {

@@ -8,7 +8,8 @@
 //     └──────► refused (line too long), failed (no member is left or coming)
 //
 // A member that dies gives its tasks back: they go to the head of the line with the next attempt number, so that a late answer of
-// the old attempt is recognised and ignored. A task that killed its member more than `max_crashes` times is poison and fails.
+// the old attempt is recognised and ignored. A task that killed its member more than `max_crashes` times is poison and fails. One that was
+// cancelled is given to nobody any more: it ends with its member's answer, or with its member.
 // All calls are O(log members + tasks of one member) for each task that they move.
 
 #include <cstdint>
@@ -50,7 +51,8 @@ struct routing_changes {
   std::vector<assignment> assigned;
   std::vector<std::string> requeued; ///< lost their member and wait at the head of the line again
   std::vector<routing_failure> failed;
-  bool poison = false; ///< of `member_down`: its death was a poison task's fault and does not count towards restart intensity
+  std::vector<std::string> stopped; ///< were cancelled, and lost their member before it answered: they end here
+  bool poison = false;              ///< of `member_down`: its death was a poison task's fault and does not count towards restart intensity
 };
 
 enum class submit_status { assigned, queued, refused, failed };
@@ -94,8 +96,9 @@ public:
   submit_answer submit(const std::string& task, time_point now, std::int64_t crashes = 0);
   /// A member answered. False: a late answer of an old attempt, or an unknown task: ignore it.
   bool finished(const std::string& task, std::int64_t attempt, time_point now, routing_changes& changes);
-  /// Forgets the task; where it runs: absent when it waited or is unknown. Its member is free at once: the caller stops the work.
-  std::optional<assignment> cancel(const std::string& task, time_point now, routing_changes& changes);
+  /// The task is given to nobody any more. Where it runs, for the caller to stop it there: its member has it until it answers, or is gone
+  /// (`stopped`). Absent: it waited and is forgotten, or is unknown.
+  std::optional<assignment> cancel(const std::string& task);
 
   pool_stats stats() const;
   std::size_t queued() const { return line_.size(); }
@@ -121,6 +124,7 @@ private:
     std::int64_t attempt = 0;
     std::int64_t crashes = 0;
     std::int64_t place = 0; // in line
+    bool cancelled = false;
     time_point started{};
   };
   using rank = std::tuple<std::int64_t, time_point, std::uint64_t>; // load, idle since, order of joining

@@ -1,41 +1,14 @@
-#include "troupe/policy/task_graph.hpp"
+#include "troupe/policy/task_graph_parts.hpp"
 
 #include <algorithm>
 #include <charconv>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "troupe/model/described.hpp"
-#include "troupe/policy/budget_scope.hpp"
-#include "troupe/policy/conflict.hpp"
-#include "troupe/policy/replay.hpp"
-#include "troupe/policy/task_graph_plan.hpp"
-#include "troupe/util/assert.hpp"
 
 namespace troupe::policy {
 
 namespace {
-
-bool failed(task_status s) {
-  return s != task_status::success && s != task_status::skipped;
-}
-
-bool may_try_again(const task_outcome& outcome) {
-  switch (outcome.status) {
-  case task_status::error:
-  case task_status::timeout:
-  case task_status::max_retries:
-  case task_status::quality_failed:
-  case task_status::conflict:
-    return !outcome.fatal;
-  default:
-    return false;
-  }
-}
-
-/// Of members that were stopped because the task had its answer: no abort ended them.
-constexpr const char* decided_reason = "decided";
 
 task_status status_of(abort_reason reason) {
   switch (reason) {
@@ -50,96 +23,18 @@ task_status status_of(abort_reason reason) {
 
 } // namespace
 
-struct task_graph::impl {
-  /// Several agents at one piece of work: a seat for each member, and a last one for who decides between them.
-  struct panel {
-    answer_panel answers;
-    std::vector<bool> at_work;
-    std::string instruction;
-    std::vector<std::size_t> shown; // to who decides: members, in that order
-    std::string_view asked;         // the seat that decides; empty: nobody was asked
-    bool decided = false;
-    task_outcome outcome;
-    std::size_t running = 0;
-  };
-  /// One piece of work: a task, or one item of a for_each.
-  struct unit {
-    enum { idle, running, done } state = idle;
-    bool cancelled = false;
-    std::int64_t attempt = 1;
-    std::unique_ptr<panel> several;
-  };
-  struct task_state {
-    enum { waiting, open, done } state = waiting;
-    std::size_t waits_for = 0;
-    std::vector<unit> units;
-    std::size_t next = 0; // the first item that was not looked at
-    std::size_t busy = 0;
-    bool halted = false;              // no further item starts
-    bool cut = false;                 // an abort ended one of its items
-    std::optional<std::size_t> worst; // the first failed item, by index
-    task_outcome failure;             // its outcome, without output
-    json items, outputs;
-  };
-  static constexpr std::size_t no_seat = static_cast<std::size_t>(-1);
-  struct place {
-    std::size_t node;
-    std::size_t unit;
-    std::size_t seat = no_seat; // of a panel
-  };
-
-  std::shared_ptr<const graph_plan> plan;
-  std::string prefix, seed;
-  restored_state restored;
-  json scope; // what templates read
-  std::function<json()> state;
-  std::vector<task_state> nodes;
-  std::vector<std::size_t> ready; // from `ready_at` on
-  std::size_t ready_at = 0;
-  std::size_t open = 0, done = 0, completed = 0, busy = 0;
-  bool started = false, ended = false, failing = false;
-  std::optional<abort_reason> aborting;
-  std::string reason, error; // of a failing run
-
-  const task_spec& spec(std::size_t n) const { return plan->workflow.tasks[n]; }
-  bool items(std::size_t n) const { return !spec(n).for_each.empty(); }
-  bool stopping() const { return failing || aborting.has_value(); }
-  std::string path(std::size_t n) const { return prefix + spec(n).id; }
-  std::string path(place p) const { return items(p.node) ? path(p.node) + "[" + std::to_string(p.unit) + "]" : path(p.node); }
-  std::optional<place> find(const std::string& path) const;
-  /// Of what is at work there.
-  std::vector<std::string> paths_of(place p) const;
-  const restored_task* before(const std::string& path) const {
-    auto it = restored.find(path);
-    return it == restored.end() ? nullptr : &it->second;
+bool may_try_again(const task_outcome& outcome) {
+  switch (outcome.status) {
+  case task_status::error:
+  case task_status::timeout:
+  case task_status::max_retries:
+  case task_status::quality_failed:
+  case task_status::conflict:
+    return !outcome.fatal && outcome.reason != rejected_reason;
+  default:
+    return false;
   }
-
-  void look_at_state() {
-    if (plan->reads_state && state)
-      scope["state"] = state();
-  }
-  bool fail_as_before();
-  void begin(std::size_t n, graph_commands& out);
-  void open_items(std::size_t n, graph_commands& out);
-  void fill(std::size_t n, graph_commands& out);
-  void launch(place p, bool resumed, graph_commands& out);
-  std::optional<std::size_t> find_seat(const task_spec& task, std::string_view name) const;
-  std::string_view seat_name(const panel& several, std::size_t seat) const;
-  void launch_panel(place p, std::string instruction, bool resumed, graph_commands& out);
-  void start_seat(place p, bool resumed, graph_commands& out);
-  bool seat_ended(place p, task_outcome outcome, graph_commands& out);
-  void decide(place p, graph_commands& out);
-  bool advance(place p, graph_commands& out);
-  void end_unit(place p, task_outcome outcome, graph_commands& out);
-  void unit_done(place p, task_outcome outcome, bool record, graph_commands& out);
-  void close_items(std::size_t n, graph_commands& out);
-  void conclude(std::size_t n, task_outcome outcome, bool record, std::int64_t attempt, graph_commands& out);
-  void cancel_all(milliseconds grace, graph_commands& out);
-  void go_on(graph_commands& out);
-  void record_finish(const std::string& path, std::size_t n, std::int64_t attempt, const task_outcome& outcome, graph_commands& out) const {
-    out.push_back(record_event{path, spec(n).agent, task_finished{attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
-  }
-};
+}
 
 std::optional<task_graph::impl::place> task_graph::impl::find(const std::string& path) const {
   if (path.compare(0, prefix.size(), prefix) != 0)
@@ -177,6 +72,14 @@ std::vector<std::string> task_graph::impl::paths_of(place p) const {
   return out;
 }
 
+void task_graph::impl::fail(task_outcome outcome) {
+  failing = true;
+  fatal = !may_try_again(outcome);
+  cause = outcome.status == task_status::cancelled ? task_status::error : outcome.status; // only an abort cancels a task
+  reason = std::move(outcome.reason);
+  error = std::move(outcome.error);
+}
+
 /// A run that was killed while it failed goes on failing, for the same reason: what was cancelled on its account comes later in
 /// the journal.
 bool task_graph::impl::fail_as_before() {
@@ -185,7 +88,7 @@ bool task_graph::impl::fail_as_before() {
     const auto* old = before(path(n));
     if (!old || !old->finished)
       continue;
-    const bool bad = failed(old->finished->status);
+    const bool bad = is_failure(old->finished->status);
     completed += bad ? 0 : 1;
     if (bad && spec(n).on_failure == on_failure_type::fail && (!first || old->order < first->order))
       first = old;
@@ -194,9 +97,8 @@ bool task_graph::impl::fail_as_before() {
     completed = 0; // they are counted as they are adopted
     return false;
   }
-  failing = true;
-  reason = first->finished->reason.empty() ? name_of(first->finished->status) : first->finished->reason;
-  error = first->finished->error;
+  const auto& f = *first->finished;
+  fail({f.status, f.reason.empty() ? name_of(f.status) : f.reason, f.error, {}, false});
   return true;
 }
 
@@ -210,7 +112,9 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
   const auto* old = before(path(n));
   if (old && old->finished) {
     const auto& f = *old->finished;
-    return conclude(n, {f.status, f.reason, f.error, f.output, false}, false, f.attempt, out);
+    // Of several agents the one whose answer it is: "sceptic#2" is sceptic's second.
+    auto agent = old->resolved ? old->resolved->chosen.substr(0, old->resolved->chosen.find('#')) : old->agent;
+    return conclude(n, {f.status, f.reason, f.error, f.output, false, std::move(agent)}, false, f.attempt, out);
   }
   if (p.when && !p.when->is_valid(plan->output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
@@ -304,175 +208,6 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
   }
 }
 
-// --- several agents at one task ------------------------------------------------------------------------------------
-
-std::optional<std::size_t> task_graph::impl::find_seat(const task_spec& task, std::string_view name) const {
-  const auto members = panel_members(task.agents);
-  for (std::size_t i = 0; i < members.size(); ++i)
-    if (members[i].name == name)
-      return i;
-  return !members.empty() && (name == arbiter_seat || name == human_seat) ? std::optional(members.size()) : std::nullopt;
-}
-
-std::string_view task_graph::impl::seat_name(const panel& several, std::size_t seat) const {
-  return seat < several.answers.members().size() ? std::string_view(several.answers.members()[seat].name) : several.asked;
-}
-
-void task_graph::impl::launch_panel(place p, std::string instruction, bool resumed, graph_commands& out) {
-  const auto& t = spec(p.node);
-  auto& u = nodes[p.node].units[p.unit];
-  const auto where = path(p);
-  u.several =
-      std::make_unique<panel>(panel{answer_panel(t.resolve.value_or(resolve_spec{.by = "vote", .tie = "fail"}), t.agents, u.attempt),
-                                    std::vector<bool>(t.agents.size() + 1),
-                                    std::move(instruction),
-                                    {},
-                                    {},
-                                    false,
-                                    {},
-                                    0});
-  auto& several = *u.several;
-  const auto& members = several.answers.members();
-  const auto known = [&](std::string_view name) { return resumed ? before(seat_path(where, name)) : nullptr; };
-  std::vector<std::size_t> there;
-  for (std::size_t i = 0; i < members.size(); ++i)
-    if (const auto* old = known(members[i].name); old && old->finished)
-      there.push_back(i);
-  std::sort(there.begin(), there.end(),
-            [&](std::size_t a, std::size_t b) { return known(members[a].name)->order < known(members[b].name)->order; });
-  for (const auto i : there) {
-    const auto& f = *known(members[i].name)->finished;
-    several.answers.ended(i, {f.status, f.reason, f.error, f.output, false});
-  }
-  const auto* task = resumed ? before(where) : nullptr;
-  if (task && task->resolved) {
-    const auto* ruling = known(arbiter_seat);
-    several.decided = true;
-    several.outcome = several.answers.outcome_of(*task->resolved, ruling && ruling->finished ? ruling->finished->output : json());
-  }
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const auto* old = known(members[i].name);
-    if ((old && old->finished) || (several.decided && (!old || !old->started)))
-      continue;
-    start_seat({p.node, p.unit, i}, old && old->started, out);
-    if (several.decided)
-      out.push_back(cancel_task{seat_path(where, members[i].name), milliseconds{0}, true});
-  }
-  advance(p, out);
-}
-
-void task_graph::impl::start_seat(place p, bool resumed, graph_commands& out) {
-  const auto& t = spec(p.node);
-  auto& u = nodes[p.node].units[p.unit];
-  auto& several = *u.several;
-  const auto& members = several.answers.members();
-  several.at_work[p.seat] = true;
-  ++several.running;
-  std::optional<std::int64_t> index;
-  if (items(p.node))
-    index = static_cast<std::int64_t>(p.unit);
-  auto where = seat_path(path(p), seat_name(several, p.seat));
-  if (p.seat < members.size()) {
-    if (!resumed) // what it is told stands with the task
-      out.push_back(record_event{where, members[p.seat].agent, task_started{u.attempt, {}, std::nullopt}});
-    out.push_back(start_task{std::move(where), &t, members[p.seat].agent, several.instruction, u.attempt, index, resumed, {}});
-    return;
-  }
-  several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(u.attempt));
-  if (several.asked == human_seat) {
-    ask_human question{where, &t, several.instruction, {}, u.attempt, resumed};
-    for (const auto i : several.shown)
-      question.answers.emplace_back(members[i].name, several.answers.answer(i));
-    if (!resumed)
-      out.push_back(record_event{std::move(where), {}, task_started{u.attempt, {}, std::nullopt}});
-    out.push_back(std::move(question));
-    return;
-  }
-  std::vector<json> answers;
-  std::vector<std::string> agents;
-  for (const auto i : several.shown) {
-    answers.push_back(several.answers.answer(i));
-    agents.push_back(members[i].agent);
-  }
-  auto instruction = arbiter_instruction(several.instruction, answers);
-  if (!resumed)
-    out.push_back(record_event{where, t.resolve->arbiter, task_started{u.attempt, {}, std::nullopt}});
-  out.push_back(start_task{std::move(where), &t, t.resolve->arbiter, std::move(instruction), u.attempt, index, resumed, std::move(agents)});
-}
-
-/// The decision is durable before those that it makes superfluous are stopped.
-void task_graph::impl::decide(place p, graph_commands& out) {
-  auto& several = *nodes[p.node].units[p.unit].several;
-  const auto settle = [&](panel_decided&& made) {
-    several.decided = true;
-    several.outcome = std::move(made.outcome);
-    out.push_back(record_event{path(p), {}, std::move(made.event)});
-    for (std::size_t i = 0; i < several.answers.members().size(); ++i)
-      if (several.at_work[i])
-        out.push_back(cancel_task{seat_path(path(p), several.answers.members()[i].name), milliseconds{0}, true});
-  };
-  auto step = several.answers.next();
-  if (auto* made = std::get_if<panel_decided>(&step))
-    return settle(std::move(*made));
-  auto* asks = std::get_if<panel_asks>(&step);
-  if (!asks || stopping() || !several.asked.empty())
-    return;
-  several.asked = asks->event.next == "human" ? human_seat : arbiter_seat;
-  const auto* old = before(seat_path(path(p), several.asked));
-  if (old && old->attempt != nodes[p.node].units[p.unit].attempt)
-    old = nullptr;
-  if (!old)
-    out.push_back(record_event{path(p), {}, std::move(asks->event)});
-  const place who{p.node, p.unit, several.answers.members().size()};
-  if (!old || !old->finished)
-    return start_seat(who, old && old->started, out);
-  several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(old->attempt));
-  const auto& f = *old->finished;
-  settle(several.answers.decided(several.asked.substr(1), {f.status, f.reason, f.error, f.output, false}, several.shown));
-}
-
-/// True: the unit has ended.
-bool task_graph::impl::advance(place p, graph_commands& out) {
-  auto& several = *nodes[p.node].units[p.unit].several;
-  if (!several.decided)
-    decide(p, out);
-  if (several.running > 0)
-    return false;
-  // Nobody is at work, and nothing was decided: the run is being stopped.
-  auto outcome = several.decided ? std::move(several.outcome)
-                                 : task_outcome{task_status::cancelled, {}, "it was stopped before its answers were there", {}, false};
-  end_unit({p.node, p.unit}, std::move(outcome), out);
-  return true;
-}
-
-bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands& out) {
-  auto& u = nodes[p.node].units[p.unit];
-  auto& several = *u.several;
-  const bool member = p.seat < several.answers.members().size();
-  several.at_work[p.seat] = false;
-  --several.running;
-  if (several.decided && outcome.status == task_status::cancelled) {
-    outcome.reason = decided_reason;
-    outcome.error = "the task had its answer before this one ended";
-  }
-  out.push_back(record_event{seat_path(path(p), seat_name(several, p.seat)),
-                             member                          ? several.answers.members()[p.seat].agent
-                             : several.asked == arbiter_seat ? spec(p.node).resolve->arbiter
-                                                             : std::string(),
-                             task_finished{u.attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
-  // One that an abort has stopped may still answer once the run is resumed: until then it counts as at work.
-  const bool cut = u.cancelled && failed(outcome.status);
-  if (!several.decided && !cut && member)
-    several.answers.ended(p.seat, std::move(outcome));
-  else if (!several.decided && !cut) {
-    auto made = several.answers.decided(several.asked.substr(1), outcome, several.shown);
-    several.decided = true;
-    several.outcome = std::move(made.outcome);
-    out.push_back(record_event{path(p), {}, std::move(made.event)});
-  }
-  return advance({p.node, p.unit}, out);
-}
-
 // --- the end of what was started -----------------------------------------------------------------------------------
 
 /// It starts anew, where it may; else it is done.
@@ -480,7 +215,7 @@ void task_graph::impl::end_unit(place p, task_outcome outcome, graph_commands& o
   auto& node = nodes[p.node];
   auto& u = node.units[p.unit];
   const auto& t = spec(p.node);
-  if (failed(outcome.status) && outcome.reason.empty())
+  if (is_failure(outcome.status) && outcome.reason.empty())
     outcome.reason = name_of(outcome.status);
   if (u.cancelled && outcome.status == task_status::cancelled && aborting) {
     outcome.status = status_of(*aborting);
@@ -508,7 +243,7 @@ void task_graph::impl::unit_done(place p, task_outcome outcome, bool record, gra
     return conclude(p.node, std::move(outcome), record, u.attempt, out);
   if (record)
     record_finish(path(p), p.node, u.attempt, outcome, out);
-  if (!failed(outcome.status)) {
+  if (!is_failure(outcome.status)) {
     node.outputs[p.unit] = std::move(outcome.output);
     return;
   }
@@ -547,23 +282,30 @@ void task_graph::impl::close_items(std::size_t n, graph_commands& out) {
 void task_graph::impl::conclude(std::size_t n, task_outcome outcome, bool record, std::int64_t attempt, graph_commands& out) {
   auto& node = nodes[n];
   const auto& t = spec(n);
-  if (failed(outcome.status) && outcome.reason.empty())
+  if (is_failure(outcome.status) && outcome.reason.empty())
     outcome.reason = name_of(outcome.status);
   if (record)
     record_finish(path(n), n, attempt, outcome, out);
   node.state = task_state::done;
   --open;
   ++done;
-  const bool bad = failed(outcome.status);
+  const bool bad = is_failure(outcome.status);
   completed += bad ? 0 : 1;
-  auto& visible = scope["tasks"][t.id] = {{"status", name_of(outcome.status)}};
+  auto& visible =
+      scope["tasks"][t.id] = {{"status", name_of(outcome.status)}, {"attempts", outcome.status == task_status::skipped ? 0 : attempt}};
+  if (const auto& agent = outcome.agent.empty() ? t.agent : outcome.agent; !agent.empty())
+    visible["agent"] = agent;
+  if (bad)
+    visible["error"] = outcome.error;
+  if (plan->reads_costs && costs)
+    visible["cost_usd"] = costs(path(n)).dollars();
+  if (items(n))
+    visible["items"] = outcome.output;
   if (outcome.status == task_status::success || (bad && items(n)))
     visible["output"] = std::move(outcome.output);
   node.items = nullptr;
   if (bad && t.on_failure == on_failure_type::fail && !stopping()) {
-    failing = true;
-    reason = std::move(outcome.reason);
-    error = std::move(outcome.error);
+    fail(std::move(outcome));
     return cancel_all(milliseconds{0}, out);
   }
   for (auto d : plan->tasks[n].dependents)
@@ -598,7 +340,7 @@ void task_graph::impl::go_on(graph_commands& out) {
   if (aborting)
     out.push_back(finish_run{run_status::aborted, name_of(*aborting), {}, nullptr});
   else if (failing)
-    out.push_back(finish_run{run_status::failed, reason, error, nullptr});
+    out.push_back(finish_run{run_status::failed, reason, error, nullptr, cause, fatal});
   else
     look_at_state(), out.push_back(finish_run{run_status::completed, {}, {}, plan->result_of(scope)});
 }
@@ -633,6 +375,10 @@ void task_graph::read_state(std::function<json()> values) {
   impl_->state = std::move(values);
 }
 
+void task_graph::read_costs(std::function<usd(const std::string&)> costs) {
+  impl_->costs = std::move(costs);
+}
+
 graph_commands task_graph::start(json input, restored_state restored) {
   auto& g = *impl_;
   graph_commands out;
@@ -657,7 +403,7 @@ graph_commands task_graph::task_ended(const std::string& path, std::int64_t atte
   auto& u = g.nodes[at->node].units[at->unit];
   if (u.state != impl::unit::running || u.attempt != attempt)
     return out;
-  if (failed(outcome.status) && outcome.reason.empty())
+  if (is_failure(outcome.status) && outcome.reason.empty())
     outcome.reason = name_of(outcome.status);
   if (u.cancelled && outcome.status == task_status::cancelled && g.aborting) {
     outcome.status = status_of(*g.aborting);
@@ -726,81 +472,6 @@ std::vector<std::string> task_graph::running() const {
 
 const workflow_spec& task_graph::workflow() const {
   return impl_->plan->workflow;
-}
-
-// --- what was before -----------------------------------------------------------------------------------------------
-
-restored_state fold_tasks(const std::vector<event_ptr>& events) {
-  restored_state out;
-  replay_fold run;
-  bool run_refused = false;      // a limit of the run, or above it, was met since the last start
-  std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
-  std::int64_t order = 0;
-  const auto unfinish = [&](const auto& ended_by_abort) {
-    for (const auto& path : last)
-      if (auto& t = out[path]; t.finished && t.finished->reason != decided_reason && ended_by_abort(t.finished->status))
-        t.finished.reset();
-    last.clear();
-    run_refused = false;
-  };
-  // A process may have died while it aborted the run, before that end was recorded. A task is only ever cancelled by an abort, or by a run
-  // that fails, which fails again.
-  const auto taken_up = [&] {
-    const auto before = run.history();
-    const bool out_of_time = before.budget.time && before.owned_ms >= before.budget.time->count();
-    unfinish([&](task_status status) {
-      return status == task_status::cancelled || (status == task_status::budget_exceeded && run_refused)
-             || (status == task_status::timeout && out_of_time);
-    });
-  };
-  for (const auto& e : events) {
-    if (const auto* s = std::get_if<task_started>(&e->body)) {
-      auto& t = out[e->task];
-      t.attempt = s->attempt;
-      t.started = true;
-      t.instruction = s->instruction;
-      if (s->items)
-        t.items = s->items;
-      t.finished.reset();
-      t.resolved.reset();
-      last.clear();
-      run_refused = false;
-    } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
-      auto& t = out[e->task];
-      t.attempt = r->next_attempt;
-      t.started = false;
-      t.resolved.reset();
-      // A sub-workflow that starts anew starts all of its tasks anew; so does a task that several agents do.
-      for (const auto* below : {"/", "("}) {
-        const auto inner = e->task + below;
-        for (auto it = out.lower_bound(inner); it != out.end() && it->first.compare(0, inner.size(), inner) == 0;)
-          it = out.erase(it);
-      }
-      last.clear();
-    } else if (const auto* f = std::get_if<task_finished>(&e->body)) {
-      auto [it, added] = out.try_emplace(e->task);
-      it->second.started = !added;
-      it->second.attempt = f->attempt;
-      it->second.finished = *f;
-      it->second.order = ++order;
-      last.push_back(e->task);
-    } else if (const auto* differ = std::get_if<answers_differ>(&e->body)) {
-      auto& t = out[seat_path(e->task, differ->next == "human" ? human_seat : arbiter_seat)];
-      t.attempt = differ->attempt;
-      t.started = false;
-    } else if (const auto* resolved = std::get_if<answers_resolved>(&e->body)) {
-      out[e->task].resolved = *resolved;
-    } else if (const auto* end = std::get_if<run_finished>(&e->body); end && end->status == run_status::aborted) {
-      unfinish([&](task_status status) { return status == task_status::cancelled || name_of(status) == end->reason; });
-    } else if (const auto* refused = std::get_if<budget_refused>(&e->body)) {
-      run_refused = run_refused || ends_the_run(refused->scope);
-    } else if (std::holds_alternative<run_resumed>(e->body)) {
-      taken_up();
-    }
-    run.apply(*e);
-  }
-  taken_up();
-  return out;
 }
 
 } // namespace troupe::policy

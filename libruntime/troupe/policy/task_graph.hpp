@@ -16,9 +16,12 @@
 //                array.
 //   attempts     a failed task starts anew, up to `attempts` in all, with "Previous attempt failed. Try a different approach."
 //                appended to its instruction; never after a fatal error (`task_outcome::fatal`), budget_exceeded, rejected, loop
-//                or cancelled. Items have their own attempts.
+//                or cancelled, nor after a human's rejection of its output. Items have their own attempts. A sub-workflow that failed
+//                ended as its first failed task did.
 //   on_failure   fail (default): no new task starts, those that run are cancelled, the run is `failed` with this task's reason.
 //                continue: it counts as done, without output (a for_each keeps its array).
+//   templates    read of a task that has ended: status, attempts (skipped: 0), agent (of several: whose answer it is), error, cost_usd,
+//                output (of a success), and of a for_each output and items, its elements' outputs.
 //   result       the result template; without one the output of the last task in the file. Null unless the run completed.
 //   abort        budget_exceeded, timeout, cancelled: no new task or attempt starts; running ones are cancelled, for
 //                budget_exceeded after a grace of 5 s in which calls in flight may finish; once all have answered (or `give_up`)
@@ -49,6 +52,9 @@ inline constexpr std::int64_t max_for_each_items = 10'000;
 inline constexpr milliseconds budget_abort_grace{5'000};
 inline constexpr const char* next_attempt_words = "Previous attempt failed. Try a different approach.";
 
+/// The reason of a task whose output a human rejected.
+inline constexpr const char* rejected_reason = "rejected";
+
 /// How one attempt of a task (or a sub-workflow) ended.
 struct task_outcome {
   task_status status = task_status::success;
@@ -56,7 +62,10 @@ struct task_outcome {
   std::string error;  ///< for people
   json output;
   bool fatal = false; ///< an LLM error that is fatal for the task, or poison: no further attempt
+  std::string agent;  ///< who did it last, where it is not the one that the file names
 };
+/// Whether another attempt makes sense after it.
+bool may_try_again(const task_outcome& outcome);
 
 enum class abort_reason { budget_exceeded, timeout, cancelled };
 BOOST_DESCRIBE_ENUM(abort_reason, budget_exceeded, timeout, cancelled)
@@ -112,6 +121,8 @@ struct finish_run {
   std::string reason;                        ///< empty when completed
   std::string error;                         ///< for people: the first failed task's
   json result;
+  task_status cause = task_status::success; ///< failed: the first failed task's status
+  bool fatal = false;                       ///< failed: another attempt of all of it makes no sense
 };
 using graph_command = std::variant<record_event, start_task, start_subworkflow, cancel_task, ask_human, finish_run>;
 using graph_commands = std::vector<graph_command>;
@@ -127,6 +138,7 @@ struct restored_task {
   std::int64_t order = 0;                   ///< when it finished, among the others: the first failure is the run's reason
   std::string instruction;                  ///< of its last start: what it goes on with
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
+  std::string agent;                        ///< that its end was recorded of
 };
 using restored_state = std::map<std::string, restored_task>;
 
@@ -152,6 +164,8 @@ public:
   /// What `{{ state.key }}` reads: an object, asked for whenever templates are evaluated, if one reads it. Before `start`; absent without
   /// it.
   void read_state(std::function<json()> values);
+  /// What `{{ tasks.ID.cost_usd }}` reads, asked for when the task of this path ends, if a template reads it. Likewise.
+  void read_costs(std::function<usd(const std::string& path)> costs);
   /// Once. `restored`: of the whole run; paths outside of the prefix are ignored. A sub-workflow that is not `resumed` starts with
   /// nothing restored.
   graph_commands start(json input, restored_state restored = {});

@@ -74,8 +74,14 @@ namespace {
 
 using names = std::set<std::string>;
 
+/// What a template reads beside inputs and outputs.
+void note_reads(const text_template::path& path, graph_plan& plan) {
+  plan.reads_state = plan.reads_state || (!path.empty() && path[0] == "state");
+  plan.reads_costs = plan.reads_costs || (!path.empty() && path[0] == "tasks" && (path.size() < 3 || path[2] == "cost_usd"));
+}
+
 /// Compiles one task's texts, and adds what they read to `needs`.
-expected<graph_plan::task> compile(const task_spec& spec, names& needs, bool& reads_state) {
+expected<graph_plan::task> compile(const task_spec& spec, names& needs, graph_plan& plan) {
   graph_plan::task out;
   std::vector<text_template::path> paths;
   auto text = [&](const std::string& from, text_template& to) -> expected<void> {
@@ -108,7 +114,7 @@ expected<graph_plan::task> compile(const task_spec& spec, names& needs, bool& re
   for (const auto& path : paths) {
     if (path.size() >= 2 && path[0] == "tasks")
       needs.insert(path[1]);
-    reads_state = reads_state || (!path.empty() && path[0] == "state");
+    note_reads(path, plan);
   }
   return out;
 }
@@ -171,7 +177,7 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
     const auto& t = w.tasks[n];
     names needs(t.needs.begin(), t.needs.end());
     auto dependents = std::move(plan.tasks[n].dependents);
-    auto compiled = compile(t, needs, plan.reads_state);
+    auto compiled = compile(t, needs, plan);
     if (!compiled)
       return wrong(t.id, compiled.error().text());
     plan.tasks[n] = std::move(*compiled);
@@ -189,7 +195,7 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
   if (!result)
     return wrong({}, "result: " + result.error().text());
   for (const auto& path : result->paths()) {
-    plan.reads_state = plan.reads_state || (!path.empty() && path[0] == "state");
+    note_reads(path, plan);
     if (path.size() >= 2 && path[0] == "tasks" && plan.ids.count(path[1]) == 0)
       return wrong({}, "result: there is no task \"" + path[1] + "\"");
   }

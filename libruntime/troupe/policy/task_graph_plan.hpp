@@ -42,6 +42,7 @@ struct graph_plan {
   std::unordered_map<std::string, std::size_t> ids;
   text_template result;
   bool reads_state = false; // some template does
+  bool reads_costs = false; // likewise, of a task
 
   /// `invalid_argument`; `where` is "workflow/task". At most 10,000 tasks.
   static expected<graph_plan> make(workflow_spec workflow);

@@ -63,6 +63,52 @@ tool_step tool_attempts::start(time_point now) {
   return step;
 }
 
+tool_step tool_attempts::go_on(const open_call& recorded, time_point now) {
+  tool_step step;
+  if (phase_ != phase::fresh)
+    return step;
+  tried_ = recorded.tried;
+  seen_.insert(facts_.tool);
+  for (const auto& each : tried_) {
+    seen_.insert(each.tool);
+    if (each.attempts > 0)
+      ran_ = each.tool;
+    if (const auto spec = tools_.find(each.tool); quota_ && spec != tools_.end())
+      (void) quota_->take(spec->second); // it was called, whatever others have taken meanwhile
+  }
+  const auto what = decide_recovery(recorded);
+  if (what == recovery::in_doubt) {
+    report(step, tool_status::in_doubt, outcome_unknown_text(recorded.tool), true);
+    return step;
+  }
+  const auto at = tools_.find(recorded.tool);
+  if (at == tools_.end()) {
+    report(step, tool_status::not_started, unknown_tool_text(recorded.tool, {}, facts_.agent_tools));
+    return step;
+  }
+  tool_ = &at->second;
+  breaker_ = breakers_.of(tool_->name);
+  switch (what) {
+  case recovery::repeat:
+    // An attempt without an outcome is made once more; after one that failed the next is due, and its wait, of which nobody knows how
+    // much is over, begins anew: a Retry-After is a lower bound.
+    attempt_ = recorded.failure ? recorded.attempt : recorded.attempt - 1;
+    phase_ = phase::waiting;
+    wait_until_ = now + milliseconds(recorded.failure ? recorded.failure->wait_ms : 0);
+    return tick(now);
+  case recovery::alternative:
+    if (turn_to_alternative(step, now)) {
+      run(step, now);
+      return step;
+    }
+    break;
+  default:
+    break;
+  }
+  report_failure(step, tool_status::failed);
+  return step;
+}
+
 tool_step tool_attempts::finished(const tool_outcome& outcome, time_point now, double random) {
   tool_step step;
   if (phase_ != phase::running)
@@ -149,6 +195,13 @@ tool_step tool_attempts::cancel(time_point) {
 
 // --- decisions -----------------------------------------------------------------------------------------------------
 
+recovery decide_recovery(const open_call& recorded) {
+  if (!recorded.failure)
+    return recorded.effect == effect::once ? recovery::in_doubt : recovery::repeat;
+  const auto& next = recorded.failure->next;
+  return next == "retry" ? recovery::repeat : next == "alternative" ? recovery::alternative : recovery::report;
+}
+
 bool tool_attempts::turn_to(tool_step& step, const tool_spec& tool, time_point now) {
   tool_ = &tool;
   attempt_ = 0;
@@ -169,6 +222,14 @@ bool tool_attempts::turn_to(tool_step& step, const tool_spec& tool, time_point n
   permit_ = std::move(admission.permit);
   note_breaker(step, admission.changed);
   return true;
+}
+
+std::vector<const tool_spec*> chain_of(const std::map<std::string, tool_spec>& tools, const std::string& tool) {
+  std::vector<const tool_spec*> chain;
+  std::set<std::string_view> seen;
+  for (auto next = tools.find(tool); next != tools.end() && seen.insert(next->first).second; next = tools.find(next->second.alternative))
+    chain.push_back(&next->second);
+  return chain;
 }
 
 bool tool_attempts::turn_to_alternative(tool_step& step, time_point now) {
@@ -225,7 +286,8 @@ void tool_attempts::after_failure(tool_step& step, tool_status status, bool may_
     return;
   }
   record();
-  report_failure(step, status);
+  // What has no effect is never in doubt: it gave no result, and that is all.
+  report_failure(step, status == tool_status::in_doubt && tool_->effect == effect::none ? tool_status::failed : status);
 }
 
 void tool_attempts::report(tool_step& step, tool_status status, std::string text, bool in_doubt) {

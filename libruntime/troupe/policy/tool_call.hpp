@@ -2,7 +2,7 @@
 // One tool call at the tool host, whole (SEMANTICS 4): attempts, back-off, circuit breaker, alternatives, and the text that the agent
 // replans from. The host translates: it validates, asks `parallel_limits`, stores events, runs, and comes back with the outcome.
 //
-//   start --> run_tool --outcome ok--> report
+//   start, go_on --> run_tool --outcome ok--> report
 //     ^          |
 //     |          +-- failed | timed out | not started --> wait_until --tick--> run_tool …   (retries; not for `once`, unless nothing ran)
 //     |          |                                    \--> the alternative, with its own retries, and so on; none twice
@@ -29,6 +29,7 @@
 #include "troupe/model/event.hpp"
 #include "troupe/model/tool.hpp"
 #include "troupe/policy/circuit_breaker.hpp"
+#include "troupe/policy/replay.hpp"
 #include "troupe/util/time_point.hpp"
 
 namespace troupe::policy {
@@ -97,13 +98,6 @@ struct tool_step {
   tool_decision next;
 };
 
-/// A tool that a call turned to, and how that ended.
-struct tried_tool {
-  std::string tool;
-  std::int64_t attempts = 0; ///< 0: it was not run
-  std::string error;         ///< the last one
-};
-
 /// One thread only. Times never go back. `random` is uniform in [0, 1).
 class tool_attempts {
 public:
@@ -112,6 +106,8 @@ public:
                 std::shared_ptr<tool_quota> quota);
 
   tool_step start(time_point now);
+  /// In place of `start` for a call that was begun and has no result, when whoever ran it has died: as `decide_recovery` says.
+  tool_step go_on(const open_call& recorded, time_point now);
   /// What is `permanent` is not repeated; a Retry-After is a lower bound of the wait, and beyond the cap the alternative is next.
   tool_step finished(const tool_outcome& outcome, time_point now, double random);
   /// The arguments do not satisfy this tool's schema (an alternative's may differ); nothing ran, and nothing would.
@@ -153,6 +149,10 @@ private:
   breaker_permit permit_;                    ///< dies before `breaker_`
 };
 
+/// All tools that one call may come to, in the order in which it turns to them: the one that was asked for, its alternative, and so on;
+/// none twice. They live in `tools`.
+std::vector<const tool_spec*> chain_of(const std::map<std::string, tool_spec>& tools, const std::string& tool);
+
 // --- refusals: nothing ran, the model is told what is wrong --------------------------------------------------------
 
 /// The model's name of a tool may be anything: it is quoted and cut. `suggestion` is the nearest name of `agent_tools`, or empty.
@@ -173,16 +173,19 @@ std::string tool_failure_text(const std::string& tool, tool_status status, const
 
 // --- recovery ------------------------------------------------------------------------------------------------------
 
-/// What a crash between "about to run" and "done" means.
+/// How a call goes on that was begun and has no result, when whoever ran it has died.
 enum class recovery {
-  repeat,     ///< with the same idempotency key
-  tell_agent, ///< the outcome is unknown; the run counts it as in doubt
-  ask_human,  ///< the same, but somebody looks first
+  repeat,      ///< the tool that it turned to last, with the same idempotency key: nothing of it ran, or a repeat does no harm
+  alternative, ///< that tool's failure is recorded: what was to take its place does
+  report,      ///< its failure is recorded, and nothing was to take its place: the agent is told that error
+  in_doubt,    ///< it may have taken effect, and nobody knows: the agent is told so, and the run counts it
 };
-BOOST_DESCRIBE_ENUM(recovery, repeat, tell_agent, ask_human)
+BOOST_DESCRIBE_ENUM(recovery, repeat, alternative, report, in_doubt)
 
-/// `none` and `idempotent` are repeated; `once` is not: the agent is told, or a human where the risk is high or critical (SEMANTICS 4).
-recovery recover_decision(effect what, risk how_bad);
+/// A crash between "about to run" and "done": `none` and `idempotent` are repeated, `once` is not (SEMANTICS 4). A failure that is
+/// recorded has decided what comes next, and that stands: no tool that the call has left is turned to again, so that one of effect
+/// `once` which failed, and may have taken effect all the same, does not run twice.
+recovery decide_recovery(const open_call& recorded);
 
 /// The tool message for a call whose outcome is unknown.
 std::string outcome_unknown_text(const std::string& tool);

@@ -96,12 +96,6 @@ std::string tool_failure_text(const std::string& tool, tool_status status, const
   return text;
 }
 
-recovery recover_decision(effect what, risk how_bad) {
-  if (what != effect::once)
-    return recovery::repeat;
-  return how_bad == risk::high || how_bad == risk::critical ? recovery::ask_human : recovery::tell_agent;
-}
-
 std::string outcome_unknown_text(const std::string& tool) {
   return "The call of " + in_quotes(tool)
          + " was interrupted after it began: it may or may not have taken effect, nobody knows, and it was not "

@@ -35,6 +35,9 @@ expected<std::vector<approval_row>> approvals_of(journal& from, const run_row& r
         found[known->second].request.ended(*end);
     }
   }
+  const auto open = policy::open_requests(*events);
+  for (auto& row : found)
+    row.over = row.request.pending() && open.count(row.request.what().id) == 0;
   return found;
 }
 
@@ -99,7 +102,7 @@ expected<std::vector<approval_row>> pending_approvals(journal& from) {
     if (!rows)
       continue; // a damaged run does not hide the others
     for (auto& row : *rows)
-      if (row.request.pending())
+      if (row.request.pending() && !row.over)
         found.push_back(std::move(row));
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.asked_us < b.asked_us; });
@@ -146,6 +149,8 @@ expected<approval_row> decide(journal& in, const std::string& id, const policy::
     return fail(error_code::conflict, "already decided: " + policy::decided_words(*row->request.end()), what.id);
   if (const auto run = in.find_run(row->run_id); run && (run->status == run_status::completed || run->status == run_status::failed))
     return fail(error_code::conflict, "run " + row->run_id + " has ended; nothing waits for this any more", what.id);
+  if (row->over)
+    return fail(error_code::conflict, "its task, " + row->task + ", has ended without it; nothing waits for this any more", what.id);
   if (decision.choice == policy::approval_choice::modify)
     if (auto may = holds(what, decision.modified_action); !may)
       return tl::unexpected(may.error());

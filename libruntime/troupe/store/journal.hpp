@@ -84,8 +84,15 @@ public:
   /// Takes ownership of a run, which need not exist yet (a kernel lock that dies with this process). `conflict` when somebody has it, this
   /// process included: names the pid. Tells a wish to cancel that is waiting already.
   virtual expected<void> own(const std::string& run_id) = 0;
+  /// The same for a run whose id was only just made, so that nobody can have wished anything of it.
+  virtual expected<void> own_new(const std::string& run_id) { return own(run_id); }
   /// Gives it back at once: call it when every append has been answered. Neither blocks.
   virtual void disown(const std::string& run_id) = 0;
+
+  /// Takes what a tenant that has limits may spend (a kernel lock, as a run's): who has it counts alone. Its past is complete when it is
+  /// read after this. `conflict` when somebody has it, this process included: names the pid. Neither blocks.
+  virtual expected<void> own_tenant(const std::string& tenant) = 0;
+  virtual void disown_tenant(const std::string& tenant) = 0;
 
   /// A wish of another process, seen by the owner: asks to cancel a run. Durable when this returns; blocks. Kept until the run ends, so
   /// that an owner to come sees it too. `not_found` when there is no such run.

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include <csignal>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,19 +22,19 @@ constexpr off_t queue_byte = 0;
 constexpr off_t turn_byte = 1;
 constexpr off_t first_slot = 4096;
 constexpr std::uint64_t slots = 4096;
-constexpr off_t first_run = off_t{1} << 32;
+constexpr off_t first_name = off_t{1} << 32;
 
-std::uint64_t hash_of(const std::string& run_id) {
+std::uint64_t hash_of(const std::string& name) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(run_id.data()), run_id.size(), digest.data());
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), digest.data());
   std::uint64_t hash = 0;
   std::memcpy(&hash, digest.data(), sizeof hash);
   return hash;
 }
 
-/// 62 bits of the hash: two runs share a byte once in ages, and then the second one is refused, never both let in.
+/// 62 bits of the hash: two names share a byte once in ages, and then the second one is refused, never both let in.
 off_t byte_of(std::uint64_t hash) {
-  return first_run + static_cast<off_t>(hash >> 2 & 0x3FFF'FFFF'FFFF'FFFFULL);
+  return first_name + static_cast<off_t>(hash >> 2 & 0x3FFF'FFFF'FFFF'FFFFULL);
 }
 
 struct slot {
@@ -54,15 +55,32 @@ struct flock byte_lock(short type, off_t at) {
   return wanted;
 }
 
+tl::unexpected<error> cannot_open(const std::string& path) {
+  const int why = errno;
+  const std::string words = std::string("the journal's lock file cannot be opened: ") + std::strerror(why);
+  if (why == EROFS)
+    return fail(error_code::permission_denied,
+                words
+                    + "; a disk that fails is remounted so by the kernel, whose log (dmesg) says why. What was recorded can still be looked"
+                      " at, by `runs`, `show` and `approvals`",
+                path);
+  return fail(why == EACCES || why == EPERM ? error_code::permission_denied : error_code::unavailable,
+              words + "; look at the owner and mode of the file and its folder", path);
+}
+
 } // namespace
 
 expected<lock_file> lock_file::open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (descriptor < 0)
-    return fail(errno == EACCES || errno == EPERM || errno == EROFS ? error_code::permission_denied : error_code::unavailable,
-                std::string("the journal's lock file cannot be opened: ") + std::strerror(errno)
-                    + "; look at the owner and mode of the file and its folder",
-                path);
+    return cannot_open(path);
+  return lock_file(descriptor, path);
+}
+
+expected<lock_file> lock_file::look(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0 && errno != ENOENT)
+    return cannot_open(path);
   return lock_file(descriptor, path);
 }
 
@@ -116,13 +134,13 @@ void lock_file::end_turn() {
   unlock(turn_byte);
 }
 
-std::optional<pid_t> lock_file::own(const std::string& run_id) {
-  const auto hash = hash_of(run_id);
+std::optional<pid_t> lock_file::own(const std::string& name) {
+  const auto hash = hash_of(name);
   const std::lock_guard guard(mutex_);
-  if (owned_.contains(run_id))
+  if (owned_.contains(name))
     return ::getpid();
   if (lock(byte_of(hash))) {
-    owned_.insert(run_id);
+    owned_.insert(name);
     const slot mine{hash, ::getpid()};
     // A hint only: where it cannot be written, the holder stays nameless.
     if (::pwrite(descriptor_, &mine, sizeof mine, slot_of(hash)) != static_cast<ssize_t>(sizeof mine))
@@ -130,30 +148,34 @@ std::optional<pid_t> lock_file::own(const std::string& run_id) {
     return std::nullopt;
   }
   slot other;
-  if (::pread(descriptor_, &other, sizeof other, slot_of(hash)) == static_cast<ssize_t>(sizeof other) && other.hash == hash)
-    return static_cast<pid_t>(other.pid);
-  return 0;
+  if (::pread(descriptor_, &other, sizeof other, slot_of(hash)) != static_cast<ssize_t>(sizeof other) || other.hash != hash)
+    return 0;
+  // Between a lock and its hint stands the pid of who had it before.
+  const auto holder = static_cast<pid_t>(other.pid);
+  return holder > 0 && ::kill(holder, 0) != 0 && errno == ESRCH ? 0 : holder;
 }
 
-void lock_file::disown(const std::string& run_id) {
+void lock_file::disown(const std::string& name) {
   const std::lock_guard guard(mutex_);
-  if (owned_.erase(run_id) > 0)
-    unlock(byte_of(hash_of(run_id)));
+  if (owned_.erase(name) > 0)
+    unlock(byte_of(hash_of(name)));
 }
 
 void lock_file::ring() const {
   ::futimens(descriptor_, nullptr);
 }
 
-bool lock_file::mine(const std::string& run_id) const {
+bool lock_file::mine(const std::string& name) const {
   const std::lock_guard guard(mutex_);
-  return owned_.contains(run_id);
+  return owned_.contains(name);
 }
 
-bool lock_file::owned(const std::string& run_id) const {
-  if (mine(run_id))
+bool lock_file::owned(const std::string& name) const {
+  if (mine(name))
     return true;
-  auto probe = byte_lock(F_WRLCK, byte_of(hash_of(run_id)));
+  if (descriptor_ < 0)
+    return false;
+  auto probe = byte_lock(F_WRLCK, byte_of(hash_of(name)));
   return ::fcntl(descriptor_, F_OFD_GETLK, &probe) == 0 && probe.l_type != F_UNLCK;
 }
 

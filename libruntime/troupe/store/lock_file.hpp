@@ -20,6 +20,8 @@ class lock_file {
 public:
   /// Opens or makes `path` (0600).
   static expected<lock_file> open(const std::string& path);
+  /// Only to ask what is owned, where nothing may be written. Where there is no such file nothing is.
+  static expected<lock_file> look(const std::string& path);
   lock_file(lock_file&& other) noexcept;
   lock_file& operator=(lock_file&&) = delete;
   ~lock_file();
@@ -29,17 +31,17 @@ public:
   bool take_turn(std::chrono::milliseconds patience);
   void end_turn();
 
-  /// Owns a run, or names the pid of who does (0: unknown).
-  std::optional<pid_t> own(const std::string& run_id);
-  void disown(const std::string& run_id);
+  /// Owns what has this name (a run's id, or what can be none), or tells the pid of who does (0: unknown).
+  std::optional<pid_t> own(const std::string& name);
+  void disown(const std::string& name);
   /// Tells every process that watches the file (inotify, IN_ATTRIB) that there is something to read. Call it after the commit.
   void ring() const;
   const std::string& path() const { return path_; }
 
   /// Whether this object owns it.
-  bool mine(const std::string& run_id) const;
+  bool mine(const std::string& name) const;
   /// Whether anybody does.
-  bool owned(const std::string& run_id) const;
+  bool owned(const std::string& name) const;
 
 private:
   lock_file(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {}

@@ -33,7 +33,7 @@ public:
 
   std::mutex mutex; // guards what follows
   std::map<std::string, run> runs;
-  std::map<std::string, const void*> owners; ///< the journal that has it
+  std::map<std::string, const void*> owners; ///< of runs and tenants: the journal that has it
   std::set<std::string> wishes;
   std::vector<decision_row> decisions;
   std::set<memory_journal*> journals;
@@ -137,6 +137,15 @@ public:
     told_.erase(run_id);
     told_decisions_.erase(run_id);
   }
+
+  expected<void> own_tenant(const std::string& tenant) override {
+    const std::lock_guard guard(file_->mutex);
+    if (!file_->owners.emplace(tenant_key(tenant), this).second)
+      return tenant_is_counted_elsewhere(tenant, "this process (" + std::to_string(::getpid()) + ")");
+    return {};
+  }
+
+  void disown_tenant(const std::string& tenant) override { disown(tenant_key(tenant)); }
 
   expected<void> request_cancel(const std::string& run_id) override {
     const std::lock_guard guard(file_->mutex);

@@ -35,6 +35,14 @@ tl::unexpected<error> no_such_run(const std::string& run_id) {
   return fail(error_code::not_found, "there is no run \"" + run_id + "\" in the journal; `troupe runs` lists them");
 }
 
+tl::unexpected<error> tenant_is_counted_elsewhere(const std::string& tenant, const std::string& who) {
+  return fail(error_code::conflict,
+              who
+                  + " is running something for it, and the limit of a tenant is counted by one process at a time; wait until that process"
+                    " has ended, or cancel its runs",
+              "tenant " + tenant);
+}
+
 digest sha256(std::string_view bytes) {
   digest out;
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), reinterpret_cast<unsigned char*>(out.data()));

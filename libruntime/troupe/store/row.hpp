@@ -65,6 +65,14 @@ struct run_change {
 };
 run_change change_of(const event_body& body);
 /// Nothing follows in its journal.
+/// Under this name a tenant is owned, beside the runs: no run id has a colon.
+inline std::string tenant_key(const std::string& tenant) {
+  return "tenant:" + tenant;
+}
+
+/// Somebody else counts what a tenant spends; `who` as in "process 4711".
+tl::unexpected<error> tenant_is_counted_elsewhere(const std::string& tenant, const std::string& who);
+
 inline bool has_ended(run_status status) {
   return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "troupe/store/lock_file.hpp"
+#include "troupe/store/row.hpp"
 #include "troupe/store/sqlite_schema.hpp"
 #include "troupe/store/sqlite_writer.hpp"
 #include "troupe/store/watcher.hpp"
@@ -73,6 +74,10 @@ expected<void> make_file(const std::string& path) {
   return refused(path, "the file");
 }
 
+std::string words_for(pid_t holder) {
+  return holder == ::getpid() ? "this process" : holder > 0 ? "process " + std::to_string(holder) : "another process";
+}
+
 class sqlite_journal final : public journal {
 public:
   sqlite_journal(lock_file locks, database db) : locks_(std::move(locks)), db_(std::move(db)) {}
@@ -93,10 +98,10 @@ public:
     return {};
   }
 
-  void append(std::vector<event_ptr> events, on_durable done) override { take(std::move(events), std::move(done), false); }
-  void append_soon(std::vector<event_ptr> events, on_durable done) override { take(std::move(events), std::move(done), true); }
+  void append(std::vector<event_ptr> events, on_durable done) override { queue(std::move(events), std::move(done), false); }
+  void append_soon(std::vector<event_ptr> events, on_durable done) override { queue(std::move(events), std::move(done), true); }
 
-  void take(std::vector<event_ptr> events, on_durable done, bool soon) {
+  void queue(std::vector<event_ptr> events, on_durable done, bool soon) {
     if (!events.empty() && events.front() && !is_run_id(events.front()->run_id)) {
       writer_->post([done = std::move(done)] { done(fail(error_code::internal, "an event has no valid run id", "journal")); });
       return;
@@ -154,25 +159,32 @@ public:
   }
 
   expected<void> own(const std::string& run_id) override {
-    if (!is_run_id(run_id))
-      return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, dots, dashes and underscores", run_id);
-    if (const auto holder = locks_.own(run_id))
-      return fail(error_code::conflict,
-                  (*holder == ::getpid() ? std::string("this process")
-                   : *holder > 0         ? "process " + std::to_string(*holder)
-                                         : "another process")
-                      + " is running it; wait until it ends, or cancel it",
-                  "run " + run_id);
-    writer_->post([this, run_id] { writer_->forget(run_id); });
+    if (auto taken = take(run_id); !taken)
+      return taken;
     watcher_->look_at(run_id);
+    return {};
+  }
+
+  expected<void> own_new(const std::string& run_id) override {
+    if (auto taken = take(run_id); !taken)
+      return taken;
+    watcher_->expect(run_id);
     return {};
   }
 
   void disown(const std::string& run_id) override {
     watcher_->forget(run_id);
     locks_.disown(run_id);
-    writer_->post([this, run_id] { writer_->forget(run_id); });
+    writer_->forget(run_id);
   }
+
+  expected<void> own_tenant(const std::string& tenant) override {
+    if (const auto holder = locks_.own(tenant_key(tenant)))
+      return tenant_is_counted_elsewhere(tenant, words_for(*holder));
+    return {};
+  }
+
+  void disown_tenant(const std::string& tenant) override { locks_.disown(tenant_key(tenant)); }
 
   expected<void> request_cancel(const std::string& run_id) override {
     return writer_->ask([&] { return writer_->add_wish(run_id); });
@@ -199,6 +211,15 @@ public:
   journal_stats stats() const override { return writer_->stats(); }
 
 private:
+  expected<void> take(const std::string& run_id) {
+    if (!is_run_id(run_id))
+      return fail(error_code::invalid_argument, "a run id is 1 to 64 letters, digits, dots, dashes and underscores", run_id);
+    if (const auto holder = locks_.own(run_id))
+      return fail(error_code::conflict, words_for(*holder) + " is running it; wait until it ends, or cancel it", "run " + run_id);
+    writer_->forget(run_id);
+    return {};
+  }
+
   /// On the writer's thread.
   expected<std::vector<event_ptr>> read_here(const std::string& run_id, std::int64_t after_seq) {
     auto read = writer_->reader().read(run_id, after_seq);

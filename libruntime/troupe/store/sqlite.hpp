@@ -20,4 +20,8 @@ struct sqlite_options {
 /// journals in one process, may open the same file at once.
 expected<std::unique_ptr<journal>> open_sqlite(sqlite_options options);
 
+/// Opens a journal that is only looked at, also where it may not be written (a file system that was mounted read-only, a folder that one
+/// may only read): there whatever would write is refused as `permission_denied`. It is never made; errors as above.
+expected<std::unique_ptr<journal>> open_sqlite_to_read(sqlite_options options);
+
 } // namespace troupe::store

@@ -40,10 +40,35 @@ std::string_view statement::text(int column) {
                : std::string_view();
 }
 
+namespace {
+
+/// A path as a file: URI has it (RFC 3986): whatever else it is made of stays a part of the path.
+std::string uri_of(const std::string& path, std::string_view query) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string uri = "file:";
+  for (const unsigned char c : path)
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+        || std::string_view("/._-").find(static_cast<char>(c)) != std::string_view::npos)
+      uri += static_cast<char>(c);
+    else
+      uri += {'%', digits[c >> 4], digits[c & 15]};
+  return uri.append(query);
+}
+
+} // namespace
+
 expected<database> database::open(const std::string& path, std::chrono::milliseconds busy_timeout) {
+  return open_as(path, SQLITE_OPEN_READWRITE, path, busy_timeout);
+}
+
+expected<database> database::open_to_read(const std::string& path, std::chrono::milliseconds busy_timeout, bool frozen) {
+  return open_as(uri_of(path, frozen ? "?immutable=1" : ""), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path, busy_timeout);
+}
+
+expected<database> database::open_as(const std::string& name, int flags, const std::string& path, std::chrono::milliseconds busy_timeout) {
   database db;
   db.path_ = path;
-  const int code = sqlite3_open_v2(path.c_str(), &db.handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(name.c_str(), &db.handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK)
     return tl::unexpected<error>(db.failure(code, "opening it"));
   sqlite3_extended_result_codes(db.handle_, 1);

@@ -71,6 +71,9 @@ public:
 
   /// Opens an existing file for reading and writing.
   static expected<database> open(const std::string& path, std::chrono::milliseconds busy_timeout);
+  /// Opens an existing file for reading alone. `frozen`: nobody writes it meanwhile, and no log stands beside it; SQLite then makes and
+  /// locks nothing, and would not see a log.
+  static expected<database> open_to_read(const std::string& path, std::chrono::milliseconds busy_timeout, bool frozen);
 
   /// One or several statements without parameters; SQLITE_OK or an extended error code.
   int exec(const char* sql) { return sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr); }
@@ -84,6 +87,8 @@ public:
   const std::string& path() const { return path_; }
 
 private:
+  static expected<database> open_as(const std::string& name, int flags, const std::string& path, std::chrono::milliseconds busy_timeout);
+
   sqlite3* handle_ = nullptr;
   std::string path_;
 };

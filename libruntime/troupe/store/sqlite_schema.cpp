@@ -56,7 +56,12 @@ expected<void> run(database& db, const char* sql, std::string_view doing) {
   return {};
 }
 
-/// The file's version; 0 for one without tables.
+} // namespace
+
+std::int64_t schema_version() {
+  return static_cast<std::int64_t>(steps.size());
+}
+
 expected<std::int64_t> version_of(database& db) {
   const auto id = db.number("PRAGMA application_id");
   if (!id)
@@ -78,12 +83,6 @@ expected<std::int64_t> version_of(database& db) {
                     + std::to_string(schema_version()) + "); use that one, or another journal",
                 where);
   return version;
-}
-
-} // namespace
-
-std::int64_t schema_version() {
-  return static_cast<std::int64_t>(steps.size());
 }
 
 expected<void> migrate(database& db, std::int64_t version) {

@@ -22,7 +22,7 @@ expected<void> sqlite_writer::cut(const std::string& run_id, const torn_tail& ta
   for (const auto& e : kept)
     if (auto change = change_of(e->body); change.status)
       last = std::move(change);
-  forget(run_id);
+  drop_state(run_id);
   failed_.erase(run_id);
   return transaction("cutting damaged events of run " + run_id, [&] {
     if (const int code = drop->bind(1, tail.row).bind(2, tail.last_seq).run(); code != SQLITE_OK)
@@ -109,7 +109,7 @@ expected<std::int64_t> sqlite_writer::delete_ended(std::int64_t before_us) {
           return code;
         if (const int code = drop_decisions->bind(1, run_id).run(); code != SQLITE_OK)
           return code;
-        forget(run_id);
+        drop_state(run_id);
         ++gone;
       }
       return db_.exec("DELETE FROM blobs WHERE NOT EXISTS (SELECT 1 FROM events WHERE events.blob = blobs.id)");

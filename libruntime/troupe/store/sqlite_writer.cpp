@@ -27,6 +27,14 @@ constexpr std::size_t written_early_min = 8;
 /// A group is tried again without the append that could not be written; when that happens this often, the file itself is bad.
 constexpr int tries_max = 8;
 
+template <class Group>
+std::size_t events_in(const Group& group) {
+  std::size_t events = 0;
+  for (const auto& one : group)
+    events += one.what.events.size();
+  return events;
+}
+
 } // namespace
 
 sqlite_writer::sqlite_writer(database db, lock_file& locks, std::chrono::milliseconds patience)
@@ -127,6 +135,11 @@ void sqlite_writer::post(std::function<void()> job) {
   asked_.notify_one();
 }
 
+void sqlite_writer::forget(std::string run_id) {
+  const std::lock_guard guard(mutex_);
+  to_forget_.push_back(std::move(run_id)); // nobody waits for it: the thread sleeps on
+}
+
 journal_stats sqlite_writer::stats() const {
   return {events_done_.load(std::memory_order_relaxed), commits_done_.load(std::memory_order_relaxed),
           failures_.load(std::memory_order_relaxed)};
@@ -223,11 +236,11 @@ void sqlite_writer::work_on_appends() {
 
 void sqlite_writer::take_appends(group_of& group) {
   const auto first = group.size();
-  std::size_t events = 0;
-  for (const auto& one : group)
-    events += one.what.events.size();
+  auto events = events_in(group);
+  std::vector<std::string> forgotten;
   {
     const std::lock_guard guard(mutex_);
+    forgotten.swap(to_forget_);
     while (!queue_.empty() && events < group_events_max) {
       auto* next = std::get_if<append_item>(&queue_.front());
       if (!next)
@@ -238,6 +251,8 @@ void sqlite_writer::take_appends(group_of& group) {
     }
     urgent_ = queue_.size(); // what is left is written next, whether somebody waits for it or not
   }
+  for (const auto& run_id : forgotten)
+    drop_state(run_id);
   for (auto i = first; i < group.size(); ++i) {
     auto& one = group[i];
     one.failed = broken_ ? broken_ : check_order(one.what.events);
@@ -248,7 +263,7 @@ void sqlite_writer::take_appends(group_of& group) {
 
 bool sqlite_writer::wait_for_more(const group_of& group) {
   std::unique_lock lock(mutex_);
-  if (!syncing_ || group.size() >= group_events_max)
+  if (!syncing_ || events_in(group) >= group_events_max)
     return false;
   const auto job_is_next = [&] { return !queue_.empty() && std::holds_alternative<std::function<void()>>(queue_.front()); };
   asked_.wait(lock, [&] { return !syncing_ || stopping_ || queue_.size() >= written_early_min || job_is_next(); });
@@ -350,8 +365,7 @@ bool sqlite_writer::try_group(group_of& group) {
 
 bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional<turn>& mine) {
   const auto undo_all = [&](const error& why) {
-    if (!sqlite3_get_autocommit(db_.handle()))
-      undo();
+    undo();
     mine.reset();
     fail_rest(group, why);
     return true;
@@ -371,6 +385,9 @@ bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional
     switch (write(one)) {
     case verdict::written:
     case verdict::refused:
+      // Some troubles (a full disk while its cache spills, a page that cannot be read) make SQLite take back the whole transaction.
+      if (sqlite3_get_autocommit(db_.handle()))
+        return undo_all(one.failed ? error(*one.failed) : db_.failure(SQLITE_ABORT_ROLLBACK, "writing events"));
       break;
     case verdict::undo_without:
       undo();
@@ -409,7 +426,7 @@ void sqlite_writer::commit(group_of& group, std::optional<turn>& mine) {
   for (const auto& [run_id, state] : touched_) {
     state->touched = false;
     state->change = {};
-    if (state->ended)
+    if (state->dropped)
       runs_.erase(std::string(*run_id));
   }
   touched_.clear();
@@ -515,10 +532,11 @@ int sqlite_writer::insert_event(run_state& state, const event& e, std::string_vi
   state.checksum = checksum;
   state.updated_us = e.time_us;
   if (auto change = change_of(e.body); change.status) {
-    state.ended = std::holds_alternative<run_finished>(e.body);
     state.change = std::move(change);
-    if (state.ended)
+    if (std::holds_alternative<run_finished>(e.body)) {
+      state.dropped = true;
       return drop_wish_.bind(1, e.run_id).run();
+    }
   }
   return SQLITE_OK;
 }
@@ -560,8 +578,14 @@ void sqlite_writer::undo() {
   runs_.clear();
 }
 
-void sqlite_writer::forget(const std::string& run_id) {
-  runs_.erase(run_id);
+void sqlite_writer::drop_state(const std::string& run_id) {
+  const auto known = runs_.find(run_id);
+  if (known == runs_.end())
+    return;
+  if (known->second.touched)
+    known->second.dropped = true; // the transaction under way still needs it
+  else
+    runs_.erase(known);
 }
 
 void sqlite_writer::fail_rest(group_of& group, const error& why) {

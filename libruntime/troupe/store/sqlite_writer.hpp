@@ -44,6 +44,9 @@ public:
   template <class Job>
   auto ask(Job job);
 
+  /// Drops what is remembered of a run, before the next append: another process may go on with it, or have gone on.
+  void forget(std::string run_id);
+
   journal_stats stats() const;
 
   // On the writer's thread only:
@@ -56,8 +59,6 @@ public:
   expected<void> add_wish(const std::string& run_id);
   expected<void> add_decision(const decision_row& row, const admit_decision& admit);
   expected<std::int64_t> delete_ended(std::int64_t before_us);
-  /// Drops what is remembered of a run: another process may have gone on with it.
-  void forget(const std::string& run_id);
 
 private:
   struct append_item {
@@ -74,7 +75,7 @@ private:
     bool touched = false; ///< in the transaction under way
     std::int64_t updated_us = 0;
     run_change change;
-    bool ended = false;
+    bool dropped = false; ///< not remembered after the transaction
   };
 
   /// One append of a group on its way.
@@ -119,6 +120,7 @@ private:
   int insert_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared);
   expected<std::int64_t> blob_row(const shared_texts::entry& shared);
   int update_runs();
+  void drop_state(const std::string& run_id);
   void undo();
   static void fail_rest(group_of& group, const error& why);
   error unavailable_turn() const;
@@ -143,6 +145,7 @@ private:
   std::mutex mutex_; // guards what follows
   std::condition_variable asked_, committed_;
   std::deque<item> queue_;
+  std::vector<std::string> to_forget_;
   std::size_t urgent_ = 0;                          ///< of those in the queue; the others may wait until `soon_at_`
   std::chrono::steady_clock::time_point soon_at_{}; ///< of the oldest that may wait
   bool stopping_ = false;

@@ -85,6 +85,11 @@ void watcher::look_at(const std::string& run_id) {
   look();
 }
 
+void watcher::expect(const std::string& run_id) {
+  const std::lock_guard guard(mutex_);
+  told_decisions_.try_emplace(run_id);
+}
+
 void watcher::forget(const std::string& run_id) {
   const std::lock_guard guard(mutex_);
   told_.erase(run_id);

@@ -35,6 +35,8 @@ public:
   void on_decision(take_function take);
   /// Looks at the wishes and decisions now: this run was taken, which may have some waiting.
   void look_at(const std::string& run_id);
+  /// This run is new: nobody can have wished anything of it yet.
+  void expect(const std::string& run_id);
   /// A run is no longer owned: a wish for it is told again to its next owner.
   void forget(const std::string& run_id);
 

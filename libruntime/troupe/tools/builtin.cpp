@@ -117,7 +117,15 @@ std::unique_ptr<runner> worker_runner(worker_pool& workers, std::string tool, bu
 }
 
 tool_outcome builtin_failure(const std::string& tool, const std::string& words) {
-  return {tool_status::failed, {}, "tool \"" + tool + "\": " + words, 0, false};
+  return builtin_failure(tool, error{error_code::invalid_argument, words, {}});
+}
+
+tool_outcome builtin_failure(const std::string& tool, const error& why) {
+  tool_outcome out;
+  out.status = tool_status::failed;
+  out.error = "tool \"" + tool + "\": " + why.message;
+  out.permanent = why.code != error_code::unavailable;
+  return out;
 }
 
 std::string text_argument(const json& arguments, const char* name, std::string_view absent) {

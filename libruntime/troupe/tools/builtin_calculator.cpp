@@ -26,7 +26,7 @@ expected<std::unique_ptr<runner>> make_calculator(const tool_spec& spec, environ
     if (expression == arguments.end() || !expression->is_string())
       return builtin_failure(tool, "it needs `expression`, a text");
     auto value = calculate(expression->get_ref<const std::string&>());
-    return value ? tool_outcome{tool_status::ok, std::move(*value), {}, 0, false} : builtin_failure(tool, value.error().message);
+    return value ? tool_outcome{tool_status::ok, std::move(*value), {}, 0, false} : builtin_failure(tool, value.error());
   });
 }
 

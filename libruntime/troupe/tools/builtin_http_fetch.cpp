@@ -32,7 +32,7 @@ public:
     llm::http_request request;
     request.url = text_argument(call.arguments, "url");
     if (const auto may = confine(request, allowed_); !may) {
-      done(builtin_failure(rules_->tool, may.error().message));
+      done(builtin_failure(rules_->tool, may.error()));
       return 0;
     }
     request.headers = {{"Accept", "text/*, application/json, */*;q=0.5"}};

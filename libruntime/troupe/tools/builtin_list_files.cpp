@@ -96,13 +96,13 @@ struct listing {
 tool_outcome list_files(const tool_spec& spec, const std::vector<std::string>& hidden, const json& arguments, const call_token& token) {
   const auto path = relative_path(spec.root, text_argument(arguments, "path"));
   if (!path)
-    return builtin_failure(spec.name, path.error().message);
+    return builtin_failure(spec.name, path.error());
   const auto folder = confined_folder::open(spec.root, hidden);
   if (!folder)
-    return builtin_failure(spec.name, folder.error().message);
+    return builtin_failure(spec.name, folder.error());
   auto fd = folder->open_folder(*path);
   if (!fd)
-    return builtin_failure(spec.name, fd.error().message);
+    return builtin_failure(spec.name, fd.error());
   const auto pattern = text_argument(arguments, "pattern");
   const bool deep = pattern.find('/') != std::string::npos || pattern.find("**") != std::string::npos;
   listing all{*folder, pattern, flag_argument(arguments, "recursive") || deep, token, {}, 0, false};

@@ -46,8 +46,10 @@ std::unique_ptr<runner> answering_runner(std::function<tool_outcome(const json& 
 /// while it waited in line does not run.
 std::unique_ptr<runner> worker_runner(worker_pool& workers, std::string tool, builtin_function function);
 
-/// A failed outcome: "tool "read_file": …".
+/// A failed outcome: "tool "read_file": …". The same call would fail again, so it costs no retry (SEMANTICS 4): the agent is told at once.
 tool_outcome builtin_failure(const std::string& tool, const std::string& words);
+/// The same for what went wrong; only what is `unavailable` may pass by itself, and is tried again.
+tool_outcome builtin_failure(const std::string& tool, const error& why);
 
 /// Arguments by name, or what stands for an absent one; numbers are clamped to 64 bits (1e300 is an integer to JSON Schema).
 std::string text_argument(const json& arguments, const char* name, std::string_view absent = {});

@@ -75,17 +75,17 @@ bool read_lines(int fd, std::int64_t offset, std::int64_t limit, const call_toke
 tool_outcome read_file(const tool_spec& spec, const std::vector<std::string>& hidden, const json& arguments, const call_token& token) {
   const auto path = relative_path(spec.root, text_argument(arguments, "path"));
   if (!path)
-    return builtin_failure(spec.name, path.error().message);
+    return builtin_failure(spec.name, path.error());
   const auto folder = confined_folder::open(spec.root, hidden);
   if (!folder)
-    return builtin_failure(spec.name, folder.error().message);
+    return builtin_failure(spec.name, folder.error());
   struct stat info {};
   const auto fd = folder->open_file(*path, info);
   if (!fd)
-    return builtin_failure(spec.name, fd.error().message);
+    return builtin_failure(spec.name, fd.error());
   excerpt found;
   if (!read_lines(fd->get(), integer_argument(arguments, "offset", 1), integer_argument(arguments, "limit", INT64_MAX), token, found))
-    return builtin_failure(spec.name, "\"" + *path + "\" cannot be read: " + std::strerror(errno));
+    return builtin_failure(spec.name, error{code_of_errno(errno), "\"" + *path + "\" cannot be read: " + std::strerror(errno), {}});
   if (found.text.find('\0') != std::string::npos)
     return builtin_failure(spec.name,
                            "\"" + *path + "\" is binary (" + std::to_string(info.st_size) + " bytes), and read_file reads text only");

@@ -67,16 +67,16 @@ tool_outcome write_file(const tool_spec& spec, const std::vector<std::string>& h
   const auto given = text_argument(arguments, "path");
   const auto path = relative_path(spec.root, given);
   if (!path)
-    return builtin_failure(spec.name, path.error().message);
+    return builtin_failure(spec.name, path.error());
   if (*path == "." || given.back() == '/')
     return builtin_failure(spec.name, "\"" + given + "\" names a folder, not a file");
   const auto folder = confined_folder::open(spec.root, hidden);
   if (!folder)
-    return builtin_failure(spec.name, folder.error().message);
+    return builtin_failure(spec.name, folder.error());
   const auto slash = path->rfind('/');
   const auto parent = folder->make_folders(slash == std::string::npos ? "." : path->substr(0, slash));
   if (!parent)
-    return builtin_failure(spec.name, parent.error().message);
+    return builtin_failure(spec.name, parent.error());
   const auto name = path->substr(slash == std::string::npos ? 0 : slash + 1);
   if (folder->is_hidden(parent->get(), name))
     return builtin_failure(spec.name, "\"" + *path + "\" is not accessible to this program");
@@ -89,7 +89,7 @@ tool_outcome write_file(const tool_spec& spec, const std::vector<std::string>& h
     mode = there.st_mode & 0777;
   }
   if (!replace(parent->get(), name, content, mode))
-    return builtin_failure(spec.name, "\"" + *path + "\" cannot be written: " + std::strerror(errno));
+    return builtin_failure(spec.name, error{code_of_errno(errno), "\"" + *path + "\" cannot be written: " + std::strerror(errno), {}});
   return {tool_status::ok, "wrote " + std::to_string(content.size()) + " bytes to " + *path, {}, 0, false};
 }
 

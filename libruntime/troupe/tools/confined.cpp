@@ -35,7 +35,7 @@ tl::unexpected<error> because_of(int number, const std::string& path) {
   case EPERM:
     return refuse(error_code::permission_denied, path, "is not accessible to this program");
   default:
-    return refuse(error_code::unavailable, path, std::string("cannot be opened: ") + std::strerror(number));
+    return refuse(code_of_errno(number), path, std::string("cannot be opened: ") + std::strerror(number));
   }
 }
 
@@ -100,6 +100,25 @@ expected<std::string> relative_path(std::string_view root, std::string_view path
   for (const auto part : parts)
     out.append(out.empty() ? "" : "/").append(part);
   return out.empty() ? "." : out;
+}
+
+error_code code_of_errno(int number) {
+  switch (number) {
+  case EAGAIN:
+  case EBUSY:
+  case EDQUOT:
+  case EINTR:
+  case EIO:
+  case EMFILE:
+  case ENFILE:
+  case ENOMEM:
+  case ENOSPC:
+  case ESTALE:
+  case ETXTBSY:
+    return error_code::unavailable;
+  default:
+    return error_code::permission_denied;
+  }
 }
 
 expected<confined_folder> confined_folder::open(const std::string& root, const std::vector<std::string>& hidden) {

@@ -18,6 +18,9 @@ namespace troupe::tools {
 /// taken where it is below the root as it is written. `invalid_argument` for NUL, more than 4,096 bytes, `..` that leads out. Pure.
 expected<std::string> relative_path(std::string_view root, std::string_view path);
 
+/// `permission_denied` for what the system will refuse again, `unavailable` for what may pass (a full disk, too many open files).
+error_code code_of_errno(int number);
+
 class confined_folder {
 public:
   /// `not_found` when the root is no folder. `hidden` paths and what is below them are not there.

@@ -174,6 +174,20 @@ private:
     return {error_code::permission_denied, std::move(words), "MCP server \"" + order_.server.name + "\""};
   }
 
+  /// The same for a service that said nothing at all: `unavailable`, so that trying later may help.
+  error silent(std::string words) const {
+    auto out = refused(std::move(words));
+    out.code = error_code::unavailable;
+    return out;
+  }
+
+  /// What a request that brought nothing useful is told as.
+  error useless(const std::string& words, const llm::http_result& result) const {
+    if (result.status == 0)
+      return silent(words + result.message);
+    return refused(words + "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300)));
+  }
+
   /// A document from an address that somebody else named.
   expected<json> document_at(const std::string& url) {
     if (!is_safe_address(url))
@@ -194,7 +208,7 @@ private:
   }
 
   /// The server's own words for how it is protected, from a request without a token.
-  void ask_server() {
+  expected<void> ask_server() {
     llm::http_request request;
     request.method = "POST";
     request.url = order_.server.url;
@@ -207,15 +221,18 @@ private:
                                           {{"io.modelcontextprotocol/protocolVersion", mcp_modern_version},
                                            {"io.modelcontextprotocol/clientCapabilities", json::object()}}}}));
     const auto result = fetch(http_, std::move(request));
+    if (result.status == 0)
+      return tl::unexpected(silent("it cannot be reached: " + result.message + "; check its url, and whether it runs"));
     if (const auto* header = result.headers.find("www-authenticate"); header != nullptr && result.status == 401)
       challenge_ = parse_challenge(*header);
+    return {};
   }
 
   expected<void> discover() {
-    if (order_.challenge.empty())
-      ask_server();
-    else
+    if (!order_.challenge.empty())
       challenge_ = parse_challenge(order_.challenge);
+    else if (auto asked = ask_server(); !asked)
+      return asked;
     auto places = challenge_.resource_metadata.empty() ? resource_metadata_addresses(order_.server.url)
                                                        : std::vector<std::string>{challenge_.resource_metadata};
     error last;
@@ -249,7 +266,8 @@ private:
       issuer_ = std::move(*issuer);
       return {};
     }
-    return tl::unexpected(refused("nothing says how to log in to it: " + last.message));
+    const auto words = "nothing says how to log in to it: " + last.message;
+    return tl::unexpected(last.code == error_code::unavailable ? silent(words) : refused(words));
   }
 
   /// By what the operator registered, by a document, by what was registered here before, or registered now.
@@ -301,10 +319,7 @@ private:
     const auto document =
         result.status == 200 || result.status == 201 ? parse_bounded(result.body) : expected<json>(fail(error_code::unavailable, {}));
     if (!document)
-      return tl::unexpected(
-          refused("the authorization server " + in_quotes(issuer_.issuer) + " did not register us: "
-                  + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300))
-                                        : result.message)));
+      return tl::unexpected(useless("the authorization server " + in_quotes(issuer_.issuer) + " did not register us: ", result));
     const auto client = read_registration(*document, issuer_);
     if (!client)
       return tl::unexpected(refused(client.error().message));
@@ -321,10 +336,7 @@ private:
     const auto result = fetch(http_, std::move(request));
     const auto document = parse_bounded(result.body);
     if (result.status != 200 || !document)
-      return tl::unexpected(
-          refused("the authorization server gave no token: "
-                  + (result.status != 0 ? "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300))
-                                        : result.message)));
+      return tl::unexpected(useless("the authorization server gave no token: ", result));
     const auto tokens = read_tokens(*document);
     if (!tokens)
       return tl::unexpected(refused(tokens.error().message));

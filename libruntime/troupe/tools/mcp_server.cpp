@@ -134,6 +134,11 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
   void act(const connection_ptr& on, mcp_drop& what) { on->transport->drop(what.id); }
   void act(const connection_ptr& on, mcp_greeted&) { on->transport->follow(); }
 
+  void act(const connection_ptr& on, mcp_ready&) {
+    if (on == current)
+      give_waiting();
+  }
+
   void act(const connection_ptr&, mcp_answer& what) {
     const auto found = calls.find(what.call);
     if (found == calls.end())
@@ -257,7 +262,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
   }
 
   void give_waiting() {
-    if (!current || !current->session.is_open())
+    if (!current || !current->session.takes_calls())
       return;
     std::vector<running_id> ids;
     for (const auto& [id, call] : calls)
@@ -269,7 +274,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
 
   void give(running_id id) {
     const auto found = calls.find(id);
-    if (found == calls.end() || !current || !current->session.is_open())
+    if (found == calls.end() || !current || !current->session.takes_calls())
       return;
     auto& call = found->second;
     const auto now = offered.find(call.wanted.tool);
@@ -298,7 +303,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
     if (found == calls.end())
       return;
     if (const auto on = found->second.on)
-      perform(on, on->session.cancel(id));
+      perform(on, on->session.cancel(id, clock::now()));
     else
       finish(id, outcome(tool_status::cancelled, "it was cancelled"));
   }
@@ -340,8 +345,12 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
     for (const auto& [id, call] : calls)
       if (!call.on && call.until <= now)
         late.push_back(id);
+    const bool silent = current && current->session.is_open();
     for (const auto id : late)
-      finish(id, outcome(tool_status::not_started, who() + " was being opened and did not answer in time"));
+      finish(id,
+             outcome(tool_status::not_started, who()
+                                                   + (silent ? " answered neither an earlier call nor a ping, and this call waited for that"
+                                                             : " was being opened and did not answer in time")));
     if (open_at && *open_at <= now && !closing)
       connect();
     set_timer();

@@ -4,7 +4,8 @@
 //   opening --tools told--> open --broken--> pausing (back-off) --> opening …
 //      \--broken, more than max_restarts within a minute--> given up, until the first call after that minute
 //
-// A call that comes while it is opened waits for it, within its own time. A tool that is not what a human saw first is refused.
+// A call that comes while it is opened, or while it is suspected to hang (mcp_session), waits for it, within its own time. A tool that is
+// not what a human saw first is refused.
 
 #include <atomic>
 #include <functional>

@@ -106,7 +106,6 @@ std::int64_t mcp_session::request(mcp_actions& out, purpose what, std::string_vi
 
 mcp_actions mcp_session::open(time_point now) {
   mcp_actions out;
-  heard_ = now;
   if (is_legacy(options_.protocol))
     initialize(out, options_.protocol, now);
   else
@@ -283,8 +282,11 @@ mcp_actions mcp_session::call(mcp_call wanted, time_point now) {
   }
   const auto until = now + wanted.timeout;
   auto& which = calls_[id] = running{std::move(wanted), until, 0, 0, {}};
-  if (options_.ping.count() > 0 && !options_.http && !ping_at_)
-    ping_at_ = now + options_.ping;
+  if (options_.ping.count() > 0 && !options_.http) {
+    // Half-way through its time: what it would miss then is known before the next call, which waits for that, has used up its own.
+    const auto first = now + std::min(options_.ping, which.wanted.timeout / 2);
+    ping_at_ = ping_at_ ? std::min(*ping_at_, first) : first;
+  }
   send_call(out, which, json::object(), now);
   return out;
 }
@@ -298,28 +300,55 @@ void mcp_session::send_call(mcp_actions& out, running& which, json more, time_po
   which.request = request(out, purpose::call, "tools/call", std::move(params), which.until, which.wanted.id);
 }
 
-void mcp_session::end_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome, bool tell_server, const char* reason) {
+void mcp_session::end_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome) {
   const auto found = calls_.find(call);
   if (found == calls_.end())
     return;
-  const auto id = found->second.request;
-  if (pending_.erase(id) > 0 && tell_server) {
-    if (options_.http)
-      out.push_back(mcp_drop{id});
-    if (!options_.http || !modern_)
-      out.push_back(mcp_send{0, mcp_notification("notifications/cancelled", {{"requestId", id}, {"reason", reason}}),
-                             headers_of("notifications/cancelled", {}), false});
-  }
+  pending_.erase(found->second.request);
   calls_.erase(found);
   if (calls_.empty())
     ping_at_.reset();
   out.push_back(mcp_answer{call, std::move(outcome)});
 }
 
-mcp_actions mcp_session::cancel(std::uint64_t call) {
+/// It ends before the server has answered: the server is told, and may be one that hangs.
+void mcp_session::abandon_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome, const char* reason, time_point now) {
+  const auto found = calls_.find(call);
+  if (found == calls_.end())
+    return;
+  const auto id = found->second.request;
+  if (options_.http)
+    out.push_back(mcp_drop{id});
+  if (!options_.http || !modern_)
+    out.push_back(mcp_send{0, mcp_notification("notifications/cancelled", {{"requestId", id}, {"reason", reason}}),
+                           headers_of("notifications/cancelled", {}), false});
+  if (!options_.http && options_.ping.count() > 0) {
+    suspected_ = true;
+    ping(out, now);
+  }
+  end_call(out, call, std::move(outcome));
+}
+
+mcp_actions mcp_session::cancel(std::uint64_t call, time_point now) {
   mcp_actions out;
-  end_call(out, call, ended(tool_status::cancelled, "it was cancelled"), true, "cancelled");
+  abandon_call(out, call, ended(tool_status::cancelled, "it was cancelled"), "cancelled", now);
   return out;
+}
+
+/// One at a time: nothing came since the one that is out.
+void mcp_session::ping(mcp_actions& out, time_point now) {
+  if (pinged_)
+    return;
+  // The stateless era has no ping; discovering asks as little.
+  pinged_ = request(out, purpose::ping, modern_ ? "server/discover" : "ping", json::object(), now + options_.ping);
+}
+
+/// Any word answers a ping.
+void mcp_session::heard(mcp_actions& out) {
+  if (const auto ping = std::exchange(pinged_, std::nullopt))
+    pending_.erase(*ping);
+  if (std::exchange(suspected_, false))
+    out.push_back(mcp_ready{});
 }
 
 void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_message& message, time_point now) {
@@ -328,8 +357,7 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
     return;
   if (message.what == mcp_message::kind::error) {
     end_call(out, call,
-             ended(tool_status::failed, who() + " answered with error " + std::to_string(message.code) + ": " + short_text(message.text)),
-             false, "");
+             ended(tool_status::failed, who() + " answered with error " + std::to_string(message.code) + ": " + short_text(message.text)));
     return;
   }
   const auto kind = member(message.result, "resultType");
@@ -338,21 +366,20 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
     return;
   }
   if (!kind.is_null() && kind != "complete") {
-    end_call(out, call, ended(tool_status::failed, who() + " answered with a result of an unknown type " + short_text(kind.dump())), false,
-             "");
+    end_call(out, call, ended(tool_status::failed, who() + " answered with a result of an unknown type " + short_text(kind.dump())));
     return;
   }
   const auto* tool = tool_named(found->second.wanted.tool);
-  end_call(out, call, mcp_outcome(who(), tool != nullptr ? *tool : mcp_tool{}, message.result, options_.output_bytes), false, "");
+  end_call(out, call, mcp_outcome(who(), tool != nullptr ? *tool : mcp_tool{}, message.result, options_.output_bytes));
 }
 
 /// The server wants to know something first (MRTR): it is told what we tell, and the call goes on as a new request.
 void mcp_session::input_required(mcp_actions& out, running& which, const json& result, time_point now) {
   const auto call = which.wanted.id;
   if (++which.rounds > input_rounds_max) {
-    end_call(out, call,
-             ended(tool_status::failed, who() + " asked for input " + std::to_string(input_rounds_max) + " times and still is not content"),
-             false, "");
+    end_call(
+        out, call,
+        ended(tool_status::failed, who() + " asked for input " + std::to_string(input_rounds_max) + " times and still is not content"));
     return;
   }
   json more = json::object();
@@ -361,15 +388,14 @@ void mcp_session::input_required(mcp_actions& out, running& which, const json& r
     for (const auto& [key, ask] : asks.items()) {
       if (string_member(ask, "method") != "elicitation/create") {
         end_call(out, call,
-                 ended(tool_status::failed, who() + " asks for " + in_quotes(string_member(ask, "method")) + ", which we never offered"),
-                 false, "");
+                 ended(tool_status::failed, who() + " asks for " + in_quotes(string_member(ask, "method")) + ", which we never offered"));
         return;
       }
       answers[key] = elicited(member(ask, "params"));
     }
     more["inputResponses"] = std::move(answers);
   } else if (!result.contains("requestState")) {
-    end_call(out, call, ended(tool_status::failed, who() + " asks for input and does not say for which"), false, "");
+    end_call(out, call, ended(tool_status::failed, who() + " asks for input and does not say for which"));
     return;
   }
   if (const auto state = result.find("requestState"); state != result.end())
@@ -401,7 +427,7 @@ mcp_actions mcp_session::receive(mcp_message message, time_point now) {
   mcp_actions out;
   if (phase_ == phase::broken)
     return out;
-  heard_ = now;
+  heard(out);
   switch (message.what) {
   case mcp_message::kind::request:
     asked(out, message);
@@ -543,8 +569,7 @@ mcp_actions mcp_session::request_failed(std::int64_t id, const mcp_http_failure&
     }
     out.push_back(mcp_expired{});
   } else if (what.what == purpose::call) {
-    end_call(out, what.call, ended(failure.sent && !failure.needs_login ? tool_status::in_doubt : tool_status::not_started, why.message),
-             false, "");
+    end_call(out, what.call, ended(failure.sent && !failure.needs_login ? tool_status::in_doubt : tool_status::not_started, why.message));
   } else if (what.what == purpose::discover && failure.status >= 400 && failure.status < 500 && !failure.needs_login) {
     pending_.erase(found);
     discover_failed(out, 0, {}, failure.words, now);
@@ -566,6 +591,8 @@ void mcp_session::breaks(mcp_actions& out, error why) {
   for (auto& [id, call] : std::exchange(calls_, {}))
     out.push_back(mcp_answer{id, ended(tool_status::in_doubt, why.message + "; this call was in flight then")});
   ping_at_.reset();
+  pinged_.reset();
+  suspected_ = false;
   out.push_back(mcp_broken{std::move(why)});
 }
 
@@ -580,15 +607,13 @@ mcp_actions mcp_session::tick(time_point now) {
       continue;
     if (each.what == purpose::call) {
       const auto& call = calls_.at(each.call);
-      end_call(out, each.call,
-               ended(tool_status::timed_out, who() + ": no answer within the timeout of " + std::to_string(call.wanted.timeout.count())
-                                                 + " ms" + (call.progress.empty() ? "" : "; its last progress was " + call.progress)),
-               true, "timed out");
+      abandon_call(out, each.call,
+                   ended(tool_status::timed_out, who() + ": no answer within the timeout of " + std::to_string(call.wanted.timeout.count())
+                                                     + " ms" + (call.progress.empty() ? "" : "; its last progress was " + call.progress)),
+                   "timed out", now);
     } else if (each.what == purpose::discover && !options_.http && options_.protocol.empty()) {
       pending_.erase(id);
       initialize(out, mcp_legacy_versions[0], now);
-    } else if (each.what == purpose::ping && heard_ > *each.until - options_.ping) {
-      pending_.erase(id); // it said something else meanwhile: it lives
     } else {
       breaks(out, {error_code::unavailable,
                    who()
@@ -604,8 +629,7 @@ mcp_actions mcp_session::tick(time_point now) {
   }
   if (ping_at_ && *ping_at_ <= now && phase_ == phase::open) {
     ping_at_ = now + options_.ping;
-    // The stateless era has no ping; discovering asks as little.
-    request(out, purpose::ping, modern_ ? "server/discover" : "ping", json::object(), now + options_.ping);
+    ping(out, now);
   }
   return out;
 }

@@ -8,6 +8,13 @@
 //                       \--any other error, or silence--> initializing --result---/                    relisting
 //   any --garbage, a missed ping, lost, no version in common--> broken: every call is answered
 //
+// A server may hang while its streams stay open. Over standard streams it is pinged half-way through a call's time, every `ping` while
+// calls are in flight, and at once when a call ends that it has not answered (its time is up, or nobody wants it any more). After such an
+// end it is suspected until it says something: it gets no calls.
+//   open --a call ended unanswered: a ping goes out--> suspected --any word--> open
+//                                                        \--none within `ping`--> broken
+// So a tool that is slow on a server that answers costs one ping, and calls that wait meanwhile surely did not run.
+//
 // 2026-07-28 is stateless: each request says version, client and capabilities in `_meta`, and HTTP repeats them in headers. Up to
 // 2025-11-25 a handshake (`initialize`) says so once. Rules: the specification's pages on versioning, transports, cancellation and MRTR.
 // Invariants: a call is answered exactly once; no id is used twice; a call's end by time or by wish touches no other call.
@@ -43,7 +50,7 @@ struct mcp_session_options {
   bool answer_with_defaults = false; ///< elicitation: accepted with the server's own defaults; else declined
   milliseconds open_timeout{30'000};
   milliseconds probe_timeout{10'000}; ///< silence after server/discover that means: an older server (stdio)
-  milliseconds ping{30'000};          ///< of stdio, while calls are in flight; 0: none
+  milliseconds ping{30'000};          ///< of stdio: its pause while calls are in flight, and the time for a word after it; 0: none
   std::size_t output_bytes = std::size_t{1} << 20;
 };
 
@@ -71,6 +78,8 @@ struct mcp_drop {
 };
 /// The server has told its tools: `tools()`. Also when it told them anew.
 struct mcp_listed {};
+/// The server has said something after all: it takes calls again.
+struct mcp_ready {};
 /// HTTP, handshake era: the session stands, and the server may say something by itself (changes, questions): a stream for that may be
 /// opened.
 struct mcp_greeted {};
@@ -88,7 +97,7 @@ struct mcp_answer {
   std::uint64_t call = 0;
   tool_outcome outcome;
 };
-using mcp_action = std::variant<mcp_send, mcp_drop, mcp_listed, mcp_greeted, mcp_again, mcp_expired, mcp_broken, mcp_answer>;
+using mcp_action = std::variant<mcp_send, mcp_drop, mcp_listed, mcp_ready, mcp_greeted, mcp_again, mcp_expired, mcp_broken, mcp_answer>;
 using mcp_actions = std::vector<mcp_action>;
 
 /// Why HTTP brought no JSON-RPC answer to a request.
@@ -115,14 +124,16 @@ public:
   /// The transport is gone. `sent`: what was in flight may have run.
   mcp_actions lost(const error& why);
 
-  /// Only while `is_open()`.
+  /// Only while `takes_calls()`.
   mcp_actions call(mcp_call wanted, time_point now);
-  mcp_actions cancel(std::uint64_t call);
+  mcp_actions cancel(std::uint64_t call, time_point now);
   mcp_actions tick(time_point now);
   /// When `tick` is due.
   std::optional<time_point> next_tick() const;
 
   bool is_open() const { return phase_ == phase::open; }
+  /// Open, and not suspected to hang.
+  bool takes_calls() const { return is_open() && !suspected_; }
   bool is_broken() const { return phase_ == phase::broken; }
   bool modern() const { return modern_; }
   const std::string& version() const { return version_; }
@@ -169,7 +180,10 @@ private:
   void send_call(mcp_actions& out, running& which, json more, time_point now);
   void asked(mcp_actions& out, const mcp_message& message);
   void noticed(mcp_actions& out, const mcp_message& message, time_point now);
-  void end_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome, bool tell_server, const char* reason);
+  void end_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome);
+  void abandon_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome, const char* reason, time_point now);
+  void ping(mcp_actions& out, time_point now);
+  void heard(mcp_actions& out);
   void breaks(mcp_actions& out, error why);
   json elicited(const json& params) const;
   const mcp_tool* tool_named(const std::string& name) const;
@@ -192,8 +206,9 @@ private:
   std::string instructions_;
   std::optional<time_point> listen_at_; ///< when the stream of changes is opened again
   milliseconds listen_pause_{5'000};
-  time_point heard_{}; ///< when something last came
-  std::optional<time_point> ping_at_;
+  std::optional<time_point> ping_at_;  ///< the next one, while calls are in flight
+  std::optional<std::int64_t> pinged_; ///< the ping since which nothing came
+  bool suspected_ = false;
 };
 
 } // namespace troupe::tools

@@ -17,6 +17,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr std::chrono::milliseconds farewell{1'000}; ///< for a server whose standard input is closed
+constexpr std::chrono::milliseconds last_words{500}; ///< for a server that closed its standard output: its end says more
 constexpr std::size_t error_text_max = 2'000;
 
 /// Why a server is not there any more, with the end of what it said about it.
@@ -50,12 +51,16 @@ public:
       if (const auto self = weak.lock())
         self->take(piece);
     };
+    job.on_output_end = [weak = weak_from_this()] {
+      if (const auto self = weak.lock())
+        self->fell_silent();
+    };
     process_ =
         process_call::start(loop_, std::move(job), [self = shared_from_this()](process_ending ending) { self->ended(std::move(ending)); });
   }
 
   void send(mcp_send what) override {
-    if (gone_ || closing_)
+    if (gone_ || closing_ || silent_)
       return;
     if (!process_->write(mcp_text(what.message) + "\n"))
       loop_.post([self = shared_from_this()] {
@@ -119,6 +124,18 @@ private:
         events_.on_message(std::move(each));
   }
 
+  /// Nothing that it is sent can be answered any more. Most servers end then, and say how.
+  void fell_silent() {
+    silent_ = true;
+    if (closing_)
+      return;
+    timer_.expires_after(last_words);
+    timer_.async_wait([self = shared_from_this()](boost::system::error_code failed) {
+      if (!failed)
+        self->lost({error_code::unavailable, "MCP server " + in_quotes(self->server_) + " closed its standard output", {}});
+    });
+  }
+
   void garbage(std::string what) {
     const auto self = shared_from_this();
     if (!closing_)
@@ -150,6 +167,7 @@ private:
   std::string line_;
   bool closing_ = false;
   bool gone_ = false;
+  bool silent_ = false; ///< its standard output is closed
   std::function<void()> on_closed_;
 };
 

@@ -32,20 +32,9 @@ bool is_program(const std::string& path) {
 
 /// The file that a command's first word means, or empty.
 std::string find_program(const std::string& name, const std::string& folder) {
-  if (name.empty())
-    return {};
-  if (name.find('/') != std::string::npos) {
-    auto path = name.front() == '/' ? name : folder + "/" + name;
-    return is_program(path) ? path : std::string();
-  }
-  std::string_view left = search_path;
-  while (!left.empty()) {
-    const auto colon = std::min(left.find(':'), left.size());
-    auto path = std::string(left.substr(0, colon)) + "/" + name;
+  for (auto& path : program_places(name, folder))
     if (is_program(path))
-      return path;
-    left.remove_prefix(std::min(colon + 1, left.size()));
-  }
+      return std::move(path);
   return {};
 }
 
@@ -316,6 +305,21 @@ expected<std::shared_ptr<process_tool>> make_process_tool(const tool_spec& spec,
 }
 
 } // namespace
+
+std::vector<std::string> program_places(const std::string& name, const std::string& folder) {
+  if (name.empty())
+    return {};
+  if (name.find('/') != std::string::npos)
+    return {name.front() == '/' ? name : folder + "/" + name};
+  std::vector<std::string> out;
+  std::string_view left = search_path;
+  while (!left.empty()) {
+    const auto colon = std::min(left.find(':'), left.size());
+    out.push_back(std::string(left.substr(0, colon)) + "/" + name);
+    left.remove_prefix(std::min(colon + 1, left.size()));
+  }
+  return out;
+}
 
 expected<std::unique_ptr<runner>> make_process_runner(const tool_spec& spec, environment& shared) {
   auto tool = make_process_tool(spec, shared);

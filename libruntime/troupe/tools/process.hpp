@@ -10,6 +10,8 @@
 // PATH, LANG, HOME, TMPDIR, TROUPE_IDEMPOTENCY_KEY and what `env_from` names; no descriptor but 0, 1, 2.
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "troupe/model/config.hpp"
 #include "troupe/model/error.hpp"
@@ -18,6 +20,9 @@
 #include "troupe/tools/runner.hpp"
 
 namespace troupe::tools {
+
+/// Where the program that a command names may be, first come first: along the PATH that tools have; below `folder` where it has a slash.
+std::vector<std::string> program_places(const std::string& name, const std::string& folder);
 
 /// A runner for a tool of kind `process`. `invalid_argument` or `not_found` when the tool can never run: no command, a secret of `env_from`
 /// that is not set, a path of `sandbox.read` or `sandbox.write` that is no absolute path. A missing bubblewrap is told by

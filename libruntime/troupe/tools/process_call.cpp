@@ -290,10 +290,13 @@ void process_call::impl::read_output(stream& from, capture& into) {
   from.async_wait(stream::wait_read, [this, keep = self, &from, &into](io_error failed) {
     if (failed || finished)
       return;
-    if (read_some(from, into))
+    if (read_some(from, into)) {
       read_output(from, into);
-    else
-      from.close(); // it may live on without its output
+      return;
+    }
+    from.close(); // it may live on without its output
+    if (job.converses && &from == &out && job.on_output_end)
+      job.on_output_end();
   });
 }
 

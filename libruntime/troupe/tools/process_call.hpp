@@ -24,6 +24,8 @@ struct process_job {
   std::string input;      ///< standard input; empty: /dev/null
   bool converses = false; ///< standard input stays open for `write`, and `on_output` gets standard output as it comes, not the ending
   std::function<void(std::string_view piece)> on_output;
+  std::function<void()>
+      on_output_end; ///< of one that converses and lives on: bubblewrap holds standard output open as long as it runs itself
   tool_limits limits;
   std::chrono::milliseconds timeout{30'000};
   std::chrono::milliseconds grace{2'000};

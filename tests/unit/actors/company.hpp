@@ -41,8 +41,8 @@ private:
 /// Runs workflows of one configuration in this process.
 class company {
 public:
-  company(const std::string& config, const std::string& script)
-      : files_({{"troupe.yaml", config}, {"script.yaml", script}}), journal_(store::open_memory()) {
+  company(const std::string& config, const std::string& script, std::shared_ptr<store::journal> journal = store::open_memory())
+      : files_({{"troupe.yaml", config}, {"script.yaml", script}}), journal_(std::move(journal)) {
     auto loaded = config::load(files_.file("troupe.yaml"));
     if (!loaded.value)
       throw std::runtime_error(loaded.text());
@@ -61,8 +61,24 @@ public:
   store::journal& journal() { return *journal_; }
 
   /// Runs a workflow to its end.
-  run_summary run(const std::string& workflow, json input = json::object()) {
-    auto started = runtime_->start_run({.workflow = workflow, .input = std::move(input)});
+  run_summary run(const std::string& workflow, json input = json::object(), bool approve_all = false) {
+    return to_its_end(runtime_->start_run({.workflow = workflow, .input = std::move(input), .approve_all = approve_all}));
+  }
+  /// Goes on with a run to its end.
+  run_summary resume(const std::string& run_id, const actors::run_additions& more) {
+    return to_its_end(runtime_->resume_run(run_id, more));
+  }
+
+  template <class Body>
+  std::size_t count() const {
+    return static_cast<std::size_t>(
+        std::count_if(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<Body>(e->body); }));
+  }
+
+  std::vector<event_ptr> events; ///< of the last run
+
+private:
+  run_summary to_its_end(expected<actors::started_run> started) {
     if (!started)
       throw std::runtime_error(started.error().text());
     caf::scoped_actor self{*system_};
@@ -76,15 +92,6 @@ public:
     return fold.summary();
   }
 
-  template <class Body>
-  std::size_t count() const {
-    return static_cast<std::size_t>(
-        std::count_if(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<Body>(e->body); }));
-  }
-
-  std::vector<event_ptr> events; ///< of the last run
-
-private:
   folder files_;
   std::shared_ptr<store::journal> journal_;
   caf::actor_system_config cfg_;

@@ -1,6 +1,8 @@
 #include "test.hpp"
 
 #include "company.hpp"
+#include "troupe/model/event_types.hpp"
+#include "troupe/util/id.hpp"
 
 TROUPE_SUITE(runtime)
 
@@ -94,6 +96,36 @@ rules:
   const auto summary = company.run("one", {{"what", "it"}});
   CHECK_EQ(summary.status, run_status::failed);
   CHECK_EQ(summary.reason, std::string("no_member"));
+}
+
+TROUPE_TEST("a run that is told to stop before it begins is recorded as it was wanted, and can be resumed") {
+  test::company company(config(), tool_then_answer);
+  auto& runtime = company.runtime();
+  const auto play = [&](expected<actors::started_run> run, bool stops) {
+    REQUIRE(run.has_value());
+    caf::scoped_actor self{company.system()};
+    if (stops)
+      self->send(run->orchestrator, actors::suspend_run{}); // arrives first: it is of the same sender
+    actors::run_ended end;
+    self->request(run->orchestrator, std::chrono::seconds(10), actors::start_run{})
+        .receive([&](const actors::run_ended& came) { end = came; },
+                 [&](const caf::error& why) { end.failure.message = actors::text_of(why); });
+    runtime.finish_run("R1");
+    CHECK_EQ(end.failure.message, std::string());
+    return end;
+  };
+  const auto stopped = play(runtime.start_run({.run_id = "R1", .workflow = "one", .input = {{"what", "it"}}}), true);
+  CHECK_EQ(stopped.status, run_status::running);
+  CHECK_EQ(stopped.reason, std::string("interrupted"));
+  CHECK_EQ(company.journal().find_run("R1")->workflow, std::string("one"));
+  CHECK_EQ(play(runtime.resume_run("R1", {}), true).reason, std::string("interrupted"));
+  CHECK_EQ(play(runtime.resume_run("R1", {}), false).result, json("It is 42"));
+  std::string types;
+  const auto events = *company.journal().read_run("R1");
+  for (const auto& e : events)
+    if (e->task.empty())
+      types += (types.empty() ? "" : " ") + std::string(event_type_names()[e->body.index()]);
+  CHECK_EQ(types, std::string("run_started run_interrupted run_resumed run_interrupted run_resumed run_finished"));
 }
 
 TROUPE_TEST("the budget of a run is never overshot, however many tasks spend at once, and its results are kept") {
@@ -209,4 +241,56 @@ rules:
   CHECK_EQ(summary.status, run_status::failed);
   CHECK_EQ(company.count<task_retried>(), 0u);
   CHECK_EQ(company.count<loop_detected>(), 4u); // one ladder, to its end
+}
+
+TROUPE_TEST("what a resume adds is bounded: no limit turns round") {
+  test::company company(config("", "", "budget: { steps: 1, usd: 5, time: 1h },"), tool_then_answer);
+  const auto before = company.run("one", {{"what", "it"}});
+  CHECK_EQ(before.status, run_status::aborted);
+  const auto after = company.resume(
+      before.run_id, {.money = usd::max(), .steps = std::numeric_limits<std::int64_t>::max(), .time = std::chrono::milliseconds::max()});
+  CHECK_EQ(after.status, run_status::completed);
+}
+
+TROUPE_TEST("an output that is taken by --yes does not count itself among those that wait") {
+  test::company company(config("output: { min_length: 1000, retries: 0, human: true }"), tool_then_answer);
+  const auto summary = company.run("one", {{"what", "it"}}, true);
+  CHECK_EQ(summary.status, run_status::completed);
+  REQUIRE(company.count<approval_decided>() == 1);
+  for (const auto& e : company.events)
+    if (const auto* end = std::get_if<approval_decided>(&e->body)) {
+      CHECK_EQ(end->pending, 0);
+      CHECK(!end->by_human);
+    }
+}
+
+TROUPE_TEST("a tenant has a name, and where the configuration lists tenants a run is of one of them") {
+  struct row {
+    const char* name;
+    std::string tenant;
+    const char* words; ///< "": it may run
+  };
+  const auto refusal = [](test::company& company, const std::string& tenant) {
+    const auto run = company.runtime().start_run({.workflow = "one", .tenant = tenant, .input = {{"what", "it"}}});
+    if (run)
+      company.runtime().finish_run(run->run_id);
+    return run ? std::string() : run.error().text();
+  };
+  test::company listed("tenants: { acme: { budget: { usd: 1 } } }\n" + config(), tool_then_answer);
+  test::company open(config(), tool_then_answer);
+  for (const auto& each : {
+           row{"one that is listed", "acme", ""},
+           row{"the default", "default", ""},
+           row{"a slip of the pen", "acmee",
+               "no tenant named \"acmee\" among the configuration's `tenants`, which lists all that have runs; did you mean \"acme\"?"},
+           row{"none", "", "a tenant's name is 1 to 64 letters, digits, '.', '_' or '-'; \"\" is not"},
+           row{"a control character", "a\nb", "a tenant's name is 1 to 64 letters"},
+           row{"no UTF-8", "a\xff", "a tenant's name is 1 to 64 letters"},
+           row{"too long", std::string(65, 'a'), "a tenant's name is 1 to 64 letters"},
+       }) {
+    IN_ROW(each.name);
+    CHECK_EQ(refusal(listed, each.tenant).substr(0, std::string(each.words).size()), each.words);
+    CHECK_EQ(refusal(listed, each.tenant).empty(), *each.words == '\0');
+    CHECK_EQ(refusal(open, each.tenant).empty(), is_run_id(each.tenant)); // nobody is listed: any name will do
+  }
 }

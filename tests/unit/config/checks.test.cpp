@@ -254,6 +254,11 @@ TROUPE_TEST("templates read what there is") {
 
 TROUPE_TEST("a task names who does it, once, and what goes with that") {
   const auto task = [](const std::string& rest) { return sections{{"workflows", workflow("{ id: a, " + rest + " }")}}; };
+  // A race of the editor and the writer, beside a saver whose tool has an effect.
+  const auto race = [](const std::string& agents) {
+    return sections{{"agents", "{ editor: { model: fast }, saver: { model: fast, tools: [save] }, " + agents + " }"},
+                    {"workflows", workflow("{ id: a, agents: [editor, writer], instruction: Go., resolve: { by: first } }")}};
+  };
   check({
       {"nobody", task("instruction: Go."), "/workflows/report/tasks/0: a task names exactly one of agent, agents and workflow"},
       {"no instruction", task("agent: writer"), "/workflows/report/tasks/0: the key \"instruction\" is missing"},
@@ -281,6 +286,52 @@ TROUPE_TEST("a task names who does it, once, and what goes with that") {
         {"agents", "{ writer: { model: fast, tools: [put] } }"},
         {"workflows", workflow("{ id: a, agent: writer, instruction: Go. }")}},
        "/tools/put/effect: a write to the run's state has an effect"},
+      {"race whose alternative has one",
+       {{"tools", "{ grep: { kind: process, description: d, command: [grep], effect: none, alternative: save }, save: { kind: builtin, "
+                  "builtin: write_file } }"},
+        {"agents", "{ writer: { model: fast, tools: [grep] }, editor: { model: fast } }"},
+        {"workflows", workflow("{ id: a, agents: [editor, writer], instruction: Go., resolve: { by: first } }")}},
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may call \"save\", whose effect is idempotent"},
+      {"race whose reviewer has one", race("writer: { model: fast, output: { min_length: 9, reviewer: saver } }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\", whose effect is idempotent, but "
+       "the "
+       "losers of a race"},
+      {"race whose reviewer asks one that has one",
+       race("writer: { model: fast, output: { min_length: 9, reviewer: chief } }, chief: { model: fast, tools: [agent:saver] }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\""},
+      {"race whose reviewer hands over to one that has one",
+       race("writer: { model: fast, output: { min_length: 9, reviewer: chief } }, chief: { model: fast, handoffs: [saver] }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\""},
+      {"race that asks one whose reviewer has one",
+       race("writer: { model: fast, tools: [agent:clerk] }, clerk: { model: fast, output: { min_length: 9, reviewer: saver } }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\""},
+      {"race that hands over to one whose reviewer has one",
+       race("writer: { model: fast, handoffs: [clerk] }, clerk: { model: fast, output: { min_length: 9, reviewer: saver } }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\""},
+      {"race whose reviewer would be reviewed, which no reviewer is",
+       race("writer: { model: fast, output: { min_length: 9, reviewer: chief } }, chief: { model: fast, output: { min_length: 9, reviewer: "
+            "saver } }"),
+       ""},
+      {"… unless the same one is asked, too",
+       race("writer: { model: fast, tools: [agent:chief], output: { min_length: 9, reviewer: chief } }, chief: { model: fast, output: { "
+            "min_length: 9, reviewer: saver } }"),
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may, through agent \"saver\", call \"save\""},
+      {"race whose reviewer and command do nothing",
+       race("writer: { model: fast, output: { min_length: 9, command: [grep, x], reviewer: chief } }, chief: { model: fast }"), ""},
+      {"race with a server of tools that do something",
+       {{"tools", "{ s: { kind: mcp, command: [x] } }"},
+        {"agents", "{ writer: { model: fast, tools: [s] }, editor: { model: fast } }"},
+        {"workflows", workflow("{ id: a, agents: [editor, writer], instruction: Go., resolve: { by: first } }")}},
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may call \"s\", whose effect is once"},
+      {"race with a server of which one tool does something",
+       {{"tools", "{ s: { kind: mcp, command: [x], effect: none, overrides: { put: { effect: idempotent } } } }"},
+        {"agents", "{ writer: { model: fast, tools: [s] }, editor: { model: fast } }"},
+        {"workflows", workflow("{ id: a, agents: [editor, writer], instruction: Go., resolve: { by: first } }")}},
+       "/workflows/report/tasks/0/agents/1: agent \"writer\" may call \"s\", whose effect is idempotent"},
+      {"race with an arbiter", task("agents: [writer, editor], instruction: Go., resolve: { by: first, arbiter: saver }"),
+       "/workflows/report/tasks/0/resolve/arbiter: the key \"arbiter\" does not go with by: first"},
+      {"race with a tie", task("agents: [writer, editor], instruction: Go., resolve: { by: first, tie: { arbiter: saver } }"),
+       "/workflows/report/tasks/0/resolve/tie: the key \"tie\" does not go with by: first"},
       {"race without one", task("agents: [writer, editor], instruction: Go., resolve: { by: first }"), ""},
       {"zero attempts", task("agent: writer, instruction: Go., attempts: 0"),
        "/workflows/report/tasks/0/attempts: 0 is less than the minimum 1"},
@@ -501,6 +552,27 @@ TROUPE_TEST("effects have defaults, and a process that does not say its own is w
   CHECK(result.warnings[1].text().find("/tools/grep/retries: a tool with effect once is never retried") != std::string::npos);
 }
 
+TROUPE_TEST("retries are told to be useless where nothing could be retried, and of a server only where the file itself says so") {
+  const std::vector<std::pair<const char*, const char*>> rows{
+      {"kind: process, description: d, effect: once", "/tools/x/retries: a tool with effect once is never retried"},
+      {"kind: process, description: d, effect: idempotent", ""},
+      {"kind: mcp", ""}, // the server says which of its tools only read, and those are
+      {"kind: mcp, effect: none", ""},
+      {"kind: mcp, effect: once", "/tools/x/retries: by effect: once none of its tools is ever retried"},
+      {"kind: mcp, effect: once, overrides: { put: { risk: high } }",
+       "/tools/x/retries: by effect: once none of its tools is ever retried"},
+      {"kind: mcp, effect: once, overrides: { get: { effect: none } }", ""}};
+  for (const auto& [rest, wanted] : rows) {
+    IN_ROW(rest);
+    const auto result = loaded({{"tools", std::string("{ x: { command: [x], retries: 1, ") + rest + " } }"},
+                                {"agents", "{ writer: { model: fast, tools: [x] } }"}});
+    CHECK_EQ(result.text(), "");
+    CHECK_EQ(result.warnings.size(), *wanted == '\0' ? 0u : 1u);
+    if (*wanted != '\0' && !result.warnings.empty())
+      CHECK(result.warnings[0].text().find(wanted) != std::string::npos);
+  }
+}
+
 TROUPE_TEST("the supervision tree follows OTP's rules") {
   const auto tree = [](const std::string& text) { return sections{{"supervision", text}}; };
   check({
@@ -599,6 +671,39 @@ TROUPE_TEST("doors beyond loopback are locked") {
   });
 }
 
+TROUPE_TEST("an alternative that makes harmless calls ask is warned about, by the checkpoint's own rules") {
+  struct row {
+    const char* rule;
+    const char* own;
+    const char* other;
+    const char* checkpoint;
+    const char* wanted; ///< "": nothing
+  };
+  for (const auto& each : std::vector<row>{
+           {"riskier", "low", "critical", "{}",
+            "/tools/grep/alternative: \"danger\", of risk critical, runs where \"grep\" fails, so that a human is asked before each call "
+            "that may "
+            "come to it"},
+           {"for two", "high", "critical", "{ policy: { critical: { approvals: 2 } } }", "so that 2 humans are asked"},
+           {"as risky", "high", "critical", "{}", ""},
+           {"riskier, and nobody is asked", "low", "critical", "{ policy: { critical: auto } }", ""},
+           {"less risky", "high", "low", "{}", ""},
+       }) {
+    IN_ROW(each.rule);
+    const auto result = loaded({{"tools", std::string("{ grep: { kind: builtin, builtin: clock, alternative: danger, risk: ") + each.own
+                                              + " }, danger: { kind: builtin, builtin: clock, risk: " + each.other + " } }"},
+                                {"agents", "{ writer: { model: fast } }"},
+                                {"checkpoint", each.checkpoint}});
+    CHECK_EQ(result.text(), "");
+    std::string told;
+    for (const auto& warning : result.warnings)
+      told += warning.text();
+    CHECK_EQ(told.empty(), *each.wanted == '\0');
+    if (told.find(each.wanted) == std::string::npos)
+      CHECK_EQ(told, each.wanted);
+  }
+}
+
 TROUPE_TEST("warnings do not refuse a file") {
   const std::vector<std::pair<sections, const char*>> rows{
       {{{"workflows", workflow("{ id: a, agent: writer, parallel: 3, instruction: Go. }")}},
@@ -658,6 +763,24 @@ TROUPE_TEST("money is exact") {
     std::string problem;
     CHECK(!money_of(value, problem).has_value());
   }
+}
+
+TROUPE_TEST("a part of a price that is left out costs what input does, one of 0 costs nothing") {
+  const auto result = loaded({{"models", "{ fast: { chain: [ { provider: rehearsal, usd_per_mtok: { input: 3, output: 15 } }, { provider: "
+                                         "rehearsal, usd_per_mtok: { input: 3, cached_input: 0, cache_write: 0, output: 15, above: { "
+                                         "tokens: 1000, input: 0, output: 0 } } } ] } }"}});
+  CHECK_EQ(result.text(), "");
+  REQUIRE(result.ok());
+  const auto& chain = result.value->models.at("fast").chain;
+  const auto& left_out = chain.at(0).price;
+  CHECK_EQ(left_out.cached_input, 3'000'000);
+  CHECK_EQ(left_out.cache_write, 3'000'000);
+  CHECK_EQ(left_out.above_tokens, 0); // no second tier
+  const auto& nothing = chain.at(1).price;
+  CHECK_EQ(nothing.cached_input, 0);
+  CHECK_EQ(nothing.cache_write, 0);
+  CHECK_EQ(nothing.above_input, 0);
+  CHECK_EQ(nothing.above_output, 0);
 }
 
 TROUPE_TEST("what is written is what the model holds") {

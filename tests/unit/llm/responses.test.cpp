@@ -24,23 +24,28 @@ expected<std::unique_ptr<provider>> provider_at(const std::string& base_url, pro
   return make_provider(spec, client, key);
 }
 
-/// One line that says everything: "text | name#id(arguments) … | finish | input/cached/written/output", or "kind status code | message".
+std::string usage_text(const token_usage& usage) {
+  return std::to_string(usage.input) + "/" + std::to_string(usage.cached_input) + "/" + std::to_string(usage.cache_write) + "/"
+         + std::to_string(usage.output);
+}
+
+/// One line that says everything: "text | name#id(arguments) … | finish | input/cached/written/output", or "kind status code | message",
+/// with "(begun)" and the usage where they are told.
 std::string summary(const llm_outcome& outcome) {
   std::string out;
   if (const auto* response = std::get_if<llm_response>(&outcome)) {
     out = response->message.text + " |";
     for (const auto& call : response->message.tool_calls)
       out += " " + call.name + "#" + call.id + "(" + call.arguments + ")";
-    out += std::string(" | ") + name_of(response->finish) + " | ";
-    if (response->usage)
-      out += std::to_string(response->usage->input) + "/" + std::to_string(response->usage->cached_input) + "/"
-             + std::to_string(response->usage->cache_write) + "/" + std::to_string(response->usage->output);
-    else
-      out += "no usage";
+    out += std::string(" | ") + name_of(response->finish) + " | " + (response->usage ? usage_text(*response->usage) : "no usage");
   } else {
     const auto& failure = std::get<llm_failure>(outcome);
     out = std::string(name_of(failure.kind)) + " " + std::to_string(failure.http_status) + " " + failure.code + " | "
           + failure.message.substr(0, 40);
+    if (failure.begun)
+      out += " (begun)";
+    if (failure.usage)
+      out += " | " + usage_text(*failure.usage);
   }
   return out;
 }
@@ -61,9 +66,9 @@ const std::vector<row> openai_rows{
     {"openai_stream_truncated.http", "truncated 200  | the response ended before the model said"},
     {"openai_stream_done_without_finish.http", "truncated 200  | the response ended before the model said"},
     {"openai_stream_without_done.http", "all of it | | stop | no usage"},
-    {"openai_stream_error.http", "status 200 server_error | The server had an error while processing"},
+    {"openai_stream_error.http", "status 200 server_error | The server had an error while processing (begun)"},
     {"openai_stream_malformed.http", "malformed 200  | an event of the stream is not a JSON obj"},
-    {"openai_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
+    {"openai_empty.http", "empty 200 stop | the answer has neither text nor a tool c | 9/0/0/0"},
     {"openai_refusal.http", "I'm sorry, I can't help with that. | | content_filter | 81/0/0/11"},
     {"openai_error_in_200.http", "status 200 429 | Upstream provider is rate limited"},
     {"openai_rate_limited.http", "status 429 rate_limit_exceeded | Rate limit reached for gpt-4o in organiz"},
@@ -81,10 +86,10 @@ const std::vector<row> anthropic_rows{
     {"anthropic_stream_text.http", "Grüße! | | stop | 30/2/3/15"},
     {"anthropic_stream_tools.http",
      R"(Okay. | grep#toolu_01T1x1fJ34qAmk2tNTrN7Up6({"path": "a.log"}) clock#toolu_02({}) | tool_calls | 472/0/0/89)"},
-    {"anthropic_stream_error.http", "status 200 overloaded_error | Overloaded"},
+    {"anthropic_stream_error.http", "status 200 overloaded_error | Overloaded (begun)"},
     {"anthropic_stream_truncated.http", "truncated 200  | the response ended before the model said"},
     {"anthropic_stream_absurd_usage.http", "hi | | length | -1/0/0/-1"},
-    {"anthropic_empty.http", "empty 200 stop | the answer has neither text nor a tool c"},
+    {"anthropic_empty.http", "empty 200 stop | the answer has neither text nor a tool c | 9/0/0/3"},
     {"anthropic_overloaded.http", "status 529 overloaded_error | Overloaded"},
     {"anthropic_rate_limited.http", "status 429 rate_limit_error | This request would exceed your account's"},
     {"anthropic_too_long.http", "status 400 invalid_request_error | prompt is too long: 210000 tokens > 2000"},
@@ -220,11 +225,18 @@ TROUPE_TEST("bodies that do not parse are malformed, errors of any shape keep st
       {"200 OK", "", "malformed 200  | the response has no body"},
       {"200 OK", "<html>", "malformed 200  | the response is not a JSON object"},
       {"200 OK", "[]", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":NaN,)", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":nan})", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":-})", "malformed 200  | the response is not a JSON object"},
+      {"200 OK", R"({"choices":[1e999"})", "malformed 200  | the response is not a JSON object"},
       {"200 OK", R"({"choices":)", "malformed 200  | the response is not a JSON object"},
       {"200 OK", R"({"choices":[]})", "malformed 200  | the response has no choices[0].message"},
       {"200 OK", R"({"choices":{"a":1}})", "malformed 200  | the response has no choices[0].message"},
       {"200 OK", std::string(100'000, '['), "malformed 200  | the response is not a JSON object"},
-      {"200 OK", R"({"error":null,"choices":[{"message":{"content":"a"}}]})", "a | | other | no usage"},
+      {"200 OK", R"({"error":null,"choices":[{"message":{"content":"a"}}]})", "a | | stop | no usage"},
+      {"200 OK", R"({"choices":[{"message":{"content":"a"},"finish_reason":"eos_token"}]})", "a | | stop | no usage"},
+      {"200 OK", R"({"choices":[{"message":{"content":"a"},"finish_reason":"model_length"}]})", "a | | length | no usage"},
+      {"200 OK", R"({"choices":[{"message":{"content":"a"},"finish_reason":"insufficient_system_resource"}]})", "a | | other | no usage"},
       {"200 OK",
        R"({"choices":[{"message":{"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1.0,"completion_tokens":"x"}})",
        "ab | | stop | 1/0/0/-1"},
@@ -245,6 +257,78 @@ TROUPE_TEST("bodies that do not parse are malformed, errors of any shape keep st
     IN_ROW(each.body.substr(0, 60));
     CHECK_EQ(summary(play_one(provider_kind::openai, test_server::ok(each.body, "Content-Type: application/json\r\n", each.status))),
              each.expected);
+  }
+}
+
+TROUPE_TEST("a response without an answer keeps the usage that it states; one that broke off has none") {
+  struct usage_row {
+    provider_kind kind;
+    std::string body;
+    bool streamed;
+    const char* expected;
+  };
+  const auto openai = provider_kind::openai, anthropic = provider_kind::anthropic;
+  const std::string start = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+  const std::vector<usage_row> rows{
+      {openai,
+       R"({"choices":[{"message":{"content":null},"finish_reason":"content_filter"}],"usage":{"prompt_tokens":10,"completion_tokens":4}})",
+       false, "empty 200 content_filter | the answer has neither text nor a tool c | 10/0/0/4"},
+      {openai, R"({"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":0}})", false,
+       "malformed 200  | the response has no choices[0].message | 10/0/0/0"},
+      {openai, R"({"error":{"code":"x","message":"no"},"usage":{"prompt_tokens":10,"completion_tokens":0}})", false,
+       "status 200 x | no | 10/0/0/0"},
+      {openai,
+       "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: "
+       "{\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n",
+       true, "empty 200 stop | the answer has neither text nor a tool c | 10/0/0/7"},
+      {openai, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n", true,
+       "truncated 200  | the response ended before the model said | 10/0/0/7"},
+      {openai, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":7}}\n\n", true,
+       "truncated 200  | the response ended before the model said"},
+      {openai, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":7}}\n\ndata: {\"error\":\"no\"}\n\n", true,
+       "status 200  | no (begun)"},
+      {openai, "data: {\"error\":{\"code\":\"invalid_api_key\",\"message\":\"no\"}}\n\n", true, "status 200 invalid_api_key | no"},
+      {anthropic,
+       R"({"content":[{"type":"thinking","thinking":"hm"}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":30}})", false,
+       "empty 200 stop | the answer has neither text nor a tool c | 9/0/0/30"},
+      {anthropic,
+       start
+           + "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"refusal\"},\"usage\":{\"output_tokens\":2}}\n\ndata: "
+             "{\"type\":\"message_stop\"}\n\n",
+       true, "empty 200 content_filter | the answer has neither text nor a tool c | 25/0/0/2"},
+      {anthropic, start, true, "truncated 200  | the response ended before the model said"},
+      {anthropic, start + "data: {\"type\":\"message_stop\"}\n\n", true, "truncated 200  | the response ended before the model said"},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.body);
+    const std::string type = each.streamed ? "Content-Type: text/event-stream\r\n" : "Content-Type: application/json\r\n";
+    CHECK_EQ(summary(play_one(each.kind, test_server::ok(each.body, type))), each.expected);
+  }
+}
+
+TROUPE_TEST("a number that is none, or too large for one, makes usage absurd and nothing else") {
+  const std::string many(400, '9');
+  for (const std::string& number : {std::string("NaN"), std::string("Infinity"), std::string("-Infinity"), std::string("1e999"),
+                                    std::string("-1.5E+999"), many, "-" + many, many + ".0"}) {
+    IN_ROW(number);
+    const auto usage = [&](const char* in, const char* out) {
+      return "\"usage\":{\"" + std::string(in) + "\": " + number + ",\"" + out + "\":\t" + number + "}";
+    };
+    CHECK_EQ(summary(play_one(provider_kind::openai,
+                              test_server::ok(R"({"choices":[{"message":{"content":"say \"NaN, 1e999\""},"finish_reason":"stop",)"
+                                              R"("logprobs":[-Infinity,1e-999,0.5]}],)"
+                                              + usage("prompt_tokens", "completion_tokens") + "}"))),
+             "say \"NaN, 1e999\" | | stop | -1/0/0/-1");
+    CHECK_EQ(summary(play_one(provider_kind::openai,
+                              test_server::ok("data: {\"choices\":[{\"delta\":{\"content\":\"fine\"},\"finish_reason\":\"stop\"}]}\n\n"
+                                              "data: {\"choices\":[],"
+                                                  + usage("prompt_tokens", "completion_tokens") + "}\n\ndata: [DONE]\n\n",
+                                              "Content-Type: text/event-stream\r\n"))),
+             "fine | | stop | -1/0/0/-1");
+    CHECK_EQ(summary(play_one(provider_kind::anthropic,
+                              test_server::ok(R"({"content":[{"type":"tool_use","id":"c","name":"f","input":{"x":)" + number
+                                              + R"(}}],"stop_reason":"tool_use",)" + usage("input_tokens", "output_tokens") + "}"))),
+             " | f#c({\"x\":\"" + number + "\"}) | tool_calls | -1/0/0/-1");
   }
 }
 

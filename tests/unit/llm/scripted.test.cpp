@@ -94,6 +94,10 @@ TROUPE_TEST("no rule matches: a 400 that says which request it was") {
 TROUPE_TEST("a reply of nothing is an empty answer") {
   auto provider = provider_of(R"([{"when": {"any": true}, "reply": {"text": ""}}])");
   CHECK(std::get<llm_failure>(ask(provider, request_of("hello"))).kind == llm_failure_kind::empty);
+  auto stating = provider_of(R"([{"when": {"any": true}, "reply": {"text": ""}, "usage": {"input": 10, "output": 2}}])");
+  CHECK(std::get<llm_failure>(ask(stating, request_of("hello"))).usage == (token_usage{10, 0, 0, 2}));
+  auto silent = provider_of(R"([{"when": {"any": true}, "reply": {"text": ""}, "usage": "none"}])");
+  CHECK(!std::get<llm_failure>(ask(silent, request_of("hello"))).usage.has_value());
 }
 
 TROUPE_TEST("with latency outcomes come in the order of the times due") {

@@ -54,6 +54,12 @@ TROUPE_TEST("Retry-After in seconds, as a date, in milliseconds; what is unreada
   CHECK(retry_after({{"Retry-After", "20"}, {"Retry-After-Ms", "250"}}) == 250ms);
   CHECK(retry_after({{"Retry-After", "20"}, {"retry-after-ms", "-250"}}) == 20s);
   CHECK(retry_after({{"Retry-After", "20"}, {"retry-after-ms", "soon"}}) == 20s);
+  // A lower bound that comes twice: the longest wait keeps both.
+  CHECK(retry_after({{"Retry-After", "1"}, {"Retry-After", "2"}}) == 2s);
+  CHECK(retry_after({{"Retry-After", "2"}, {"Retry-After", "1"}}) == 2s);
+  CHECK(retry_after({{"Retry-After", ""}, {"retry-after", "1"}}) == 1s);
+  CHECK(retry_after({{"Retry-After", "1"}, {"Retry-After", "Wed, 21 Oct 2015 07:28:30 GMT"}, {"Retry-After", "31536001"}}) == 30s);
+  CHECK(retry_after({{"Retry-After-Ms", "soon"}, {"Retry-After-Ms", "100"}, {"Retry-After-Ms", "250"}, {"Retry-After", "20"}}) == 250ms);
   CHECK(retry_after({{"Date", "Wed, 21 Oct 2015 09:00:00 GMT"}, {"Retry-After", "Wed, 21 Oct 2015 09:00:02 GMT"}}) == 2s);
   CHECK(retry_after({}) == absent);
 }

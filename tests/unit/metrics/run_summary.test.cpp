@@ -84,6 +84,21 @@ TROUPE_TEST("the result document has the fields of the interface, by their exact
   CHECK_EQ(document, wanted);
 }
 
+TROUPE_TEST("an agent whose task was skipped, had no elements or never got to ask was not used") {
+  script s;
+  s.add(start(4))
+      .add(task_finished{.status = task_status::skipped}, "publish", "publisher")
+      .add(task_started{.items = 0}, "sections", "writer")
+      .add(task_finished{.output = json::array()}, "sections", "writer")
+      .add(task_started{}, "check", "checker")
+      .add(budget_refused{.scope = "run"}, "check", "checker")
+      .add(task_finished{.status = task_status::budget_exceeded}, "check", "checker")
+      .add(task_started{}, "research", "researcher")
+      .add(llm_requested{.step_id = "s1"}, "research", "researcher")
+      .add(llm_requested{.step_id = "s1", .request = 2}, "research", "researcher");
+  CHECK_EQ(json(s.fold().agents_used), json({"researcher"}));
+}
+
 TROUPE_TEST("every prefix of a run has a summary, and counts never shrink") {
   const auto whole = two_tasks();
   metrics::run_fold fold;
@@ -121,6 +136,32 @@ TROUPE_TEST("a tool call of unknown outcome is in doubt once, however often it i
   CHECK_EQ(s.fold().in_doubt, 1);
   CHECK_EQ(s.fold().llm_calls, 0);
   CHECK_EQ(json(result_document(s.fold())["in_doubt"]), json(1));
+}
+
+TROUPE_TEST("a call with an effect that is under way at the run's end is in doubt; one that failed or can be repeated is not") {
+  script s;
+  s.add(start()).add(task_started{}, "t", "a");
+  for (const auto* id : {"open", "failed", "done"})
+    s.add(tool_started{.call_id = id, .tool = "pay", .effect = effect::once}, "t", "a");
+  s.add(tool_started{.call_id = "put", .tool = "put", .effect = effect::idempotent}, "t", "a");
+  s.add(tool_failed{.call_id = "failed", .tool = "pay"}, "t", "a").add(tool_finished{.call_id = "done", .tool = "pay"}, "t", "a");
+  CHECK_EQ(s.fold().in_doubt, 0);
+  s.add(task_finished{.status = task_status::timeout}, "t", "a").add(run_finished{.status = run_status::failed});
+  CHECK_EQ(s.fold().in_doubt, 1);
+  // Whoever goes on with the run finds it once more.
+  s.add(run_resumed{}).add(outcome_unknown{.id = "open"}, "t", "a");
+  CHECK_EQ(s.fold().in_doubt, 1);
+}
+
+TROUPE_TEST("only a call that must not be repeated is in doubt, whatever its status says") {
+  for (const auto what : {effect::none, effect::idempotent, effect::once}) {
+    script s;
+    s.add(start()).add(task_started{}, "t", "a").add(tool_started{.call_id = "c#1", .tool = "get", .effect = what}, "t", "a");
+    if (what == effect::once) // as the tool host records it
+      s.add(outcome_unknown{.id = "c#1"}, "t", "a");
+    s.add(tool_finished{.call_id = "c#1", .tool = "get", .status = tool_status::in_doubt}, "t", "a");
+    CHECK_EQ(s.fold().in_doubt, what == effect::once ? 1 : 0);
+  }
 }
 
 TROUPE_TEST("usage that cannot be true is charged and not counted, whichever event comes first") {

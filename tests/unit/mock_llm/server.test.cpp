@@ -448,7 +448,7 @@ TROUPE_TEST("what cannot be started says why") {
   auto chosen = mock_llm::options();
   CHECK(!server.start(chosen).has_value());
   chosen.script = *llm::parse_script(json::parse(R"({"rules": [{"when": {"any": true}, "reply": {"text": ""}}]})"));
-  for (const char* address : {"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "nohost:1"}) {
+  for (const char* address : {"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "nohost:1", "0.0.0.0:0", "[::]:0", "192.0.2.1:0"}) {
     IN_ROW(address);
     chosen.listen = address;
     const auto refused = server.start(chosen);

@@ -2,6 +2,7 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/answer_quality.hpp"
+#include "troupe/policy/context_fit.hpp"
 
 TROUPE_SUITE(answer_quality)
 
@@ -79,9 +80,67 @@ TROUPE_TEST("it is asked again as often as the contract says, then it has failed
   CHECK_EQ(told(one.answered(bad, 3, {})), "record contract_violated, quality_failed contract");
 }
 
-TROUPE_TEST("an answer that was cut off is a violation, also without a contract") {
+TROUPE_TEST("an answer that was cut off is a violation, also without a contract: only what its model ended is whole") {
+  struct row {
+    finish_reason finish;
+    const char* rule; ///< null: it is whole
+  };
+  for (const auto& r :
+       {row{finish_reason::stop, nullptr}, row{finish_reason::tool_calls, nullptr}, row{finish_reason::length, "max_tokens"},
+        row{finish_reason::content_filter, "content_filter"}, row{finish_reason::other, "finish_reason"}}) {
+    IN_ROW(name_of(r.finish));
+    const auto cut_off = cut_off_by(r.finish, 10);
+    CHECK_EQ(cut_off ? cut_off->rule : "", std::string(r.rule == nullptr ? "" : r.rule));
+    answer_quality any(nullptr, {}, 1, "x");
+    for (int asked = 0; asked < 2; ++asked)
+      CHECK_EQ(told(any.answered("words", 1, cut_off)), r.rule == nullptr ? R"(success "words")" : "repair");
+    const auto end = any.answered("words", 3, cut_off);
+    CHECK_EQ(told(end), r.rule == nullptr ? R"(success "words")" : "record contract_violated, quality_failed contract");
+    CHECK_EQ(std::get<end_answer>(end.back()).output, "words");
+  }
+}
+
+TROUPE_TEST("the last answer is what a task leaves that ends otherwise") {
+  auto rules = facts(2);
+  rules.command = {"looks"};
+  auto one = quality_of(rules);
+  CHECK(one.left().is_null());
+  one.answered(bad, 1, {}); // asked again
+  CHECK_EQ(one.left(), json::parse(bad));
+  one.answered("no JSON at all", 2, {});
+  CHECK_EQ(one.left(), "no JSON at all");
+  one.answered(good, 3, {}); // looked at
+  CHECK_EQ(one.left(), json::parse(good));
   answer_quality any(nullptr, {}, 1, "x");
-  CHECK_EQ(told(any.answered("words", 1, 10)), "repair");
+  any.answered("half of", 1, cut_off_by(finish_reason::length, 10));
+  CHECK_EQ(any.left(), "half of");
+}
+
+TROUPE_TEST("the last answer comes from the journal too: of this attempt, and no summary, call or second answer to a step") {
+  const auto answered = [](std::string step, std::string text, std::vector<tool_call> calls = {}) {
+    return happened(
+        llm_responded{.step_id = std::move(step),
+                      .message = std::make_shared<const chat_message>(chat_message{role::assistant, std::move(text), std::move(calls)})});
+  };
+  const auto rules = facts(2);
+  std::vector<event_ptr> events{happened(task_started{}), answered("t@1/1", "of the first attempt"), happened(task_retried{2, "x"}),
+                                happened(task_started{.attempt = 2})};
+  const auto left = [&] {
+    auto one = quality_of(rules, 2);
+    one.restore(events, 0);
+    return one.left();
+  };
+  CHECK(left().is_null());
+  events.push_back(answered("t@2/1", "words"));
+  events.push_back(answered("t@2/1", "of a request that was overtaken"));
+  events.push_back(happened(contract_violated{1, {}}));
+  events.push_back(happened(message_injected{"again", "contract"}));
+  CHECK_EQ(left(), "words");
+  events.push_back(answered("t@2/2", "I look it up.", {{"c1", "grep", "{}"}}));
+  events.push_back(answered(summary_step("t@2/3"), "a summary"));
+  CHECK_EQ(left(), "words");
+  events.push_back(answered("t@2/3", bad));
+  CHECK_EQ(left(), json::parse(bad));
 }
 
 TROUPE_TEST("a monologue ends the repairs, and that answer was not asked again") {
@@ -105,12 +164,18 @@ TROUPE_TEST("a command looks at what the other rules let pass") {
   CHECK_EQ(told(one.checked({}, 5)), R"(record output_checked, success {"facts":["one"]})");
 }
 
-TROUPE_TEST("a command that did not run is an error, not a violation") {
+TROUPE_TEST("a command that says neither yes nor no is an error, not a violation, and the answer is kept") {
   auto rules = facts(3);
   rules.command = {"looks"};
-  auto one = quality_of(rules);
-  one.answered(good, 1, {});
-  CHECK_EQ(told(one.checked({.status = tool_status::not_started, .error = "no such program"}, 5)), "error contract_command");
+  for (const auto status : {tool_status::not_started, tool_status::timed_out, tool_status::in_doubt, tool_status::cancelled}) {
+    IN_ROW(name_of(status));
+    auto one = quality_of(rules);
+    one.answered(good, 1, {});
+    const auto end = one.checked({.status = status, .output = "halfway", .error = "it was stopped after 30 s"}, 5);
+    CHECK_EQ(told(end), "error contract_command");
+    CHECK_EQ(std::get<end_answer>(end[0]).error, "the contract's command gave no verdict: it was stopped after 30 s");
+    CHECK_EQ(std::get<end_answer>(end[0]).output, json::parse(good));
+  }
 }
 
 TROUPE_TEST("what a reviewer says") {

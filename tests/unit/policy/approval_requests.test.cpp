@@ -188,3 +188,42 @@ TROUPE_TEST("only decisions about this request are folded into it") {
   CHECK(policy::admission_of(request(), approve("eva"), 20)({other}).has_value());
   CHECK(!policy::admission_of(request(), approve("eva"), 20)({other, own}).has_value());
 }
+
+TROUPE_TEST("a table of journals: which requests of a run wait") {
+  const auto at = [](const char* task, event_body body) {
+    return std::make_shared<const event>(event{1, 1, "r", task, {}, std::move(body)});
+  };
+  const auto asks = [&](const char* task, const char* id) { return at(task, approval_requested{.id = id}); };
+  const auto begins = [&](const char* task, std::int64_t attempt = 1) { return at(task, task_started{attempt, {}, {}}); };
+  const auto ends = [&](const char* task, task_status status, const char* reason = "") {
+    return at(task, task_finished{1, status, reason, {}, nullptr});
+  };
+  const auto decided = [&](const char* task, const char* id) { return at(task, approval_decided{.id = id}); };
+  struct row {
+    const char* name;
+    std::vector<event_ptr> events;
+    std::set<std::string> waiting;
+  };
+  const row rows[] = {
+      {"nothing was asked", {begins("a")}, {}},
+      {"two wait", {begins("a"), begins("b"), asks("a", "1"), asks("b", "2")}, {"1", "2"}},
+      {"one was decided", {begins("a"), begins("b"), asks("a", "1"), asks("b", "2"), decided("a", "1")}, {"2"}},
+      {"asked again by who takes the run up", {begins("a"), asks("a", "1"), at("", run_resumed{}), asks("a", "1")}, {"1"}},
+      {"its task has ended", {begins("a"), asks("a", "1"), ends("a", task_status::error)}, {}},
+      {"its agent was stopped, since the others had decided",
+       {begins("a"), begins("a(x)"), asks("a(x)", "1"), ends("a(x)", task_status::cancelled, "decided")},
+       {}},
+      {"the task above has ended", {begins("a"), begins("a/b"), asks("a/b", "1"), ends("a", task_status::error)}, {}},
+      {"a name that begins the same", {begins("a"), begins("ab"), asks("ab", "1"), ends("a", task_status::error)}, {"1"}},
+      {"another attempt has begun", {begins("a"), asks("a", "1"), at("a", task_retried{2, {}}), begins("a", 2)}, {}},
+      {"and asks itself", {begins("a"), asks("a", "1"), at("a", task_retried{2, {}}), begins("a", 2), asks("a", "2")}, {"2"}},
+      {"the run has failed", {begins("a"), asks("a", "1"), at("", run_finished{run_status::failed, "x", nullptr})}, {}},
+      {"the run was aborted, and may be resumed",
+       {begins("a"), asks("a", "1"), ends("a", task_status::cancelled), at("", run_finished{run_status::aborted, "cancelled", nullptr})},
+       {"1"}},
+  };
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    CHECK(policy::open_requests(r.events) == r.waiting);
+  }
+}

@@ -72,12 +72,8 @@ TROUPE_TEST("how the answers of three become one") {
       {"a quorum of one, and two votes for one answer", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(2)}}, "success by vote: b -> 2"},
       {"a quorum of one, and no majority", vote(1), {{0, says(1)}, {1, says(2)}, {2, says(3)}}, "conflict by vote"},
       {"one that failed is no vote", vote(), {{0, fails()}, {1, says(1)}, {2, says(1)}}, "success by vote: b -> 1"},
-      {
-          "two that failed leave no quorum",
-          vote(),
-          {{0, fails()}, {1, fails()}},
-          "conflict by vote",
-      },
+      {"two that failed leave no quorum, but nobody has answered yet", vote(), {{0, fails()}, {1, fails()}}, "waits"},
+      {"two that failed leave no quorum to the one that answered", vote(), {{0, fails()}, {2, says(1)}, {1, fails()}}, "conflict by vote"},
       {"two that failed, and the tie rule is an arbiter", vote(0, "arbiter"), {{0, fails()}, {1, fails()}, {2, says(1)}}, "arbiter judge"},
       {"none answered: the task fails as the first of them",
        vote(),
@@ -274,19 +270,67 @@ TROUPE_TEST("an arbiter's words and contract") {
   }
 }
 
-TROUPE_TEST("a task that nobody answered may be tried again, unless each failure was fatal") {
-  for (const bool all_fatal : {false, true}) {
-    answer_panel panel(vote(), {"a", "b"}, 1);
-    auto fatal = fails("refused");
-    fatal.fatal = true;
-    auto other = fails("slow");
-    other.fatal = all_fatal;
-    panel.ended(0, fatal);
-    panel.ended(1, other);
+TROUPE_TEST("a table of ends without an answer that counts: after which another attempt makes sense") {
+  const auto final = [](task_outcome outcome) {
+    outcome.fatal = true;
+    return outcome;
+  };
+  const auto refused = final(fails("refused"));
+  const auto loops = final(fails("it loops", task_status::loop));
+  const auto broke = fails("no money", task_status::budget_exceeded);
+  const auto vetoed = fails("ana rejected it", task_status::rejected);
+  auto output_vetoed = fails("ana rejected the output", task_status::quality_failed);
+  output_vetoed.reason = rejected_reason;
+  struct row {
+    const char* name;
+    resolve_spec rule;
+    std::vector<task_outcome> ends;
+    task_status status;
+    bool again;
+  };
+  const row rows[] = {
+      {"all that failed may try again", by("first"), {fails(), fails(), fails()}, task_status::error, true},
+      {"one of a race may", by("first"), {refused, loops, fails()}, task_status::error, true},
+      {"none of a race may", by("first"), {refused, loops, refused}, task_status::error, false},
+      {"two of a vote may, who are enough", vote(), {refused, fails(), fails()}, task_status::error, true},
+      {"one of a vote may, who is too few", vote(), {refused, refused, fails()}, task_status::error, false},
+      {"answers differ", vote(), {says(1), says(2), says(3)}, task_status::conflict, true},
+      {"answers differ, and one failed for good", vote(), {says(1), says(2), refused}, task_status::conflict, true},
+      {"a quorum of all, and one failed for good", vote(3), {says(1), says(1), refused}, task_status::conflict, false},
+      {"the budget of one is used up", vote(3), {says(1), says(1), broke}, task_status::conflict, false},
+      {"a human rejected one of them", vote(), {says(1), says(2), vetoed}, task_status::conflict, false},
+      {"a human rejected the output of one", vote(), {says(1), says(2), output_vetoed}, task_status::conflict, false},
+      {"nobody answered, and a human had rejected one", vote(), {fails(), fails(), vetoed}, task_status::error, false},
+  };
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    answer_panel panel(r.rule, three, 1);
+    for (std::size_t i = 0; i < r.ends.size(); ++i)
+      panel.ended(i, r.ends[i]);
     const auto step = panel.next();
     const auto* made = std::get_if<panel_decided>(&step);
     REQUIRE(made != nullptr);
-    CHECK_EQ(made->outcome.fatal, all_fatal);
-    CHECK_EQ(made->outcome.error, "none of 2 agents answered: a: refused; b: slow");
+    CHECK_EQ(made->outcome.status, r.status);
+    CHECK_EQ(may_try_again(made->outcome), r.again);
+    CHECK_EQ(may_try_again(panel.outcome_of(made->event, nullptr)), r.again);
   }
+}
+
+TROUPE_TEST("all that failed are told of, in the file's order") {
+  answer_panel panel(by("first"), {"a", "b"}, 1);
+  panel.ended(1, fails("slow"));
+  panel.ended(0, fails("refused"));
+  CHECK_EQ(std::get<panel_decided>(panel.next()).outcome.error, "none of 2 agents answered: a: refused; b: slow");
+}
+
+TROUPE_TEST("a human who took none of the answers is not asked for others; an arbiter that failed may be") {
+  answer_panel panel(by("human"), {"a", "b"}, 1);
+  panel.ended(0, says(1));
+  panel.ended(1, says(2));
+  const auto veto = panel.decided("human", fails("neither", task_status::rejected), {0, 1});
+  CHECK_EQ(veto.outcome.status, task_status::conflict);
+  CHECK(!may_try_again(veto.outcome));
+  CHECK(!may_try_again(panel.outcome_of(veto.event, nullptr)));
+  CHECK(may_try_again(panel.decided("arbiter", fails(), {0, 1}).outcome));
+  CHECK(!may_try_again(panel.decided("arbiter", fails("it loops", task_status::loop), {0, 1}).outcome));
 }

@@ -66,6 +66,69 @@ TROUPE_TEST("rights only ever shrink on the way down") {
   CHECK(granted_by(second, of_second, third).empty());
 }
 
+TROUPE_TEST("whether an agent that is asked can change anything: by what it and all behind it may use") {
+  const auto tool = [](const char* name, effect what, const char* alternative = "") {
+    tool_spec made;
+    made.name = name;
+    made.effect = what;
+    made.alternative = alternative;
+    return std::pair{made.name, made};
+  };
+  const std::map<std::string, tool_spec> tools{tool("read", effect::none), tool("send", effect::once), tool("put", effect::idempotent),
+                                               tool("read_or_send", effect::none, "send"), tool("round", effect::none, "round")};
+  struct row {
+    const char* name;
+    agent_spec lead;
+    std::vector<agent_spec> others; ///< the first one is asked
+    bool changes;
+  };
+  const auto own = [](agent_spec made) {
+    made.delegate.own_rights = true;
+    return made;
+  };
+  const auto to = [](agent_spec made, names handoffs) {
+    made.handoffs = std::move(handoffs);
+    return made;
+  };
+  const auto reviewed = [](agent_spec made, const char* by) {
+    made.output.emplace().reviewer = by;
+    return made;
+  };
+  const auto lead = named("lead", {"read", "send", "put", "read_or_send", "round", "gone"}, {"b", "c", "d"});
+  for (const auto& r : std::vector<row>{
+           {"it has no tools", lead, {named("b")}, false},
+           {"it only reads", lead, {named("b", {"read", "round"})}, false},
+           {"it writes", lead, {named("b", {"read", "put"})}, true},
+           {"an alternative writes", lead, {named("b", {"read_or_send"})}, true},
+           {"a tool that nobody knows", lead, {named("b", {"gone"})}, true},
+           {"it would write, but may not", named("lead", {"read"}, {"b"}), {named("b", {"send", "read"})}, false},
+           {"it may, with rights of its own", own(named("lead", {}, {"b"})), {named("b", {"send"})}, true},
+           {"whom it asks has no more than itself", lead, {named("b", {}, {"c"}), named("c", {"send"})}, false},
+           {"it is not allowed what it would grant", lead, {named("b", {"read"}, {"c"}), named("c", {"read", "send"})}, false},
+           {"it grants rights of their own", lead, {own(named("b", {}, {"c"})), named("c", {"send"})}, true},
+           {"it may not ask the one who writes", named("lead", {"send"}, {"b"}), {named("b", {}, {"c"}), named("c", {"send"})}, false},
+           {"agents who ask each other",
+            lead,
+            {named("b", {"read"}, {"c", "d"}), named("c", {}, {"b"}), named("d", {"read"}, {"b", "c"})},
+            false},
+           {"the rights of its part stay when it is handed on",
+            named("lead", {"read"}, {"b"}),
+            {to(named("b"), {"c"}), named("c", {"send"})},
+            false},
+           {"who gets its part has no more than it was granted", lead, {to(named("b", {"read"}), {"c"}), named("c", {"send"})}, false},
+           {"who gets its part writes", lead, {to(named("b", {"send"}), {"c"}), named("c", {"send"})}, true},
+           {"its reviewer has tools of its own", named("lead", {}, {"b"}), {reviewed(named("b"), "c"), named("c", {"send"})}, true},
+           {"its reviewer only reads", named("lead", {}, {"b"}), {reviewed(named("b"), "c"), named("c", {"read"})}, false},
+           {"there is no such agent", lead, {named("x", {"send"})}, false},
+       }) {
+    IN_ROW(r.name);
+    std::map<std::string, agent_spec> agents{{"lead", r.lead}};
+    for (const auto& each : r.others)
+      agents.emplace(each.name, each);
+    CHECK_EQ(can_change(agents, tools, r.lead, rights_of(r.lead, {}), "b"), r.changes);
+  }
+}
+
 TROUPE_TEST("a path names its place, and lies below who asked") {
   struct row {
     const char* name;

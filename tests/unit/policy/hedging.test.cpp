@@ -185,6 +185,19 @@ TROUPE_TEST_WITH(hedged_fixture, "an answer of the one that was overtaken is pai
   CHECK_EQ(the<llm_responded>(late).request, 2);
 }
 
+TROUPE_TEST_WITH(hedged_fixture, "an empty answer to a second request, or to an overtaken one, costs what it states") {
+  auto empty = broken(llm_failure_kind::empty);
+  empty.usage = token_usage{500, 0, 0, 0};
+  make();
+  auto made = second();
+  CHECK(made->failed(2, empty, now, 0.5).settle == (spend{usd{1'000}, 1}));
+  make();
+  made = second();
+  REQUIRE(is<succeeded>(made->responded(2, answer("second"), {}, now, 0.5)));
+  REQUIRE(is<abort_transfer>(call->overtaken(now)));
+  CHECK(call->failed(1, empty, now, 0.5).settle == (spend{usd{500}, 1}));
+}
+
 TROUPE_TEST_WITH(hedged_fixture, "the time of an overtaken request counts, so that hedges do not breed hedges") {
   model->hedge = {hedge_after::p95, 0ms};
   make();

@@ -192,6 +192,38 @@ TROUPE_TEST_WITH(llm_call_fixture, "an empty answer is retried, at the cost that
   CHECK(respond(answer("")).settle == (spend{usd{11'000}, 1})); // it states none
 }
 
+TROUPE_TEST_WITH(llm_call_fixture, "a failure is charged what its response states, and its worst case where that is absurd") {
+  const auto stating = [](llm_failure failure, token_usage usage) {
+    failure.usage = usage;
+    return failure;
+  };
+  make();
+  begin();
+  CHECK(fail(stating(broken(llm_failure_kind::empty), {500, 0, 0, 20})).settle == (spend{usd{700}, 1}));
+  make();
+  begin();
+  const auto refused = fail(stating(status(200, "server_error"), {10, 0, 0, 0}));
+  CHECK(refused.settle == (spend{usd{10}, 1}));
+  CHECK_EQ(the<llm_failed>(refused).charged.micro, 10);
+  CHECK(!has<usage_rejected>(refused));
+  make();
+  begin();
+  const auto absurd = fail(stating(broken(llm_failure_kind::empty), {500, 0, 0, -1}));
+  CHECK(absurd.settle == (spend{usd{11'000}, 1}));
+  CHECK(has<usage_rejected>(absurd));
+}
+
+TROUPE_TEST_WITH(llm_call_fixture, "no credit left fails over at once, whatever the status is") {
+  for (const int number : {200, 429, 500, 503}) {
+    IN_ROW(number);
+    make();
+    begin();
+    const auto step = fail(status(number, "insufficient_quota"));
+    CHECK_EQ(get<reserve_for>(step).link, 1u);
+    CHECK_EQ(step.settle->money.micro, 0);
+  }
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "an empty retry budget fails over instead of retrying") {
   make();
   while (links[0]->retries->take_retry()) {

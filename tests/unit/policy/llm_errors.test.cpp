@@ -31,6 +31,11 @@ llm_failure status(int number, std::string code = {}, std::string message = {}) 
   return f;
 }
 
+llm_failure amid_stream(llm_failure f) {
+  f.begun = true;
+  return f;
+}
+
 llm_failure of(kind what, bool sent = true) {
   llm_failure f;
   f.kind = what;
@@ -93,9 +98,13 @@ TROUPE_TEST("each HTTP status has its class, reason, step, charge and say for th
       {"a 5xx that nobody named is retried", status(507), retryable, r::llm_server_error, true, false, ill},
       {"524 comes from a proxy that does not know", status(524), retryable, r::llm_server_error, true, true, ill},
       {"200 with an error object is retried", status(200, "server_error"), retryable, r::llm_server_error, true, true, ill},
-      {"200 with an overloaded_error amid the stream", status(200, "overloaded_error"), retryable, r::llm_overloaded, true, true, ill},
-      {"200 with a rate limit does not open the breaker", status(200, "rate_limit_error"), retryable, r::llm_rate_limited, true, true,
+      {"200 with an overloaded_error amid the stream", amid_stream(status(200, "overloaded_error")), retryable, r::llm_overloaded, true,
+       true, ill},
+      {"200 with an overloaded_error instead of an answer costs what a 529 does", status(200, "overloaded_error"), retryable,
+       r::llm_overloaded, true, false, ill},
+      {"200 with a rate limit does not open the breaker", status(200, "rate_limit_error"), retryable, r::llm_rate_limited, true, false,
        neutral},
+      {"200 with a status as its code", status(200, "429"), retryable, r::llm_rate_limited, true, false, neutral},
       {"401 fails over at once", status(401), fail_over, r::llm_auth, true, false, neutral},
       {"403 fails over at once", status(403), fail_over, r::llm_auth, true, false, neutral},
       {"404 fails over at once", status(404), fail_over, r::llm_not_found, true, false, neutral},
@@ -115,7 +124,17 @@ TROUPE_TEST("what an error says in words goes before its status") {
   check({
       {"insufficient_quota is fatal for the model though it is a 429", status(429, "insufficient_quota"), fail_over, r::llm_quota, false,
        false, neutral},
-      {"insufficient_quota amid a stream", status(200, "insufficient_quota"), fail_over, r::llm_quota, true, true, neutral},
+      {"insufficient_quota amid a stream", amid_stream(status(200, "insufficient_quota")), fail_over, r::llm_quota, true, true, neutral},
+      {"insufficient_quota instead of an answer", status(200, "insufficient_quota"), fail_over, r::llm_quota, true, false, neutral},
+      {"insufficient_quota as a 503", status(503, "insufficient_quota"), fail_over, r::llm_quota, true, false, neutral},
+      {"insufficient_quota as a 500", status(500, "insufficient_quota"), fail_over, r::llm_quota, true, false, neutral},
+      {"insufficient_quota that a proxy passes on", status(502, "insufficient_quota"), fail_over, r::llm_quota, true, false, neutral},
+      {"a wrong key under 200 was refused, and nothing was done", status(200, "invalid_api_key"), fail_over, r::llm_auth, true, false,
+       neutral},
+      {"context length under 200", status(200, "context_length_exceeded"), fail_over, r::llm_context_length, true, false, neutral},
+      {"context length, by code, as a 500", status(500, "context_length_exceeded"), fail_over, r::llm_context_length, true, false, neutral},
+      {"a 500 whose words mention a context window is still a 500", status(500, "", "lost the context window of this worker"), retryable,
+       r::llm_server_error, true, false, ill},
       {"no credit, as a 400", status(400, "invalid_request_error", "Your credit balance is too low"), fail_over, r::llm_quota, true, false,
        neutral},
       {"a 400 whose code names the model", status(400, "model_not_found"), fail_over, r::llm_not_found, true, false, neutral},

@@ -44,7 +44,7 @@ made_call call_of(const std::string& line, const json& tools) {
   const auto spec = tools.value(tool, json::object());
   made_call made;
   made.asked = {call_sign(tool, arguments, spec.value("loop_ignore", std::vector<std::string>())), tool_sign(tool),
-                spec.value("effect", "once") == "none", spec.value("polling", false)};
+                spec.value("effect", "once") == "none", spec.value("polling", false), spec.value("idle", false)};
   const auto mark = outcome.empty() ? ' ' : outcome.front();
   if (mark == '!' || mark == '#')
     outcome.erase(0, 2);
@@ -119,6 +119,33 @@ TROUPE_TEST("each trace of the corpus is judged as it says: loops at the first m
   }
   CHECK(loops >= 30);
   CHECK(honest >= 30);
+}
+
+TROUPE_TEST("an agent that goes on as before climbs the ladder where the trace says") {
+  int traces = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(TROUPE_SOURCE_DIR "/tests/data/loops")) {
+    if (entry.path().extension() != ".yaml")
+      continue;
+    const auto document = read_corpus(entry.path());
+    for (const auto& trace : document.at("traces")) {
+      if (!trace.contains("rungs"))
+        continue;
+      IN_ROW(trace.at("name").get<std::string>());
+      loop_watch watch;
+      std::int64_t number = 0;
+      auto rungs = json::array();
+      for (const auto& line : trace.at("steps")) {
+        const auto made = call_of(line, document.at("tools"));
+        const auto asked = watch.observe({.number = ++number, .calls = {made.asked}});
+        const auto brought = watch.observe({.number = number, .results = {made.came}});
+        if (asked.found || brought.found)
+          rungs.push_back(number);
+      }
+      CHECK_EQ(rungs, trace.at("rungs"));
+      ++traces;
+    }
+  }
+  CHECK(traces >= 2);
 }
 
 TROUPE_TEST("a trace is judged the same when all outcomes are told at once") {

@@ -1,3 +1,4 @@
+#include "troupe/model/described.hpp"
 #include "troupe/policy/loop_watch.hpp"
 
 #include "test.hpp"
@@ -14,6 +15,9 @@ observed_call reading(std::uint64_t sign, std::uint64_t tool = 1) {
 }
 observed_call writing(std::uint64_t sign, std::uint64_t tool = 2) {
   return {sign, tool, false, false};
+}
+observed_call asking(std::uint64_t sign, std::uint64_t tool = 5) { // an agent that can change nothing
+  return {sign, tool, false, false, true};
 }
 observed_result came(std::uint64_t outcome) {
   return {outcome, true, true, false};
@@ -103,6 +107,7 @@ TROUPE_TEST("a successful write resets other calls; one that failed, was refused
                       {"a write that was refused", writing(50), refused, true},
                       {"a write that succeeded and has no outcome yet", writing(50), {}, true},
                       {"something read", reading(50, 3), came(5), true},
+                      {"an agent that can change nothing", asking(50), came(5), true},
                       {"a polling tool", {50, 4, false, true}, came(5), true}};
   for (const auto& r : rows) {
     IN_ROW(r.name);
@@ -214,10 +219,44 @@ TROUPE_TEST("empty outcomes are no progress however often they come: a search ma
   CHECK(play(d, reading(60), came(1)) == (loop_found{loop_kind::no_progress, 0, 6, true}));
 }
 
-TROUPE_TEST("no progress is not asked of tools that change something") {
+TROUPE_TEST("no progress is not asked of tools that change something, nor of other agents") {
   loop_detector d;
-  for (std::uint64_t i = 0; i < 20; ++i)
+  for (std::uint64_t i = 0; i < 20; ++i) {
     CHECK(!play(d, writing(10 + i), came(1)));
+    CHECK(!play(d, asking(50 + i), came(1)));
+  }
+}
+
+TROUPE_TEST(
+    "no progress that was found goes on with each call of the tool that was taken away; not with a mistake, nor once it is long ago") {
+  struct row {
+    const char* name;
+    bool taken;
+    observed_result before; ///< of the calls that brought nothing
+    std::uint64_t between;  ///< steps of other work
+    bool goes_on;
+  };
+  for (const auto& r :
+       {row{"at once", true, came(1), 0, true}, row{"after calls that were refused", true, {96, false, false, false}, 0, true},
+        row{"within the window", true, came(1), 11, true}, row{"long ago", true, came(1), 12, false},
+        row{"a mistake in the arguments", false, came(1), 0, false},
+        row{"a mistake that is another one", false, {96, false, false, false}, 0, false}}) {
+    IN_ROW(r.name);
+    loop_detector d({.window = 12});
+    for (std::uint64_t i = 0; i < 5; ++i)
+      CHECK(!play(d, reading(10 + i), r.before));
+    CHECK(play(d, reading(20), r.before) == (loop_found{loop_kind::no_progress, 0, 6, true}));
+    for (std::uint64_t i = 0; i < r.between; ++i)
+      CHECK(!play(d, reading(100 + i, 3), came(100 + i)));
+    auto call = reading(30);
+    call.taken = r.taken;
+    d.begin_step();
+    CHECK(!d.call(call));
+    CHECK(d.waits_for_results());
+    CHECK_EQ(d.result(0, refused) == (loop_found{loop_kind::no_progress, 0, 7, true}), r.goes_on);
+    call.sign = 10; // asked before, and told otherwise
+    CHECK_EQ(play(d, call, {97, false, false, false}) == (loop_found{loop_kind::no_progress, 0, 8, true}), r.goes_on);
+  }
 }
 
 TROUPE_TEST("memory is bounded, whatever names and arguments are made up") {
@@ -262,6 +301,23 @@ TROUPE_TEST("each further call of a streak is one rung, until the task fails") {
     CHECK(!verdict.again);
   }
   CHECK(seen == (std::vector<std::string>{"-", "-", "1:3", "2:3", "3:3", "5:3", "5:3"}));
+}
+
+TROUPE_TEST("each further call of a tool that brings nothing is one rung, also once it is taken away") {
+  for (const auto& brought : {came(1), observed_result{96, false, false, false}}) {
+    loop_watch watch;
+    std::vector<std::string> seen;
+    for (std::int64_t step = 1; step <= 9; ++step) {
+      const auto called = watch.observe({.number = step, .calls = {reading(static_cast<std::uint64_t>(100 + step))}});
+      CHECK(!called.found);
+      const bool runs = called.rulings.empty();
+      CHECK_EQ(runs, step <= 7);
+      CHECK_EQ(called.report_results, step >= 6);
+      const auto verdict = watch.observe({.number = step, .results = {runs ? brought : refused}});
+      seen.push_back(verdict.found ? name_of(verdict.rung) + std::string(" ") + std::to_string(verdict.found->count) : "-");
+    }
+    CHECK(seen == (std::vector<std::string>{"-", "-", "-", "-", "-", "told 6", "tool_taken 7", "restarted 8", "failed 9"}));
+  }
 }
 
 TROUPE_TEST("with a human the fourth rung asks, and a step that is judged again asks the same") {

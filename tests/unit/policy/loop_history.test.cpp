@@ -364,5 +364,6 @@ TROUPE_TEST("a call is seen as its tool says: members that do not matter, whethe
   CHECK_EQ(observe_call(one, &polls).sign, observe_call(other, &polls).sign);
   CHECK(observe_call(one, nullptr).sign != observe_call(other, nullptr).sign);
   CHECK(observe_call(one, &polls).polling && observe_call(one, &polls).reads);
-  CHECK(!observe_call(one, nullptr).polling && !observe_call(one, nullptr).reads);
+  CHECK(!observe_call(one, nullptr).polling && !observe_call(one, nullptr).reads && !observe_call(one, nullptr).idle);
+  CHECK(observe_call(one, {nullptr, true}).idle);
 }

@@ -15,7 +15,9 @@ namespace {
 constexpr auto largest = std::numeric_limits<std::int64_t>::max();
 //                        known  input     cached     write      output      above    input      output
 const token_price gpt{true, 2'500'000, 1'250'000, 3'100'000, 10'000'000, 200'000, 5'000'000, 15'000'000};
-const token_price plain{true, 3'000'000, 0, 0, 15'000'000, 0, 0, 0};
+const token_price plain{true, 3'000'000, 3'000'000, 3'000'000, 15'000'000, 0, 0, 0};
+const token_price free_cache{true, 3'000'000, 0, 0, 15'000'000, 0, 0, 0};
+const token_price free_above{true, 3'000'000, 1'500'000, 3'000'000, 15'000'000, 200'000, 0, 0};
 const token_price free_of_charge{true};
 const token_price unknown{};
 
@@ -37,7 +39,10 @@ TROUPE_TEST("a stated usage has its price, rounded up to a micro-dollar") {
            {"at the threshold the lower tier holds", {200'000, 0, 0, 0}, gpt, 500'000},
            {"above it the upper tier holds for all", {200'001, 0, 0, 10}, gpt, 1'000'005 + 150},
            {"above it cached input is dearer in proportion", {300'000, 300'000, 0, 0}, gpt, 750'000},
-           {"a part without a price costs what input does", {1'000, 500, 500, 0}, plain, 3'000},
+           {"parts at the price of input cost what input does", {1'000, 500, 500, 0}, plain, 3'000},
+           {"cached input that costs nothing", {1'000, 600, 0, 0}, free_cache, 1'200},
+           {"a cache write that costs nothing", {1'000, 0, 600, 0}, free_cache, 1'200},
+           {"an upper tier that costs nothing", {300'000, 100'000, 0, 10}, free_above, 0},
            {"free", {5'000, 0, 0, 5'000}, free_of_charge, 0},
            {"no price, no cost", {5'000, 0, 0, 5'000}, unknown, 0},
            {"nothing used", {}, gpt, 0},
@@ -52,6 +57,8 @@ TROUPE_TEST("a stated usage has its price, rounded up to a micro-dollar") {
 TROUPE_TEST("the worst case takes the dearest tier that can be reached") {
   CHECK_EQ(worst_case({1'000, 100}, gpt).micro, 3'100 + 1'000);
   CHECK_EQ(worst_case({1'000, 100}, plain).micro, 3'000 + 1'500);
+  CHECK_EQ(worst_case({1'000, 100}, free_cache).micro, 3'000 + 1'500);
+  CHECK_EQ(worst_case({300'000, 100}, free_above).micro, 900'000 + 1'500);
   CHECK_EQ(worst_case({200'000, 0}, gpt).micro, 620'000);
   CHECK_EQ(worst_case({200'001, 0}, gpt).micro, 1'240'007); // the cache write in proportion: 6.20
   CHECK_EQ(worst_case({largest, largest}, {true, largest, largest, largest, largest, 1, largest, largest}).micro, largest);

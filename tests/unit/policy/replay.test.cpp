@@ -113,7 +113,7 @@ TROUPE_TEST("calls without a result are listed, those that were started with the
   CHECK_EQ(h.open_calls[0].tool, "pay");
   CHECK_EQ(h.open_calls[0].effect, effect::once);
   CHECK_EQ(h.open_calls[0].arguments, json({{"x", 1}}));
-  CHECK(!h.open_calls[0].failed && !h.open_calls[0].told);
+  CHECK(!h.open_calls[0].failure && !h.open_calls[0].told);
   REQUIRE(h.results.size() == 3u);
   CHECK(!h.results[0] && h.results[1] && !h.results[2]);
   CHECK_EQ(told(h.assembled()), "A:(3) T:c2=ok");
@@ -122,13 +122,17 @@ TROUPE_TEST("calls without a result are listed, those that were started with the
 TROUPE_TEST("a call keeps the attempt of its last start, and says that its failure is known") {
   auto s = begun();
   s.add(answer("s1", say("", {"c1"})));
-  s.add(tool_started{.call_id = "c1", .tool = "grep"}).add(tool_failed{.call_id = "c1", .tool = "grep", .next = "retry"});
-  CHECK(s.task().open_calls.at(0).failed);
+  s.add(tool_started{.call_id = "c1", .tool = "grep"}).add(tool_failed{.call_id = "c1", .tool = "grep", .error = "no", .next = "retry"});
+  CHECK_EQ(s.task().open_calls.at(0).failure.value().next, "retry");
   s.add(tool_started{.call_id = "c1", .tool = "ripgrep", .attempt = 2, .instead_of = "grep"});
   auto h = s.task();
   CHECK_EQ(h.open_calls.at(0).attempt, 2);
   CHECK_EQ(h.open_calls.at(0).instead_of, "grep");
-  CHECK(!h.open_calls.at(0).failed);
+  CHECK(!h.open_calls.at(0).failure);
+  REQUIRE(h.open_calls.at(0).tried.size() == 2u);
+  CHECK_EQ(h.open_calls.at(0).tried[0].error, "no");
+  CHECK_EQ(h.open_calls.at(0).tried[1].tool, "ripgrep");
+  CHECK_EQ(h.open_calls.at(0).tried[1].attempts, 2);
   CHECK_EQ(h.calls_of.size(), 0u); // it has not ended: whoever goes on with it counts it
   s.add(outcome_unknown{.id = "c1"});
   CHECK(s.task().open_calls.at(0).told);
@@ -138,6 +142,34 @@ TROUPE_TEST("a call keeps the attempt of its last start, and says that its failu
   CHECK_EQ(h.calls_of["grep"], 1);
   CHECK_EQ(h.calls_of["ripgrep"], 1);
   CHECK_EQ(told(h.assembled()), "A:(1) E:c1=nobody knows");
+}
+
+TROUPE_TEST("a tool that a call turned to and that could not be started is where the call goes on") {
+  auto s = begun();
+  s.add(answer("s1", say("", {"c1"})));
+  s.add(tool_started{.call_id = "c1", .tool = "pay", .effect = effect::once});
+  s.add(tool_failed{.call_id = "c1", .tool = "pay", .next = "alternative"});
+  s.add(tool_failed{.call_id = "c1", .tool = "ask", .next = "retry"}); // its start was not recorded
+  const auto call = s.task().open_calls.at(0);
+  CHECK_EQ(call.tool, "ask");
+  CHECK_EQ(call.failure.value().next, "retry");
+  CHECK_EQ(call.tried.size(), 2u);
+}
+
+TROUPE_TEST("what is recorded of a call: its end, or how far it came, in the last step only") {
+  auto s = begun();
+  const auto found = [&](const std::string& id) { return record_of(s.events, id); };
+  s.add(answer("s1", say("", {"c1", "c2", "c3"})));
+  s.add(tool_started{.call_id = "c1", .tool = "grep"}).add(tool_started{.call_id = "c2", .tool = "pay"});
+  s.add(tool_finished{.call_id = "c1", .tool = "grep", .text = "two lines"});
+  CHECK_EQ(found("c1").end.value().text, "two lines");
+  CHECK(!found("c1").open);
+  CHECK(!found("c2").end);
+  CHECK_EQ(found("c2").open.value().tool, "pay");
+  CHECK(!found("c3").end && !found("c3").open);
+  s.add(answer("s2", say("", {"c1", "c2"}))); // the same ids again
+  for (const auto* id : {"c1", "c2"})
+    CHECK(!found(id).end && !found(id).open);
 }
 
 context_cut cut_of(context_cut_kind kind, std::int64_t messages) {

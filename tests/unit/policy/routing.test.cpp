@@ -33,6 +33,8 @@ struct pool {
       out += show(a) + "; ";
     for (const auto& f : c.failed)
       out += "failed " + f.task + " " + f.reason + "; ";
+    for (const auto& t : c.stopped)
+      out += "stopped " + t + "; ";
     if (c.poison)
       out += "poison; ";
     return out;
@@ -219,18 +221,50 @@ TROUPE_TEST("a task is not taken twice") {
   CHECK_EQ(p.r.queued(), 1u);
 }
 
-TROUPE_TEST("cancelling frees the member, or the place in line") {
+TROUPE_TEST("a task that is cancelled while it waits is forgotten; one that runs stays with its member until that answers") {
   pool p;
   p.join("m");
   p.submit("a");
   p.submit("b");
   p.submit("c");
-  routing_changes changes;
-  CHECK(!p.r.cancel("b", at(0), changes).has_value());
-  CHECK_EQ(pool::show(changes), "");
-  CHECK_EQ(p.r.cancel("a", at(0), changes)->member, "m");
-  CHECK_EQ(pool::show(changes), "c -> m #1; ");
-  CHECK(!p.r.cancel("nobody", at(0), changes).has_value());
+  CHECK(!p.r.cancel("b").has_value());
+  CHECK_EQ(p.r.cancel("a")->member, "m");
+  CHECK_EQ(p.r.cancel("a")->attempt, 1);
+  CHECK(!p.r.cancel("nobody").has_value());
+  CHECK_EQ(p.r.stats(), (pool_stats{1, 1, 1, 0}));
+  CHECK_EQ(p.done("a"), "ok; c -> m #1; ");
+  CHECK_EQ(p.submit("a"), "queued"); // the same task anew: nobody has cancelled this one
+  CHECK_EQ(p.down("m"), "requeued c; ");
+  CHECK_EQ(p.join("m"), "c -> m #2; ");
+}
+
+TROUPE_TEST("a table of ends of the member that has a cancelled task: nobody else gets it") {
+  struct row {
+    const char* name;
+    std::int64_t crashes; ///< of the task before
+    std::string (*ends)(pool&);
+    const char* changes;
+  };
+  const std::vector<row> rows{
+      {"it crashes", 0, [](pool& p) { return p.down("m1"); }, "stopped a; "},
+      {"its supervisor ends it", 0, [](pool& p) { return p.down("m1", false); }, "stopped a; "},
+      {"it does not come back", 0, [](pool& p) { return p.down("m1", false, false); }, "stopped a; "},
+      {"it joins anew before its end is known", 0, [](pool& p) { return p.join("m1"); }, "b -> m1 #1; stopped a; "},
+      {"it was the task's fault once too often: that death does not count, and the task is cancelled", 3,
+       [](pool& p) { return p.down("m1"); }, "stopped a; poison; "},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.name);
+    pool p;
+    p.join("m1");
+    p.r.expect("m2");
+    p.submit("a", each.crashes);
+    p.submit("b");
+    p.r.cancel("a");
+    CHECK_EQ(each.ends(p), each.changes);
+    CHECK(!p.r.where("a").has_value());
+    CHECK_EQ(p.done("a"), "ignored");
+  }
 }
 
 TROUPE_TEST("the statistics count members that are up") {
@@ -245,19 +279,25 @@ TROUPE_TEST("the statistics count members that are up") {
   CHECK_EQ(p.r.stats(), (pool_stats{2, 0, 1, 1})); // a went on
 }
 
-TROUPE_TEST("in any order of joins, deaths and answers no task is lost, doubled, or left waiting beside a free member") {
+TROUPE_TEST("in any order of joins, deaths, cancels and answers no task is lost, doubled, or left waiting beside a free member") {
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::mt19937 random(seed);
     auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
     routing r("p", {20, 3});
     std::map<std::string, assignment> runs;
-    std::set<std::string> waits;
+    std::set<std::string> waits, cancelled;
     std::map<std::string, std::int64_t> capacity;
     int submitted = 0, ended = 0;
     auto take = [&](const routing_changes& c) {
       for (const auto& t : c.requeued) {
         CHECK(runs.erase(t) == 1);
+        CHECK(cancelled.count(t) == 0);
         waits.insert(t);
+      }
+      for (const auto& t : c.stopped) {
+        CHECK(runs.erase(t) == 1);
+        CHECK(cancelled.erase(t) == 1);
+        ++ended;
       }
       for (const auto& a : c.assigned) {
         CHECK(waits.erase(a.task) == 1);
@@ -270,7 +310,7 @@ TROUPE_TEST("in any order of joins, deaths and answers no task is lost, doubled,
     };
     for (int n = 0; n < 400; ++n) {
       const auto member = "m" + std::to_string(below(5));
-      switch (below(10)) {
+      switch (below(11)) {
       case 0:
       case 1:
         capacity[member] = static_cast<std::int64_t>(1 + below(3));
@@ -295,9 +335,20 @@ TROUPE_TEST("in any order of joins, deaths and answers no task is lost, doubled,
         const auto a = it->second;
         CHECK(!r.finished(a.task, a.attempt - 1, at(n), changes));
         runs.erase(it);
+        cancelled.erase(a.task);
         CHECK(r.finished(a.task, a.attempt, at(n), changes));
         take(changes);
         ++ended;
+        break;
+      }
+      case 7: {
+        const auto task = std::to_string(below(static_cast<std::size_t>(submitted) + 1));
+        const bool runs_now = runs.count(task) != 0;
+        CHECK_EQ(r.cancel(task).has_value(), runs_now);
+        if (runs_now)
+          cancelled.insert(task);
+        else if (waits.erase(task) != 0)
+          ++ended;
         break;
       }
       default: {

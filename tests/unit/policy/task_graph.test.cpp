@@ -224,6 +224,78 @@ TROUPE_TEST("a table of failures: which are tried again") {
   }
 }
 
+TROUPE_TEST("templates read how a task ended: its status, attempts, agent, error, cost and elements") {
+  const auto make = [] {
+    auto bad = with(task("bad"), [](task_spec& t) {
+      t.attempts = 2;
+      t.on_failure = on_failure_type::resume;
+    });
+    auto several = task("several");
+    several.agent.clear();
+    several.agents = {"x", "y"};
+    return workflow(
+        {bad, several, each("all", "{{ input.l }}")},
+        "{{ tasks.bad.status }} {{ tasks.bad.attempts }} {{ tasks.bad.agent }}: {{ tasks.bad.error }}; {{ tasks.several.agent }} "
+        "{{ tasks.several.cost_usd }}; {{ tasks.all.items }}<{{ tasks.all.error }}>");
+  };
+  const auto costs = [](const std::string& path) { return path == "several" ? usd{1'500'000} : usd{}; };
+  const std::string told = "finish completed \"error 2 worker: it broke; x 1.5; [1,2]<>\"";
+  run r(make());
+  r.graph.read_costs(costs);
+  r.start({{"l", {1, 2}}});
+  r.fails("bad");
+  r.fails("bad");
+  r.succeeds("several(x)", 7);
+  r.succeeds("several(y)", 7);
+  r.succeeds("all[0]", 1);
+  CHECK_EQ(r.succeeds("all[1]", 2).back(), told);
+  const auto before = std::vector<event_ptr>(r.journal.begin(), r.journal.end() - 1);
+  run again(make());
+  again.graph.read_costs(costs);
+  CHECK_EQ(again.start({{"l", {1, 2}}}, fold_tasks(before)).back(), told);
+}
+
+TROUPE_TEST("an output that a human rejected is not asked for again") {
+  run r(workflow({with(task("a"), [](task_spec& t) { t.attempts = 2; })}));
+  r.start();
+  CHECK_EQ(r.fails("a", task_status::quality_failed, rejected_reason).back(), "finish failed rejected");
+}
+
+TROUPE_TEST("a table of sub-workflows: the end of the failed run says why, and whether another attempt makes sense") {
+  struct row {
+    const char* name;
+    task_status status;
+    bool fatal;
+    bool again;
+  };
+  const row rows[] = {
+      {"an error", task_status::error, false, true},
+      {"a fatal LLM error", task_status::error, true, false},
+      {"a used-up budget", task_status::budget_exceeded, false, false},
+      {"a loop", task_status::loop, true, false},
+      {"a time-out", task_status::timeout, false, true},
+      {"a rejection", task_status::rejected, false, false},
+      {"a broken contract", task_status::quality_failed, false, true},
+  };
+  for (const auto& w : rows) {
+    IN_ROW(w.name);
+    run inner(workflow({task("a"), task("b")}), "s/");
+    inner.start();
+    inner.fails("s/a", w.status, "why", w.fatal);
+    inner.succeeds("s/b");
+    const auto end = std::get<finish_run>(inner.last.back());
+    CHECK_EQ(end.cause, w.status);
+    CHECK_EQ(!end.fatal, w.again);
+    auto t = task("s");
+    t.agent.clear();
+    t.workflow = "w";
+    t.attempts = 2;
+    run outer(workflow({t}));
+    outer.start();
+    CHECK_EQ(outer.ends("s", {end.cause, end.reason, end.error, nullptr, end.fatal}).back().rfind("sub s#2", 0) == 0, w.again);
+  }
+}
+
 TROUPE_TEST("a failed task cancels those that run, nothing new starts, and the run has its reason") {
   run r(workflow({task("a"), task("b"), task("c", {"b"})}));
   r.start();
@@ -467,6 +539,46 @@ TROUPE_TEST("a table of aborts whose process died before the run's end was recor
     run second(w);
     const auto commands = second.start({}, fold_tasks(first.journal));
     CHECK_EQ(commands.front(), std::string(each.resumes ? "start a#1 resumed" : "finish failed " + std::string(name_of(each.why))));
+  }
+}
+
+TROUPE_TEST("a table of waits for humans: a task that timed out by itself has ended, unless the run's own time was up") {
+  struct row {
+    const char* name;
+    bool pause_clock;
+    std::int64_t asked_ms, decided_ms, taken_up_ms; ///< 0: not
+    std::int64_t timed_out_ms;
+    bool goes_on;
+  };
+  const std::vector<row> rows{
+      {"the wait did not count", true, 1'000, 31'000, 0, 32'000, false},
+      {"it goes on, and does not count", true, 1'000, 0, 0, 32'000, false},
+      {"it counted: the run's time was up", false, 1'000, 31'000, 0, 32'000, true},
+      {"the run's time was up in spite of it", true, 1'000, 31'000, 0, 41'000, true},
+      {"what the process before has waited is not in what it used", true, 1'000, 31'000, 40'000, 41'000, false},
+      {"with what that one used the run's time was up", true, 1'000, 31'000, 40'000, 49'000, true},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.name);
+    auto w = workflow({with(task("a"), [](task_spec& t) { t.on_failure = on_failure_type::resume; }), task("b")});
+    run first(w);
+    run_started begun;
+    begun.budget.time = std::chrono::seconds(10);
+    first.note({}, begun);
+    first.start({});
+    const auto at = [&](std::int64_t ms, const std::string& path, event_body body) {
+      first.now_us = ms * 1'000;
+      if (ms > 0)
+        first.note(path, std::move(body));
+    };
+    at(each.asked_ms, "b", approval_requested{.id = "x", .pause_clock = each.pause_clock});
+    at(each.decided_ms, "b", approval_decided{.id = "x"});
+    at(each.taken_up_ms, {}, run_resumed{.owned_before_ms = 2'000});
+    first.now_us = each.timed_out_ms * 1'000;
+    first.fails("a", task_status::timeout, "timeout", true); // nothing starts after it, and then the process dies
+    run second(w);
+    CHECK_EQ(second.start({}, fold_tasks(first.journal)),
+             (each.goes_on ? lines{"start a#1 resumed", "start b#1 resumed"} : lines{"start b#1 resumed"}));
   }
 }
 

@@ -57,6 +57,7 @@ struct run {
   std::vector<event_ptr> journal;
   policy::graph_commands last;
   std::map<std::string, std::int64_t> attempts; ///< of what runs
+  std::int64_t now_us = 0;                      ///< the time of what is recorded
 
   explicit run(workflow_spec w, std::string prefix = {}, std::string seed = {})
       : graph(std::move(policy::task_graph::create(std::move(w), std::move(prefix), std::move(seed)).value())) {}
@@ -81,7 +82,7 @@ struct run {
   }
   void note(const std::string& path, event_body body) {
     journal.push_back(
-        std::make_shared<const event>(event{static_cast<std::int64_t>(journal.size()) + 1, 0, "r", path, {}, std::move(body)}));
+        std::make_shared<const event>(event{static_cast<std::int64_t>(journal.size()) + 1, now_us, "r", path, {}, std::move(body)}));
   }
   lines start(json input = json::object(), policy::restored_state restored = {}) {
     return take(graph.start(std::move(input), std::move(restored)));

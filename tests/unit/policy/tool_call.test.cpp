@@ -117,6 +117,30 @@ TROUPE_TEST_WITH(fixture, "by effect and outcome: what is retried, what is not")
   }
 }
 
+TROUPE_TEST_WITH(fixture, "an unknown outcome that stays one is told by its effect, and only of `once` it is a doubt of the run") {
+  struct row {
+    const char* says;
+    effect what;
+    tool_status told;
+  };
+  for (const auto& row : std::vector<row>{
+           {"what does nothing has failed", effect::none, tool_status::failed},
+           {"what is idempotent may have been done", effect::idempotent, tool_status::in_doubt},
+           {"so may what is done once", effect::once, tool_status::in_doubt},
+       }) {
+    IN_ROW(row.says);
+    auto tool = spec("grep", row.what);
+    tool.retries = 0;
+    add(std::move(tool));
+    breakers = {};
+    start();
+    finish(tool_status::in_doubt);
+    REQUIRE(reports() != nullptr);
+    CHECK(reports()->status == row.told);
+    CHECK_EQ(reports()->in_doubt, row.what == effect::once);
+  }
+}
+
 TROUPE_TEST_WITH(fixture, "a tool that says when to come again, or that it is useless, is believed") {
   struct row {
     const char* says;
@@ -177,6 +201,28 @@ TROUPE_TEST_WITH(fixture, "two retries with back-off, then the alternative with 
                             "- \"grep\", run 3 times: no answer in 30 s\n"
                             "- \"ripgrep\" in its place, run 3 times: no such file\n"
                             "Other tools that you have: \"read_file\". Change the arguments, use another tool, or go on without it.");
+}
+
+TROUPE_TEST_WITH(fixture, "whatever a call comes to stands in its chain, in this order") {
+  add(spec("grep", effect::none, "ripgrep"));
+  add(spec("ripgrep", effect::none, "read_file"));
+  add(spec("read_file", effect::none, "grep"));
+  add(spec("other", effect::none, "grep"));
+  std::vector<std::string> ran;
+  start();
+  while (reports() == nullptr) {
+    if (runs()->attempt == 1)
+      ran.push_back(runs()->tool->name);
+    finish(tool_status::failed);
+    if (waits())
+      retry();
+  }
+  std::vector<std::string> chain;
+  for (const auto* each : chain_of(tools, "grep"))
+    chain.push_back(each->name);
+  CHECK_EQ(ran, chain);
+  CHECK_EQ(chain, (std::vector<std::string>{"grep", "ripgrep", "read_file"}));
+  CHECK(chain_of(tools, "nobody").empty());
 }
 
 TROUPE_TEST_WITH(fixture, "an alternative that does not take the arguments is passed over") {
@@ -377,22 +423,196 @@ TROUPE_TEST("whatever happens, a call ends, and a tool of effect `once` that may
   }
 }
 
-TROUPE_TEST("a crash between about to run and done: by effect and risk") {
+namespace {
+
+open_call begun(effect what, std::optional<tool_failed> failure = std::nullopt, std::string tool = "pay", std::int64_t attempt = 1) {
+  open_call made;
+  made.call_id = "c1";
+  made.tool = tool;
+  made.effect = what;
+  made.attempt = attempt;
+  made.tried = {{tool, attempt, failure ? failure->error : ""}};
+  made.failure = std::move(failure);
+  return made;
+}
+
+tool_failed failed(std::string next, std::string tool = "pay") {
+  return {.call_id = "c1", .tool = std::move(tool), .error = "no answer in 30 s", .next = std::move(next)};
+}
+
+} // namespace
+
+TROUPE_TEST("how a call goes on whose host died: by its effect, and by what its recorded failure had decided") {
   struct row {
-    effect what;
-    risk how_bad;
+    const char* says;
+    open_call recorded;
     recovery want;
   };
   for (const auto& row : std::vector<row>{
-           {effect::none, risk::critical, recovery::repeat},
-           {effect::idempotent, risk::critical, recovery::repeat},
-           {effect::once, risk::low, recovery::tell_agent},
-           {effect::once, risk::medium, recovery::tell_agent},
-           {effect::once, risk::high, recovery::ask_human},
-           {effect::once, risk::critical, recovery::ask_human},
-       })
-    CHECK(recover_decision(row.what, row.how_bad) == row.want);
+           {"what does nothing is repeated", begun(effect::none), recovery::repeat},
+           {"what is idempotent too, with the same key", begun(effect::idempotent), recovery::repeat},
+           {"of `once` nobody knows", begun(effect::once), recovery::in_doubt},
+           {"a retry that was due is made: `once` has one only where nothing ran", begun(effect::once, failed("retry")), recovery::repeat},
+           {"a retry of what does nothing too", begun(effect::none, failed("retry")), recovery::repeat},
+           {"the alternative goes on, not `once` again", begun(effect::once, failed("alternative")), recovery::alternative},
+           {"nor what has no retries left", begun(effect::none, failed("alternative")), recovery::alternative},
+           {"an error that was to be reported is", begun(effect::once, failed("report")), recovery::report},
+           {"of what does nothing too", begun(effect::idempotent, failed("report")), recovery::report},
+           {"what nobody knows of is reported", begun(effect::once, failed("something new")), recovery::report},
+       }) {
+    IN_ROW(row.says);
+    CHECK(decide_recovery(row.recorded) == row.want);
+  }
   CHECK(has(outcome_unknown_text("pay"), "\"pay\""));
+}
+
+TROUPE_TEST_WITH(fixture, "a call goes on where the journal ends: with the same attempt, the next one, the alternative, or its error") {
+  facts.tool = "pay";
+  const auto go_on = [&](const open_call& recorded) {
+    call = std::make_unique<tool_attempts>(tools, facts, breakers, quota);
+    last = call->go_on(recorded, now);
+  };
+  add(spec("pay", effect::once, "ask"));
+  add(spec("ask", effect::idempotent, "guess"));
+  add(spec("guess"));
+
+  go_on(begun(effect::once));
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->in_doubt);
+  CHECK_EQ(reports()->tool, "pay");
+
+  go_on(begun(effect::once, failed("alternative")));
+  REQUIRE(runs("ask"));
+  CHECK_EQ(runs()->attempt, 1);
+  CHECK_EQ(runs()->instead_of, "pay");
+
+  auto at_ask = begun(effect::idempotent, std::nullopt, "ask", 2);
+  at_ask.tried = {{"pay", 1, "no answer in 30 s"}, {"ask", 2, ""}};
+  go_on(at_ask);
+  REQUIRE(runs("ask"));
+  CHECK_EQ(runs()->attempt, 2); // the same one once more
+  finish(tool_status::failed);
+  CHECK_EQ(next(), "retry");
+  retry();
+  CHECK_EQ(runs()->attempt, 3);
+  finish(tool_status::failed);
+  REQUIRE(runs("guess"));
+  for (int i = 0; i < 2; ++i) {
+    finish(tool_status::failed);
+    retry();
+  }
+  finish(tool_status::failed);
+  REQUIRE(reports() != nullptr);
+  CHECK(has(reports()->text, "- \"pay\", run once: no answer in 30 s\n- \"ask\" in its place, run 3 times"));
+
+  auto again = failed("retry", "ask");
+  again.wait_ms = 7'000;
+  go_on(begun(effect::idempotent, again, "ask"));
+  REQUIRE(waits());
+  CHECK(std::get<wait_tool>(last.next).at == now + 7s);
+  retry();
+  REQUIRE(runs("ask"));
+  CHECK_EQ(runs()->attempt, 2);
+
+  go_on(begun(effect::once, failed("report")));
+  REQUIRE(reports() != nullptr);
+  CHECK(!reports()->in_doubt);
+  CHECK(has(reports()->text, "\"pay\", run once: no answer in 30 s"));
+
+  go_on(begun(effect::none, std::nullopt, "gone"));
+  REQUIRE(reports() != nullptr);
+  CHECK(has(reports()->text, "no tool named \"gone\""));
+}
+
+TROUPE_TEST_WITH(fixture, "each tool that a call had turned to before its host died is a call of its limit") {
+  facts.tool = "pay";
+  for (const auto* name : {"pay", "ask"}) {
+    auto limited = spec(name, effect::none, name == std::string("pay") ? "ask" : "");
+    limited.max_calls = 1;
+    add(limited);
+  }
+  auto at_ask = begun(effect::none, std::nullopt, "ask");
+  at_ask.tried = {{"pay", 1, "no"}, {"ask", 1, ""}};
+  call = std::make_unique<tool_attempts>(tools, facts, breakers, quota);
+  last = call->go_on(at_ask, now);
+  CHECK(runs("ask")); // it is the call that was counted
+  CHECK(!quota->has(tools["pay"]) && !quota->has(tools["ask"]));
+}
+
+TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that may have run is not run again, and the call ends") {
+  for (std::uint64_t seed = 1; seed <= 5'000; ++seed) {
+    std::mt19937_64 dice(seed);
+    const auto up_to = [&](int most) { return std::uniform_int_distribution<int>(0, most)(dice); };
+    std::map<std::string, tool_spec> tools;
+    for (int i = 0; i < 4; ++i) { // each may lead to a later one, as `validate` has it
+      auto tool = spec("t" + std::to_string(i), static_cast<effect>(up_to(2)), i < 3 && up_to(3) > 0 ? "t" + std::to_string(i + 1) : "");
+      tool.retries = up_to(2);
+      tool.max_calls = up_to(2);
+      tools[tool.name] = tool;
+    }
+    std::vector<event_ptr> disk, noted; // what is durable, and what was noted and may be lost
+    const auto flush = [&](std::size_t count) {
+      disk.insert(disk.end(), noted.begin(), noted.begin() + static_cast<std::ptrdiff_t>(count));
+      noted.clear();
+    };
+    const auto note = [&](event_body body) { noted.push_back(std::make_shared<const event>(event{1, 1, "r", "t", "a", std::move(body)})); };
+    std::map<std::string, int> may_have_run;
+    time_point now{1'000s};
+    bool over = false;
+    for (int life = 0; !over; ++life) {
+      const bool immortal = life > 10;
+      const auto dies = [&] { return !immortal && up_to(5) == 0; };
+      tool_breakers breakers;
+      auto quota = std::make_shared<tool_quota>(rebuild(disk).calls_of);
+      tool_attempts call(tools, {"c", "t0", {}, std::nullopt, {}}, breakers, quota);
+      const auto known = record_of(disk, "c");
+      if (known.end)
+        break;
+      auto step = known.open ? call.go_on(*known.open, now) : call.start(now);
+      bool dead = false;
+      for (int i = 0; !over && !dead; ++i) {
+        REQUIRE(i < 100);
+        if (const auto* report = std::get_if<report_tool>(&step.next)) { // with its events in one piece
+          if (dead = dies(); !dead) {
+            for (auto& body : step.events)
+              note(std::move(body));
+            note(tool_finished{"c", report->tool, report->status, report->text, 0});
+            over = true;
+          }
+          continue;
+        }
+        for (auto& body : step.events)
+          note(std::move(body));
+        if (dead = dies(); dead)
+          continue;
+        if (const auto* run = std::get_if<run_tool>(&step.next)) {
+          const bool once = run->tool->effect == effect::once;
+          note(tool_started{"c", run->tool->name, {}, run->tool->effect, run->attempt, run->instead_of});
+          if (run->tool->effect != effect::none)
+            flush(noted.size());                    // it is durable before it runs
+          if (once && up_to(9) == 0 && !immortal) { // cancelled before it began, and the program ends
+            note(tool_failed{"c", run->tool->name, run->attempt, "it was cancelled before it began", "retry", 0});
+            dead = true;
+            continue;
+          }
+          if (dead = dies(); dead)
+            continue; // before it began
+          if (once)
+            REQUIRE(may_have_run[run->tool->name] == 0);
+          const auto status = static_cast<tool_status>(up_to(5));
+          may_have_run[run->tool->name] += status != tool_status::not_started;
+          if (dead = dies(); dead)
+            continue; // while it ran
+          step = call.finished(outcome(status), now, std::uniform_real_distribution<double>(0, 1)(dice));
+        } else {
+          now = std::get<wait_tool>(step.next).at;
+          step = call.tick(now);
+        }
+      }
+      flush(static_cast<std::size_t>(up_to(static_cast<int>(noted.size()))));
+      now += 1h;
+    }
+  }
 }
 
 TROUPE_TEST("refusals say what is wrong and what else there is, and are bounded") {

@@ -106,6 +106,39 @@ rules:
           .tools = {{"look", stumbles}, {"put", stumbles}}};
 }
 
+/// What has effect once gives no answer, and may have taken effect: the tool in its place stumbles, waits and answers.
+scenario alternative(const std::string& in_its_place) {
+  auto what = parallel_tools();
+  what.name = "alternative_" + in_its_place;
+  const std::string pays = "command: [pay], ";
+  what.config.insert(what.config.find(pays) + pays.size(), "timeout: 1s, alternative: " + in_its_place + ", ");
+  what.tools["pay"] = [](const invocation&, std::int64_t) {
+    tool_outcome late;
+    late.status = tool_status::timed_out;
+    late.error = "no answer in 1 s";
+    return late;
+  };
+  return what;
+}
+
+/// Three calls of a tool that has one place.
+scenario one_place() {
+  auto what = parallel_tools();
+  what.name = "one_place";
+  const std::string looks = "command: [look], ";
+  what.config.insert(what.config.find(looks) + looks.size(), "max_parallel: 1, ");
+  what.script = R"(version: 1
+rules:
+  - when: { turn: 1 }
+    reply: { tool_calls: [ { name: look, arguments: { at: here } }, { name: look, arguments: { at: there } }, { name: look, arguments: { at: bank } } ] }
+    usage: { input: 40, output: 10 }
+  - when: { any: true }
+    reply: { text: "All three have answered" }
+    usage: { input: 90, output: 10 }
+)";
+  return what;
+}
+
 scenario for_each() {
   return {.name = "for_each",
           .config = company("  main: { tasks: [ { id: all, agent: worker, for_each: \"{{ input.list }}\", parallel: 2, instruction: \"Do "
@@ -284,6 +317,18 @@ TROUPE_TEST("at every event of a run whose requests are hedged") {
 }
 TROUPE_TEST("at every event of parallel tools of each effect") {
   check_all(parallel_tools());
+}
+TROUPE_TEST("at every event of a tool that may have taken effect, and of the one in its place") {
+  for (const auto* in_its_place : {"look", "put"}) {
+    crash_everywhere(alternative(in_its_place), process_crashes());
+    crash_everywhere(alternative(in_its_place), agents(3));
+    crash_everywhere(alternative(in_its_place),
+                     {{"host-0", victim{"tool_host", 0}}, {"host-1", victim{"tool_host", 1}}, {"host-2", victim{"tool_host", 2}}});
+  }
+}
+TROUPE_TEST("at every event of a tool's host while calls wait for its one place") {
+  crash_everywhere(one_place(),
+                   {{"host-0", victim{"tool_host", 0}}, {"host-1", victim{"tool_host", 1}}, {"host-2", victim{"tool_host", 2}}});
 }
 TROUPE_TEST("at every event of a for_each") {
   check_all(for_each());

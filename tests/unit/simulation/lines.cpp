@@ -162,6 +162,12 @@ void held_journal::disown(const std::string& run_id) {
     world_.owners.erase(owner);
 }
 
+expected<void> held_journal::own_tenant(const std::string& tenant) {
+  if (!world_.owners.emplace(store::tenant_key(tenant), this).second)
+    return store::tenant_is_counted_elsewhere(tenant, "somebody");
+  return {};
+}
+
 expected<void> held_journal::request_cancel(const std::string& run_id) {
   return fail(error_code::unavailable, "no other process can be heard here", "run " + run_id);
 }

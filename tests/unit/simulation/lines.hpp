@@ -7,6 +7,7 @@
 
 #include "simulation/world.hpp"
 #include "troupe/store/journal.hpp"
+#include "troupe/store/row.hpp"
 
 namespace troupe::simulation {
 
@@ -32,6 +33,8 @@ public:
   expected<store::run_row> find_run(const std::string& run_id) override;
   expected<void> own(const std::string& run_id) override;
   void disown(const std::string& run_id) override;
+  expected<void> own_tenant(const std::string& tenant) override;
+  void disown_tenant(const std::string& tenant) override { disown(store::tenant_key(tenant)); }
   expected<void> request_cancel(const std::string& run_id) override;
   void on_cancel_request(std::function<void(std::string)>) override {}
   void add_decision(store::decision_row row, store::admit_decision admit, store::on_durable done) override;

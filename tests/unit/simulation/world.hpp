@@ -46,7 +46,7 @@ public:
   const surroundings& around() const { return around_; }
 
   std::map<std::string, std::vector<event_ptr>> disk; ///< by run, durable
-  std::map<std::string, const void*> owners;          ///< by run
+  std::map<std::string, const void*> owners;          ///< by run or tenant
   std::vector<store::decision_row> decisions;         ///< what humans have decided: each request is approved once it can be read
   clock_point now{std::chrono::hours(1)};             ///< as the last process left it
   std::int64_t requests = 0;                          ///< that reached a provider

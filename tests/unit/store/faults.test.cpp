@@ -1,6 +1,7 @@
 // A disk that refuses, a process that is killed, processes that share a file: nothing is acknowledged that is not there.
 #include "test.hpp"
 
+#include <map>
 #include <random>
 
 #include <csignal>
@@ -21,8 +22,8 @@ using store::open_sqlite;
 
 namespace {
 
-/// The system's own file layer with switches: while a code is set, each write or sync answers with it; a sync waits until it is let
-/// through.
+/// The system's own file layer with switches: while a code is set, each write or sync answers with it; one read can be made to fail; a
+/// sync waits until it is let through.
 class faulty_disk {
 public:
   faulty_disk() {
@@ -36,6 +37,7 @@ public:
   faulty_disk& operator=(const faulty_disk&) = delete;
   ~faulty_disk() {
     write_code() = sync_code() = SQLITE_OK;
+    reads_until_failure() = -1;
     let_syncs(everything);
     sqlite3_vfs_unregister(&shim_);
     sqlite3_vfs_register(real(), 1);
@@ -43,6 +45,11 @@ public:
   static std::atomic<int>& write_code() {
     static std::atomic<int> code{SQLITE_OK};
     return code;
+  }
+  /// So many reads from now on succeed, and the one after them fails; negative: none fails.
+  static std::atomic<int>& reads_until_failure() {
+    static std::atomic<int> left{-1};
+    return left;
   }
   static std::atomic<int>& sync_code() {
     static std::atomic<int> code{SQLITE_OK};
@@ -91,6 +98,11 @@ private:
     if (fresh) {
       kind->second.mine.xWrite = [](sqlite3_file* to, const void* bytes, int size, sqlite3_int64 at) {
         return write_code() != SQLITE_OK ? write_code().load() : real_of(to)->xWrite(to, bytes, size, at);
+      };
+      kind->second.mine.xRead = [](sqlite3_file* from, void* bytes, int size, sqlite3_int64 at) {
+        if (reads_until_failure() >= 0 && reads_until_failure()-- == 0)
+          return SQLITE_IOERR_READ;
+        return real_of(from)->xRead(from, bytes, size, at);
       };
       kind->second.mine.xSync = [](sqlite3_file* of, int how) {
         const int mine = ++syncs();
@@ -292,6 +304,71 @@ TROUPE_TEST("nobody is answered before those of an earlier commit, whoever syncs
     std::this_thread::yield();
   journal.reset(); // answers whoever waits
   CHECK(order == (std::vector<std::int64_t>{2, 3, 4, 5, 6, 7, 8}));
+}
+
+TROUPE_TEST("a transaction that SQLite itself takes back, since its cache spills onto a full disk, leaves no gap and no row behind") {
+  faulty_disk disk;
+  temporary_folder folder;
+  auto journal = opened(folder / "j.db");
+  REQUIRE(append(*journal, run_of("r", 1, 2)).has_value());
+  const auto big = [](const std::string& run_id, std::int64_t seq) {
+    return make_event(run_id, seq, message_injected{std::string(std::size_t{4} << 20, 'x'), "test"});
+  };
+  faulty_disk::write_code() = SQLITE_FULL;
+  CHECK_EQ(code_of(append(*journal, {big("r", 3), big("r", 4), big("r", 5), big("r", 6)})), error_code::unavailable);
+  CHECK_EQ(code_of(append(*journal, {start_of("s"), big("s", 2), big("s", 3), big("s", 4)})), error_code::unavailable);
+  faulty_disk::write_code() = SQLITE_OK;
+  CHECK(!append(*journal, run_of("r", 7, 7)).has_value());
+  CHECK(!append(*journal, run_of("s", 5, 5)).has_value());
+  CHECK(append(*journal, run_of("t", 1, 2)).has_value());
+  CHECK(append(*journal, run_of("r", 3, 3)).has_value());
+  CHECK(append(*journal, run_of("s", 1, 1)).has_value());
+  journal = opened(folder / "j.db");
+  for (const auto& [run_id, events] : {std::pair("r", 3u), std::pair("s", 1u), std::pair("t", 2u)}) {
+    const auto read = journal->read_run(run_id);
+    REQUIRE(read.has_value());
+    CHECK_EQ(read->size(), events);
+    CHECK(journal->notes(run_id).empty());
+  }
+}
+
+TROUPE_TEST("whichever read fails while a group is written, what is acknowledged is there, and nothing else") {
+  faulty_disk disk;
+  bool failed = true;
+  for (int reads = 0; failed; ++reads) {
+    temporary_folder folder;
+    const auto path = folder / "j.db";
+    {
+      auto before = opened(path);
+      for (const auto* run_id : {"a", "r", "x"})
+        REQUIRE(append(*before, run_of(run_id, 1, 40)).has_value());
+    }
+    std::map<std::string, std::int64_t> there{{"a", 40}, {"r", 40}, {"x", 40}, {"new", 0}};
+    {
+      auto journal = opened(path);
+      REQUIRE(append(*journal, run_of("x", 41, 41)).has_value());
+      there["x"] = 41;
+      faulty_disk::reads_until_failure() = reads;
+      std::map<std::string, box<expected<void>>> answers;
+      for (const auto& [run_id, last] : there) // mostly one group
+        journal->append(run_of(run_id, last + 1, last + 2), [&, id = run_id](expected<void> got) { answers[id].put(std::move(got)); });
+      for (auto& [run_id, last] : there)
+        if (answers[run_id].take())
+          last += 2;
+      failed = faulty_disk::reads_until_failure().exchange(-1) < 0;
+      for (auto& [run_id, last] : there) {
+        REQUIRE(append(*journal, run_of(run_id, last + 1, last + 1)).has_value());
+        ++last;
+      }
+    }
+    auto after = opened(path);
+    for (const auto& [run_id, last] : there) {
+      const auto read = after->read_run(run_id);
+      REQUIRE(read.has_value());
+      CHECK_EQ(read->back()->seq, last);
+      CHECK(after->notes(run_id).empty());
+    }
+  }
 }
 
 TROUPE_TEST("a kernel that lets the file grow no further is an error, never an acknowledgement") {

@@ -1,7 +1,11 @@
 #include "test.hpp"
 
+#include <cerrno>
+
 #include "fixture.hpp"
 #include "troupe/tools/builtin.hpp"
+#include "troupe/tools/builtin_parts.hpp"
+#include "troupe/tools/confined.hpp"
 #include "troupe/tools/toolset.hpp"
 
 TROUPE_SUITE(tools_builtin)
@@ -98,6 +102,41 @@ TROUPE_TEST_WITH(builtin_fixture, "read_file refuses what is binary, and mends w
   CHECK(binary.error.find("is binary (6 bytes)") != std::string::npos);
   folder.write("latin1.txt", "caf\xE9");
   CHECK_EQ(run_builtin("read_file", {{"path", "latin1.txt"}}).output, "caf\xEF\xBF\xBD");
+}
+
+TROUPE_TEST_WITH(builtin_fixture, "what would fail again in the same way is not tried again") {
+  folder.write("there", "");
+  folder.write("image.png", std::string("\x89PNG\0\0", 6));
+  struct row {
+    const char* tool;
+    json arguments;
+  };
+  const row rows[] = {
+      {"calculator", {{"expression", "1/0"}}},
+      {"calculator", {{"expression", "2^^3"}}},
+      {"calculator", {{"expression", "sqrt(-1)"}}},
+      {"read_file", {{"path", "../c.yaml"}}},
+      {"read_file", {{"path", "absent"}}},
+      {"read_file", {{"path", "image.png"}}},
+      {"read_file", {{"path", std::string(300, 'n')}}},
+      {"write_file", {{"path", "there/below"}, {"content", ""}}},
+      {"write_file", {{"path", "."}, {"content", ""}}},
+      {"write_file", {{"path", std::string(300, 'n')}, {"content", ""}}},
+      {"list_files", {{"path", "/etc"}}},
+  };
+  for (const auto& [name, arguments] : rows) {
+    IN_ROW(name + arguments.dump());
+    const auto outcome = run_builtin(name, arguments);
+    CHECK(outcome.status == tool_status::failed);
+    CHECK(outcome.permanent);
+  }
+}
+
+TROUPE_TEST_WITH(builtin_fixture, "what the system refuses only for now may be tried again") {
+  CHECK(tools::code_of_errno(ENOSPC) == error_code::unavailable);
+  CHECK(tools::code_of_errno(EMFILE) == error_code::unavailable);
+  CHECK(tools::code_of_errno(EROFS) == error_code::permission_denied);
+  CHECK(!tools::builtin_failure("write_file", error{tools::code_of_errno(ENOSPC), "disk full", {}}).permanent);
 }
 
 TROUPE_TEST_WITH(builtin_fixture, "file tools see neither what is outside of their root nor the journal") {

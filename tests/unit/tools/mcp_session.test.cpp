@@ -174,7 +174,7 @@ TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
           {{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 3}, {"progress", 2}, {"total", 9}}}}),
       start);
   auto sent = session.tick(start + 5s);
-  CHECK_EQ(methods(sent), "notifications/cancelled");
+  CHECK_EQ(methods(sent), "notifications/cancelled server/discover"); // and is it still there?
   CHECK_EQ(all<mcp_send>(sent).at(0).message["params"]["requestId"], 3);
   const auto answers = all<mcp_answer>(sent);
   REQUIRE(answers.size() == 1);
@@ -182,18 +182,18 @@ TROUPE_TEST("a call whose time is up fails alone, and the server is told") {
   CHECK(answers.at(0).outcome.status == tool_status::timed_out);
   CHECK(answers.at(0).outcome.error.find("2 of 9") != std::string::npos);
   CHECK(session.is_open());
-  CHECK(session.receive(result_of(3, {{"content", json::array()}}), start + 6s).empty()); // late
+  CHECK(all<mcp_answer>(session.receive(result_of(3, {{"content", json::array()}}), start + 6s)).empty()); // late
   CHECK_EQ(all<mcp_answer>(session.receive(result_of(4, {{"content", json::array()}}), start + 7s)).size(), 1u);
 }
 
 TROUPE_TEST("a cancelled call is answered once; over HTTP its response is closed and nothing more is sent") {
   auto session = opened({.server = "s", .http = true});
   (void) session.call(call_of(1, "read"), start);
-  auto sent = session.cancel(1);
+  auto sent = session.cancel(1, start);
   CHECK_EQ(all<mcp_drop>(sent).size(), 1u);
   CHECK_EQ(methods(sent), "");
   CHECK_EQ(all<mcp_answer>(sent).size(), 1u);
-  CHECK(session.cancel(1).empty());
+  CHECK(session.cancel(1, start).empty());
 }
 
 TROUPE_TEST("garbage breaks the connection, and every call in flight is told that its outcome is unknown") {
@@ -224,9 +224,105 @@ TROUPE_TEST("without calls there are no pings") {
   auto session = opened({.server = "s", .ping = 30s});
   CHECK(!session.next_tick());
   (void) session.call(call_of(1, "read"), start);
-  CHECK(session.next_tick() == start + 30s);
+  CHECK(session.next_tick() == start + 15s); // half of its time
   (void) session.receive(result_of(3, {{"content", json::array()}}), start + 1s);
   CHECK(!session.next_tick());
+}
+
+TROUPE_TEST("while calls are in flight a ping goes out half-way through the time of each, and every `ping`") {
+  auto session = opened({.server = "s", .ping = 30s});
+  (void) session.call(call_of(1, "read", 10min), start);
+  CHECK(session.next_tick() == start + 30s);
+  (void) session.call(call_of(2, "read", 40s), start + 1s);
+  CHECK(session.next_tick() == start + 21s);
+  CHECK_EQ(methods(session.tick(start + 21s)), "server/discover");
+  (void) session.receive(result_of(5, json::object()), start + 21s);
+  CHECK(session.next_tick() == start + 41s); // the second one's end
+  (void) session.tick(start + 41s);
+  (void) session.receive(result_of(6, json::object()), start + 41s);
+  CHECK(session.next_tick() == start + 51s);
+}
+
+TROUPE_TEST("a server that hangs is found while the next call has still half of its time, and gets no more calls until then") {
+  for (const bool in_flight : {false, true}) { // whether other calls are
+    auto session = opened({.server = "s", .ping = 30s});
+    (void) session.call(call_of(1, "read", 30s), start);
+    if (in_flight)
+      (void) session.call(call_of(2, "write", 10min), start + 1s);
+    CHECK_EQ(methods(session.tick(start + 15s)), "server/discover");
+    CHECK(session.takes_calls());
+    auto sent = session.tick(start + 30s);
+    CHECK_EQ(methods(sent), "notifications/cancelled");
+    CHECK(session.is_open());
+    CHECK(!session.takes_calls());
+    CHECK(session.next_tick() == start + 45s);
+    CHECK(session.tick(start + 44s).empty());
+    sent = session.tick(start + 45s);
+    REQUIRE(all<mcp_broken>(sent).size() == 1);
+    CHECK(all<mcp_broken>(sent).at(0).why.message.find("did not answer a ping within 30000 ms") != std::string::npos);
+    CHECK_EQ(all<mcp_answer>(sent).size(), in_flight ? 1u : 0u);
+  }
+}
+
+TROUPE_TEST("a server that hangs after its last word is pinged when the call's time is up") {
+  auto session = opened({.server = "s", .ping = 30s});
+  (void) session.call(call_of(1, "read", 30s), start);
+  (void) session.tick(start + 15s);
+  (void) session.receive(result_of(4, json::object()), start + 15s);
+  CHECK_EQ(methods(session.tick(start + 30s)), "notifications/cancelled server/discover");
+  CHECK(!session.takes_calls());
+  CHECK_EQ(all<mcp_broken>(session.tick(start + 60s)).size(), 1u);
+}
+
+TROUPE_TEST("a tool that is slow on a server that answers costs a ping, and whatever the server says ends the suspicion") {
+  const json progress{{"jsonrpc", "2.0"}, {"method", "notifications/progress"}, {"params", {{"progressToken", 4}, {"progress", 1}}}};
+  struct row {
+    const char* says;
+    mcp_message word;
+  };
+  for (const auto& row : std::vector<row>{{"it answers the ping", result_of(5, json::object())},
+                                          {"it does not know pings", incoming(mcp_error(5, -32601, "Method not found"))},
+                                          {"the answer comes late", result_of(3, {{"content", json::array()}})},
+                                          {"another call goes on", incoming(progress)}}) {
+    IN_ROW(row.says);
+    auto session = opened({.server = "s", .ping = 30s});
+    (void) session.call(call_of(1, "read", 5s), start);
+    (void) session.call(call_of(2, "write", 10min), start);
+    (void) session.tick(start + 5s);
+    CHECK(!session.takes_calls());
+    const auto sent = session.receive(row.word, start + 6s);
+    CHECK_EQ(all<mcp_ready>(sent).size(), 1u);
+    CHECK(session.takes_calls());
+    CHECK_EQ(all<mcp_broken>(session.tick(start + 35s)).size(), 0u);
+    CHECK(session.is_open());
+  }
+}
+
+TROUPE_TEST("calls whose time is up one after the other are one suspicion: its ping is not put off") {
+  auto session = opened({.server = "s", .ping = 30s});
+  (void) session.call(call_of(1, "read", 5s), start);
+  (void) session.call(call_of(2, "read", 20s), start);
+  CHECK_EQ(methods(session.tick(start + 5s)), "notifications/cancelled server/discover");
+  CHECK_EQ(methods(session.tick(start + 20s)), "notifications/cancelled");
+  CHECK_EQ(all<mcp_broken>(session.tick(start + 35s)).size(), 1u);
+}
+
+TROUPE_TEST("a call that nobody wants any more says as little about its server as one whose time is up") {
+  auto session = opened({.server = "s", .ping = 30s});
+  (void) session.call(call_of(1, "read"), start);
+  CHECK_EQ(methods(session.cancel(1, start + 1s)), "notifications/cancelled server/discover");
+  CHECK(!session.takes_calls());
+  CHECK_EQ(all<mcp_broken>(session.tick(start + 31s)).size(), 1u);
+}
+
+TROUPE_TEST("over HTTP, where each call has a request of its own, and with ping: 0 nobody is suspected") {
+  for (const bool http : {true, false}) {
+    auto session = opened({.server = "s", .http = http, .ping = http ? 30s : 0s});
+    (void) session.call(call_of(1, "read", 5s), start);
+    CHECK_EQ(methods(session.tick(start + 5s)), http ? "" : "notifications/cancelled");
+    CHECK(session.takes_calls());
+    CHECK(!session.next_tick());
+  }
 }
 
 TROUPE_TEST("HTTP repeats version, method, name and marked arguments in headers") {

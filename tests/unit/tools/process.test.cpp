@@ -116,6 +116,14 @@ TROUPE_TEST_WITH(tool_fixture, "programs run in the configuration's folder") {
     CHECK_EQ(run(process_spec({"pwd"}, sandbox)).output, folder.path + "\n");
 }
 
+TROUPE_TEST("a program is looked for along the tools' PATH, or by its path from the configuration's folder") {
+  using places = std::vector<std::string>;
+  CHECK_EQ(tools::program_places("grep", "/c"), (places{"/usr/local/bin/grep", "/usr/bin/grep", "/bin/grep"}));
+  CHECK_EQ(tools::program_places("bin/check", "/c"), places{"/c/bin/check"});
+  CHECK_EQ(tools::program_places("/opt/x", "/c"), places{"/opt/x"});
+  CHECK(tools::program_places("", "/c").empty());
+}
+
 TROUPE_TEST_WITH(tool_fixture, "a script of the configuration's folder is a program") {
   const auto file = folder.write("bin/hello.sh", "#!/bin/sh\necho hello $1\n");
   fs::permissions(file, fs::perms::owner_all);
