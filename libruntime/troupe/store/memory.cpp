@@ -308,7 +308,7 @@ private:
       row.last_seq = e->seq;
       row.updated_us = e->time_us;
       auto change = change_of(e->body);
-      if (!change.status)
+      if (!change.status || (change.unless_waiting && row.status == run_status::waiting_approval))
         continue;
       row.status = *change.status;
       row.reason = std::move(change.reason);

@@ -111,8 +111,10 @@ expected<event_body> read_body(std::string_view type, std::string_view text, std
 }
 
 run_change change_of(const event_body& body) {
-  if (std::holds_alternative<run_started>(body) || std::holds_alternative<run_resumed>(body))
+  if (std::holds_alternative<run_started>(body))
     return {run_status::running, {}};
+  if (std::holds_alternative<run_resumed>(body))
+    return {run_status::running, {}, true};
   if (const auto* stop = std::get_if<run_interrupted>(&body))
     return {run_status::running, stop->why};
   if (const auto* end = std::get_if<run_finished>(&body))

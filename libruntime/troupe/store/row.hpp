@@ -62,9 +62,9 @@ expected<event_body> read_body(std::string_view type, std::string_view text, std
 struct run_change {
   std::optional<run_status> status;
   std::string reason;
+  bool unless_waiting = false; ///< one that waits for humans goes on waiting for them
 };
 run_change change_of(const event_body& body);
-/// Nothing follows in its journal.
 /// Under this name a tenant is owned, beside the runs: no run id has a colon.
 inline std::string tenant_key(const std::string& tenant) {
   return "tenant:" + tenant;
@@ -73,6 +73,7 @@ inline std::string tenant_key(const std::string& tenant) {
 /// Somebody else counts what a tenant spends; `who` as in "process 4711".
 tl::unexpected<error> tenant_is_counted_elsewhere(const std::string& tenant, const std::string& who);
 
+/// Nothing follows in its journal.
 inline bool has_ended(run_status status) {
   return status == run_status::completed || status == run_status::failed || status == run_status::aborted;
 }

@@ -20,7 +20,7 @@ expected<void> sqlite_writer::cut(const std::string& run_id, const torn_tail& ta
     return tl::unexpected<error>((drop ? mend : drop).error());
   run_change last{run_status::running, {}};
   for (const auto& e : kept)
-    if (auto change = change_of(e->body); change.status)
+    if (auto change = change_of(e->body); change.status && !(change.unless_waiting && last.status == run_status::waiting_approval))
       last = std::move(change);
   drop_state(run_id);
   failed_.erase(run_id);

@@ -78,7 +78,8 @@ expected<void> sqlite_writer::prepare() {
       {&insert_run_, "INSERT INTO runs(run_id, workflow, tenant, status, reason, started_us, updated_us, last_seq, checksum)"
                      " VALUES(?, ?, ?, 'running', '', ?, 0, 0, 0)"},
       {&touch_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ? WHERE id = ?"},
-      {&change_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ?, status = ?, reason = ? WHERE id = ?"},
+      {&change_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ?,"
+                     " status = CASE WHEN ?7 AND status = 'waiting_approval' THEN status ELSE ?4 END, reason = ?5 WHERE id = ?6"},
       {&find_run_, "SELECT id, last_seq, checksum FROM runs WHERE run_id = ?"},
       {&find_blob_, "SELECT id FROM blobs WHERE sha256 = ?"},
       {&insert_blob_, "INSERT INTO blobs(sha256, body) VALUES(?, ?)"},
@@ -561,7 +562,10 @@ int sqlite_writer::update_runs() {
     auto& update = state->change.status ? change_run_ : touch_run_;
     update.bind(1, state->updated_us).bind(2, state->last_seq).bind(3, static_cast<std::int64_t>(state->checksum));
     if (state->change.status)
-      update.bind(4, name_of(*state->change.status)).bind(5, state->change.reason).bind(6, state->row);
+      update.bind(4, name_of(*state->change.status))
+          .bind(5, state->change.reason)
+          .bind(6, state->row)
+          .bind(7, std::int64_t{state->change.unless_waiting});
     else
       update.bind(4, state->row);
     if (const int code = update.run(); code != SQLITE_OK)

@@ -335,7 +335,12 @@ FOR_EACH_BACKEND("a run that waits for a human says so, until nothing of it wait
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
   REQUIRE(append(*journal, {make_event("r", 4, approval_decided{.id = "r-1", .pending = 1})}).has_value());
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
-  REQUIRE(append(*journal, {make_event("r", 5, approval_decided{.id = "r-2", .pending = 0})}).has_value());
+  REQUIRE(append(*journal, {make_event("r", 5, run_resumed{})}).has_value()); // its new owner has not asked again yet
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
+  REQUIRE(append(*journal, {make_event("r", 6, approval_decided{.id = "r-2", .pending = 0})}).has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("running"));
+  REQUIRE(
+      append(*journal, {make_event("r", 7, run_finished{.status = run_status::aborted}), make_event("r", 8, run_resumed{})}).has_value());
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("running"));
 }
 
