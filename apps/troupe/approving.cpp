@@ -119,8 +119,8 @@ std::optional<policy::approval_decision> decision_in(const std::string& line, co
   return {};
 }
 
-terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal)
-    : journal_(std::move(journal)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out)
+    : journal_(std::move(journal)), out_(std::move(out)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -183,9 +183,10 @@ void terminal_desk::ask(const waiting& one) {
   for (const auto& line : request_lines(one.what, one.task, one.agent, 0, utc_now_us(), terminal_width(STDERR_FILENO)))
     text += line + "\n";
   const std::string prompt = "[a]pprove, [r]eject COMMENT, [m]odify JSON? ";
-  std::fputs(redacted(text).c_str(), stderr);
+  out_->write(redacted(text));
+  out_->finish(); // what is typed before it can be read answers nothing
   discard_typed();
-  std::fputs(prompt.c_str(), stderr);
+  out_->write(prompt);
   std::string typed_in;
   while (still_waits(one.what.id)) {
     const auto got = read_line(typed_in);
@@ -199,18 +200,18 @@ void terminal_desk::ask(const waiting& one) {
     const auto decision = decision_in(typed_in.substr(0, end), user_name());
     typed_in.erase(0, end + 1);
     if (!decision) {
-      std::fputs(prompt.c_str(), stderr);
+      out_->write(prompt);
       continue;
     }
     const auto decided = store::decide(*journal_, one.what.id, *decision, utc_now_us());
     if (!decided) {
-      tell_error(decided.error().text());
+      out_->write(lines_after("troupe: ", decided.error().text()));
       if (decided.error().code == error_code::invalid_argument) {
-        std::fputs(prompt.c_str(), stderr);
+        out_->write(prompt);
         continue;
       }
     } else if (!decided->request.end()) {
-      std::fputs((outcome_line(decided->request, true) + "\n").c_str(), stderr);
+      out_->write(outcome_line(decided->request, true) + "\n");
     }
     remove(one.what.id);
   }

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "background_writer.hpp"
 #include "troupe/model/event.hpp"
 #include "troupe/policy/approval_requests.hpp"
 #include "troupe/store/journal.hpp"
@@ -32,7 +33,8 @@ std::optional<policy::approval_decision> decision_in(const std::string& line, co
 /// What was typed before a question stood there is no answer to it: nobody had seen the request.
 class terminal_desk {
 public:
-  explicit terminal_desk(std::shared_ptr<store::journal> journal);
+  /// `out`: where everything else is shown, too, so that nothing overtakes a question.
+  terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out);
   ~terminal_desk();
   terminal_desk(const terminal_desk&) = delete;
   terminal_desk& operator=(const terminal_desk&) = delete;
@@ -54,6 +56,7 @@ private:
   bool still_waits(const std::string& id);
 
   std::shared_ptr<store::journal> journal_;
+  std::shared_ptr<background_writer> out_;
   int poke_ = -1;    ///< eventfd: the list has changed, or it ends
   std::mutex mutex_; // guards what follows
   std::vector<waiting> waiting_;

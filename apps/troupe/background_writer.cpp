@@ -54,10 +54,9 @@ bool background_writer::idle() const {
 
 void background_writer::finish() {
   std::unique_lock lock(mutex_);
-  while (!waiting_.empty()) {
+  while (!waiting_.empty() && !gave_up_) {
     const auto before = taken_;
-    if (!changed_.wait_for(lock, limits_.patience, [&] { return waiting_.empty() || taken_ != before; }))
-      return;
+    gave_up_ = !changed_.wait_for(lock, limits_.patience, [&] { return waiting_.empty() || taken_ != before; });
   }
 }
 
@@ -90,6 +89,7 @@ void background_writer::loop() {
     else if (written > 0)
       waiting_.erase(0, static_cast<std::size_t>(written));
     ++taken_;
+    gave_up_ = false;
     changed_.notify_all();
   }
 }

@@ -44,6 +44,7 @@ private:
   std::string waiting_;
   std::uint64_t dropped_ = 0;
   std::uint64_t taken_ = 0; ///< times that the reader took something
+  bool gave_up_ = false;    ///< the reader took nothing while it was waited for, nor since
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -33,10 +33,21 @@ policy::request_bounds bounds_of(const llm::provider& provider, const llm_reques
   return {provider.input_token_bound(request), request.max_tokens};
 }
 
+/// Without its user and its query, which may be secrets.
+std::string bare_url(const std::string& url) {
+  auto out = url.substr(0, url.find('?'));
+  const auto authority = out.find("://");
+  const auto at = out.find('@');
+  if (authority != std::string::npos && at != std::string::npos && at < out.find('/', authority + 3))
+    out.erase(authority + 3, at - authority - 2);
+  return out;
+}
+
 std::string advice_of(const llm_failure& failure, const provider_spec& provider) {
   switch (failure.kind) {
   case llm_failure_kind::connection:
-    return failure.sent ? "see whether the service is well" : "see whether " + provider.base_url + " is right and can be reached from here";
+    return failure.sent ? "see whether the service is well"
+                        : "see whether " + bare_url(provider.base_url) + " is right and can be reached from here";
   case llm_failure_kind::timeout:
     return "see whether the service is well, or give the provider a longer timeout";
   case llm_failure_kind::truncated:
@@ -53,7 +64,7 @@ std::string advice_of(const llm_failure& failure, const provider_spec& provider)
     return provider.api_key_env.empty() ? "name the variable with the key: api_key_env"
                                         : "see whether the key in " + provider.api_key_env + " is valid and may use this model";
   case 404:
-    return "see whether the model's name is right, and base_url, which is " + provider.base_url;
+    return "see whether the model's name is right, and base_url, which is " + bare_url(provider.base_url);
   case 429:
     return "wait, or see the account's limits and credit";
   default:

@@ -165,14 +165,15 @@ private:
       if (::read(descriptor_, &what, sizeof what) != sizeof what)
         continue;
       const std::lock_guard guard(mutex_);
-      if (!ask_)
+      if (!ask_ || std::exchange(asked_, true))
         ::_exit(status_interrupted);
-      std::exchange(ask_, nullptr)();
+      ask_();
     }
   }
 
   std::mutex mutex_;
-  std::function<void()> ask_; ///< for a graceful end; null: nobody to ask, or asked already
+  std::function<void()> ask_; ///< for a graceful end; null: nobody to ask yet
+  bool asked_ = false;
   int descriptor_ = -1;
   int stop_ = -1;
   std::thread thread_;
@@ -328,7 +329,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     const auto out = std::make_shared<background_writer>(STDERR_FILENO);
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
     if (live && ::isatty(STDIN_FILENO) != 0)
-      as.desk = std::make_shared<terminal_desk>(journal);
+      as.desk = std::make_shared<terminal_desk>(journal, out);
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
     caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});

@@ -561,3 +561,47 @@ def test_an_output_that_is_taken_as_it_is_leaves_nothing_waiting(project):
     listed = json.loads(project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout)["runs"][0]
     assert listed["workflow_status"] == "running"
     running.kill()
+
+
+# --- a task's time, while humans are asked -------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_to_be_approved_takes_nothing_from_the_time_of_a_task(project):
+    project.scripted([reply("fine")], tasks=[{"id": "t", "agent": "worker", "instruction": "{{ item }}", "for_each": "{{ input.list }}", "timeout": "2s", "approval": {"risk": "high"}}])
+    project.write("in.json", {"list": ["one", "two"]})
+    running = project.start("--json", "--input", "in.json")
+    first, second = request_of(project, 2)
+    decide(project, "approve", first)
+    time.sleep(3)  # a human takes longer than the task may work
+    decide(project, "approve", second)
+    running.wait().expect(0)
+
+
+def test_humans_who_are_asked_at_the_same_time_give_back_that_time_once(project):
+    """Two elements wait together for 3 s, of a task that may work for 2 s: 3 s are given back, not 6."""
+    project.scripted([calls(("ask", {})), reply("late", latency="60s")], agent={"tools": ["ask"]}, tools={"ask": process("true", risk="high")},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "{{ item }}", "for_each": "{{ input.list }}", "parallel": 2, "timeout": "2s"}],
+                     supervision={"children": [{"pool": "worker", "size": 2}]})
+    project.write("in.json", {"list": ["one", "two"]})
+    running = project.start("--json", "--input", "in.json")
+    first, second = request_of(project, 2)
+    time.sleep(3)
+    decide(project, "approve", first)
+    decide(project, "approve", second)
+    running.wait()
+    ended = project.troupe("show", "troupe.yaml", "R1", "--json").doc
+    assert ended["results"][0]["status"] == "timeout" and 4.8 < ended["duration_seconds"] < 7.5
+
+
+def test_a_run_that_is_resumed_with_yes_waits_for_nobody(project, out):
+    deploying(project, rules=[calls(("deploy", {"text": "v1"})), reply("{{ last }}", latency="2s")])
+    running = project.start("--json")
+    request = request_of(project)
+    running.kill()
+    again = project.troupe.start("resume", "troupe.yaml", "R1", "--yes", "--json")
+    wait_for(lambda: deployed(out) == ["v1"], "the deployment")
+    assert pending(project) == []
+    assert '"waiting_approval"' not in project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout
+    again.wait().expect(0)
+    decided = project.events("R1", "approval_decided")
+    assert [(each["id"], each["status"], each["by_human"], each["pending"]) for each in decided] == [(request["id"], "approved", False, 0)]

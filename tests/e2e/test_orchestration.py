@@ -286,3 +286,10 @@ def test_the_owners_of_a_run_share_the_time_of_its_tasks(task, agent, project):
     process.wait().expect(130)
     told = project.resume("R1")
     assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 3.5
+
+
+def test_an_agents_time_begins_when_it_begins_with_a_task_and_not_in_the_line_of_its_pool(project):
+    project.scripted([reply("fine", latency="900ms")], agent={"timeout": "2s"}, supervision={"children": [{"pool": "worker", "size": 1}]},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "{{ item }}", "for_each": "{{ input.list }}", "parallel": 4}])
+    project.write("in.json", {"list": [1, 2, 3, 4]})
+    assert project.run("--input", "in.json").expect(0).doc["results"][0]["output"] == ["fine"] * 4

@@ -158,6 +158,12 @@ def test_a_secret_of_a_header_that_the_server_says_again_is_redacted(header, pro
         assert key not in events and key.encode() not in kept
 
 
+def test_a_word_of_a_header_is_not_taken_out_of_answers(project, mock_llm):
+    server = mock_llm([reply("the database of the platform-team")])
+    project.on({**server.provider(), "headers": {"X-Team": "${TEAM}", "X-Token-Kind": "data"}})
+    assert project.run(env={"TEAM": "platform-team"}).expect(0).doc["result"] == "the database of the platform-team"
+
+
 def test_the_password_of_a_url_is_redacted(project):
     project.on({"kind": "openai", "base_url": "http://user:${PASSWORD}@127.0.0.1:9/v1", "api_key_env": "KEY"})
     told = project.troupe("doctor", "troupe.yaml", "--yes", env={"PASSWORD": "pass-word-77", "KEY": "k-12345"})

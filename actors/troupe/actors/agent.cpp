@@ -67,8 +67,11 @@ void send_human(agent_self self, std::uint64_t number);
 
 void ask_human(agent_self self, approval_ask&& wanted, std::function<void(const approval_answer&)> then) {
   auto& task = task_of(self);
-  if (task.humans.empty())
+  if (task.humans.empty()) {
     task.waits_since = self->clock().now();
+    if (task.assignment.human)
+      task.waits = std::make_unique<human_time_guard>(task.assignment.human, self->clock());
+  }
   ++task.in_flight;
   task.humans.emplace(++task.last_human, human_wait{std::move(wanted), std::move(then)});
   send_human(self, task.last_human);
@@ -85,8 +88,7 @@ void take_decision(agent_self self, std::uint64_t number, const approval_answer&
   if (task.humans.empty()) {
     const auto now = self->clock().now();
     const auto latest = deadline_of(*task.assignment.run, now);
-    if (const auto& given_back = task.assignment.given_back)
-      given_back->ns += std::chrono::nanoseconds(now - task.waits_since).count();
+    task.waits.reset();
     task.deadline = task.own_deadline ? std::min(latest, task.deadline + (now - task.waits_since)) : latest;
     if (task.own_deadline)
       watch_deadline(self);
@@ -467,15 +469,18 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
     task.deadline = task.assignment.deadline;
     task.own_deadline = true;
   }
-  const auto& given = task.assignment;
-  auto since = given.since == clock_point{} ? now : given.since;
-  if (given.given_back)
-    since += std::chrono::nanoseconds(given.given_back->ns - given.given_back_before_ns);
-  for (const auto limit : {task.spec->timeout, given.timeout})
-    if (limit.count() > 0 && since + limit < task.deadline) {
-      task.deadline = since + limit;
+  const auto& human = task.assignment.human;
+  const auto limit = [&](milliseconds time, time_mark since) {
+    if (!since.set())
+      since = mark(human, now);
+    const auto end = moved(since.at + time, since, human, now);
+    if (time.count() > 0 && end < task.deadline) {
+      task.deadline = end;
       task.own_deadline = true;
     }
+  };
+  limit(task.spec->timeout, task.assignment.begun);
+  limit(task.assignment.timeout, task.assignment.given);
   if (task.own_deadline)
     watch_deadline(self);
   if (!task.assignment.resumed) {

@@ -26,6 +26,7 @@
 #include "troupe/actors/agent_loops.hpp"
 #include "troupe/actors/agent_tools.hpp"
 #include "troupe/actors/context.hpp"
+#include "troupe/actors/human_time.hpp"
 #include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/contract.hpp"
@@ -80,8 +81,9 @@ struct work {
   caf::actor_addr reviewing;               ///< the pool that has it
   std::map<std::uint64_t, human_wait> humans;
   std::uint64_t last_human = 0;
-  caf::actor_addr checkpoint; ///< that was asked
-  clock_point waits_since;    ///< for a human; its clock stands still meanwhile
+  caf::actor_addr checkpoint;              ///< that was asked
+  clock_point waits_since;                 ///< for a human; its clock stands still meanwhile
+  std::unique_ptr<human_time_guard> waits; ///< … and so does its task's
 };
 
 struct agent_state {

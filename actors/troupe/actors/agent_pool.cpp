@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "troupe/actors/context.hpp"
+#include "troupe/actors/human_time.hpp"
 #include "troupe/policy/routing.hpp"
 
 namespace troupe::actors {
@@ -66,6 +67,8 @@ void hand_over(pool_self self, const policy::assignment& given) {
               task.assignment.task,
               state.agent,
               {agent_restarted{given.member, *to.supervisor, to.restarts, to.waited.count()}}});
+  if (auto& order = task.assignment; !order.begun.set())
+    order.begun = mark(order.human, self->clock().now());
   ask(self, to.handle, task.assignment)
       .then(
           [self, given](task_result& result) {

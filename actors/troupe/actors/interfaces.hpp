@@ -2,7 +2,6 @@
 // The map of the system: every typed actor interface, and the messages that they exchange. A message is one struct that says what it is.
 // Messages inside one process share what is large (`shared_ptr`), so they are marked as local: they never cross a node.
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -28,6 +27,7 @@ class loop_watch;
 
 namespace troupe::actors {
 
+class human_time;
 struct run_context;
 using run_ptr = std::shared_ptr<const run_context>;
 
@@ -323,9 +323,11 @@ struct task_pause {
   std::optional<handoff_wish> handoff;
   clock_point deadline; ///< of the task, which goes on
 };
-/// What waiting for humans has given back to a task's limits of time. All agents of the task have the same.
-struct given_back_time {
-  std::atomic<std::int64_t> ns{0};
+/// A time, and what waiting for humans had given back by then.
+struct time_mark {
+  clock_point at{};
+  std::chrono::nanoseconds human{0};
+  bool set() const { return at != clock_point{}; }
 };
 struct task_assignment {
   run_ptr run;
@@ -333,12 +335,13 @@ struct task_assignment {
   std::int64_t attempt = 1;
   std::string agent; ///< name in the configuration
   std::string instruction;
-  bool resumed = false;                           ///< something of it may be recorded: read the journal first
-  std::int64_t crashes = 0;                       ///< agents that it has killed so far
-  clock_point since{};                            ///< when it was given: a crash begins no limit anew; {}: now
-  milliseconds timeout{0};                        ///< the task's own from `since` on; 0: none
-  std::shared_ptr<given_back_time> given_back;    ///< moves it; null: nothing does
-  std::int64_t given_back_before_ns = 0;          ///< … of which so much came before `since`
+  bool resumed = false;     ///< something of it may be recorded: read the journal first
+  std::int64_t crashes = 0; ///< agents that it has killed so far
+  // A crash begins no limit of time anew; waiting for humans moves them.
+  time_mark given;                                ///< when the orchestrator gave it; unset: when it begins
+  time_mark begun;                                ///< when its first agent of this pool began with it; unset: now
+  milliseconds timeout{0};                        ///< the task's own, from `given` on; 0: none
+  std::shared_ptr<human_time> human;              ///< null: nothing moves them
   std::shared_ptr<const output_spec> contract;    ///< holds in place of the agent's own; null: its own
   clock_point deadline = clock_point::max();      ///< the latest, whatever its limits are
   std::optional<std::vector<std::string>> rights; ///< a delegated task: what it may use of its agent's tools ("agent:NAME" too)

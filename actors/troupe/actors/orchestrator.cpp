@@ -147,7 +147,7 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     abort_all(self, policy::abort_reason::timeout);
   }
   // Another attempt would have the same time.
-  const bool no_time_left = result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= was.until;
+  const bool no_time_left = result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= end_of(self, was);
   if (was.parent.empty())
     task_ended(self, prefix, result.task, result.attempt,
                policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal || no_time_left,
@@ -246,19 +246,26 @@ milliseconds time_left(orchestrator_self self, std::string scope, milliseconds l
 
 namespace {
 
-/// The task as the file has it: elements of a for_each, and several agents, share its time, and so do its attempts.
 std::string whole_of(std::string_view path, const task_spec& task) {
   for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
     path = policy::parent_path(path);
   return std::string(path);
 }
 
-const std::shared_ptr<given_back_time>& given_back_to(orchestrator_self self, const std::string& whole) {
-  auto& known = state_of(self).given_back[whole];
+} // namespace
+
+const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& path, const task_spec& task) {
+  auto& known = state_of(self).human[whole_of(path, task)];
   if (!known)
-    known = std::make_shared<given_back_time>();
+    known = std::make_shared<human_time>();
   return known;
 }
+
+clock_point end_of(orchestrator_self self, const given_task& given) {
+  return moved(given.until, given.order.given, given.order.human, self->clock().now());
+}
+
+namespace {
 
 /// The least of the limits of time that hold for a task now; nothing: there is none.
 std::optional<milliseconds> time_for(orchestrator_self self, const std::string& path, const task_spec& task, const limits& task_limits,
@@ -267,9 +274,8 @@ std::optional<milliseconds> time_for(orchestrator_self self, const std::string& 
   const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
   for (const auto limit : {task.timeout, task_limits.time.value_or(milliseconds{0})})
     if (limit.count() > 0) {
-      const auto whole = whole_of(path, task);
-      const std::chrono::nanoseconds back{given_back_to(self, whole)->ns};
-      take(time_left(self, policy::task_scope(whole), limit + std::chrono::duration_cast<milliseconds>(back)));
+      const auto back = human_time_of(self, path, task)->until(self->clock().now());
+      take(time_left(self, policy::task_scope(whole_of(path, task)), limit + std::chrono::duration_cast<milliseconds>(back)));
     }
   const auto& agents = state_of(self).setup.run->config->agents;
   if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
@@ -345,10 +351,9 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
                         .agent = what.agent,
                         .instruction = std::move(what.instruction),
                         .resumed = what.resumed,
-                        .since = self->clock().now(),
-                        .timeout = time.value_or(milliseconds{0})};
-  order.given_back = given_back_to(self, whole_of(what.path, *what.spec));
-  order.given_back_before_ns = order.given_back->ns;
+                        .timeout = time.value_or(milliseconds{0}),
+                        .human = human_time_of(self, what.path, *what.spec)};
+  order.given = mark(order.human, self->clock().now());
   if (!what.arbitrates.empty())
     order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())

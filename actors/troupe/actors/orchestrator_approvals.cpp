@@ -30,7 +30,8 @@ void take_decision(orchestrator_self self, const std::string& path, std::uint64_
     return;
   }
   auto node = waiting.extract(found);
-  auto& [own_number, what, prefix, wanted, checkpoint] = node.mapped();
+  auto& [own_number, what, prefix, wanted, checkpoint, waits] = node.mapped();
+  waits.reset();
   if (answer.failure.code != error_code::none) {
     task_ended(self, prefix, path, what.attempt, {task_status::error, "journal_unavailable", answer.failure.text(), nullptr, true});
     return;
@@ -83,7 +84,9 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
                       .risk_level = *what.spec->approval,
                       .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
   const auto path = what.path;
-  state.to_approve.insert_or_assign(path, task_to_approve{++state.last_request, std::move(what), prefix, std::move(wanted), {}});
+  auto waits = std::make_unique<human_time_guard>(human_time_of(self, path, *what.spec), self->clock());
+  state.to_approve.insert_or_assign(
+      path, task_to_approve{++state.last_request, std::move(what), prefix, std::move(wanted), {}, std::move(waits)});
   send_approval(self, path);
 }
 
@@ -109,7 +112,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_hu
                             policy::start_task{.path = path, .spec = what.spec, .agent = {}, .instruction = {}, .attempt = what.attempt},
                             prefix,
                             std::move(wanted),
-                            {}});
+                            {},
+                            std::make_unique<human_time_guard>(human_time_of(self, path, *what.spec), self->clock())});
   send_approval(self, path);
 }
 

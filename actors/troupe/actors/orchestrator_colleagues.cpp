@@ -49,8 +49,8 @@ void hand_on(orchestrator_self self, const std::string& path, const handoff_wish
             handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
                        static_cast<std::int64_t>(wish.brought)}});
     given.order.agent = wish.to;
-    given.order.since = self->clock().now();
-    given.order.given_back_before_ns = given.order.given_back ? given.order.given_back->ns.load() : 0;
+    given.until = end_of(self, given);
+    given.order.given = mark(given.order.human, self->clock().now());
     given.order.deadline = given.until;
     const auto& agents = state.setup.run->config->agents;
     if (const auto spec = agents.find(wish.to); spec != agents.end() && spec->second.budget.time)

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "troupe/actors/human_time.hpp"
 #include "troupe/actors/orchestrator.hpp"
 
 namespace troupe::actors::orchestration {
@@ -29,7 +30,7 @@ struct given_task {
   caf::actor_addr pool;                   ///< that has it; null: its pool died, and it waits for the next one
   bool stopped = false;                   ///< it was told to end
   bool late = false;                      ///< because its own time is up
-  clock_point until = clock_point::max(); ///< of the task, whatever agent has it
+  clock_point until = clock_point::max(); ///< of the task, whatever agent has it; from `order.given` on, and moved as that is
   // Of a task that asks other agents.
   std::set<std::string> asked;            ///< paths that are at work for it
   std::set<std::string> told;             ///< paths whose end it has been told
@@ -51,6 +52,7 @@ struct task_to_approve {
   std::string prefix;
   approval_ask wanted;
   caf::actor_addr checkpoint; ///< that was asked
+  std::unique_ptr<human_time_guard> waits;
 };
 
 struct orchestrator_state {
@@ -75,9 +77,9 @@ struct orchestrator_state {
   bool timed_out = false;
   bool abandoned = false; ///< calls may be under way whose agents are gone
   bool over = false;
-  std::optional<policy::abort_reason> early; ///< an abort that came before the start
-  std::map<std::string, clock_point> began;  ///< when a task or an agent with a limit of time was first at work, by scope
-  std::map<std::string, std::shared_ptr<given_back_time>> given_back; ///< by the path of a whole task that has a limit
+  std::optional<policy::abort_reason> early;                ///< an abort that came before the start
+  std::map<std::string, clock_point> began;                 ///< when a task or an agent with a limit of time was first at work, by scope
+  std::map<std::string, std::shared_ptr<human_time>> human; ///< by the path of a whole task
 };
 
 using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_state>;
@@ -96,6 +98,10 @@ void end_unserved(orchestrator_self self, const std::string& path, task_status s
 void stop_given(orchestrator_self self, const std::string& path);
 /// The end of a task that was told to stop: in time, or too late.
 task_result cut_off(orchestrator_self self, const given_task& given);
+/// The task as the file has it: elements of a for_each, and several agents, share its time, and so do its attempts.
+const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& path, const task_spec& task);
+/// When a task's time is over, whatever agent has it.
+clock_point end_of(orchestrator_self self, const given_task& given);
 /// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing.
 milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit);
 /// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.

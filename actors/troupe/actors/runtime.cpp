@@ -608,6 +608,22 @@ expected<started_run> runtime::start_run(run_order order) {
   return launch(order.run_id, order.tenant, order.workflow, std::move(plan));
 }
 
+namespace {
+
+/// `--yes`: whatever waited to be begun is approved, and nobody is asked again.
+void approve_waiting(const std::string& run_id, const std::vector<event_ptr>& events, launch_plan& plan) {
+  for (const auto& e : events) {
+    const auto* asked = std::get_if<approval_requested>(&e->body);
+    if (!asked || (asked->kind != approval_kind::tool && asked->kind != approval_kind::task) || plan.waiting.erase(asked->id) == 0)
+      continue;
+    approval_decided end{asked->id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0};
+    end.pending = static_cast<std::int64_t>(plan.waiting.size());
+    plan.found.push_back(note{run_id, e->task, e->agent, {std::move(end)}});
+  }
+}
+
+} // namespace
+
 expected<started_run> runtime::resume_run(const std::string& run_id, const run_additions& more) {
   if (auto owned = options_.journal->own(run_id); !owned)
     return tl::unexpected(owned.error());
@@ -651,6 +667,8 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   // What nobody knows the outcome of is charged with its worst case, and told so once.
   for (const auto& lost : history.unanswered)
     plan.found.push_back(note{run_id, lost.task, lost.agent, {outcome_unknown{lost.id(), lost.worst_case}}});
+  if (plan.approve_all)
+    approve_waiting(run_id, *events, plan);
   return launch(run_id, history.start.tenant, history.start.workflow, std::move(plan));
 }
 

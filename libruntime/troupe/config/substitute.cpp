@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "troupe/util/redact.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -16,19 +15,6 @@ bool is_env_name(std::string_view name) {
   const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
   return !name.empty() && letter(name.front())
          && std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
-}
-
-/// A header, the user of a URL, or its query: what a server may say again in its errors, and we in ours. `before` and `after`: the rest of
-/// the text around a value.
-bool is_secret_place(const std::string& pointer, std::string_view before, std::string_view after) {
-  if (pointer.find("/headers/") != std::string::npos)
-    return true;
-  const auto authority = before.find("://");
-  if (authority == std::string_view::npos)
-    return false;
-  const auto path = before.find_first_of("/?#", authority + 3);
-  return path == std::string_view::npos ? before.find('@') == std::string_view::npos && after.find('@') != std::string_view::npos
-                                        : before.find('?', path) != std::string_view::npos;
 }
 
 class substitution {
@@ -80,8 +66,6 @@ private:
         wrong(pointer, "the value of the environment variable " + in_quotes(name) + " is no text of UTF-8, or longer than 64 KiB");
         return;
       }
-      if (is_secret_place(pointer, out, from.substr(end)))
-        secrets().add(*value);
       out += *value;
       at = end + 1;
     }

@@ -36,7 +36,8 @@ bool is_event_stream(const http_headers& headers) {
 struct http_provider::shared {
   endpoint where;
   std::unique_ptr<wire_format> format;
-  redactor own; // the key, also where it came from elsewhere than the environment
+  redactor own;  // the key, also where it came from elsewhere than the environment
+  redactor said; // of headers, which may be ordinary words: not in answers
 
   std::string without_secrets(std::string text) const { return redacted(own.apply(std::move(text))); }
 };
@@ -65,8 +66,8 @@ struct http_provider::exchange {
       auto& failure = std::get<llm_failure>(outcome);
       failure.limits = limits;
       failure.retry_after = retry_after_of(headers, now);
-      failure.message = from->without_secrets(std::move(failure.message));
-      failure.code = from->without_secrets(std::move(failure.code));
+      failure.message = from->said.apply(from->without_secrets(std::move(failure.message)));
+      failure.code = from->said.apply(from->without_secrets(std::move(failure.code)));
       if (failure.message.size() > message_bytes_max)
         failure.message.resize(utf8_prefix(failure.message, message_bytes_max).size());
     }
@@ -151,6 +152,8 @@ struct http_provider::exchange {
 http_provider::http_provider(endpoint where, std::unique_ptr<wire_format> format, http_client& client) : client_(client) {
   auto made = std::make_shared<shared>();
   made->own.add(where.secret);
+  for (const auto& value : where.said)
+    made->said.add(value);
   made->where = std::move(where);
   made->format = std::move(format);
   shared_ = std::move(made);

@@ -16,11 +16,12 @@ struct endpoint {
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers; ///< the key among them
   std::string proxy;
-  std::string secret;           ///< the key, taken out of every failure's message
-  milliseconds timeout{60'000}; ///< a request's own timeout counts where it is shorter
-  bool stream = true;           ///< false: never, whatever a request says
-  bool name_agent = false;      ///< send X-Troupe-Agent
-  std::int64_t tool_tokens = 0; ///< what the vendor adds to the input of a request that declares tools, at most
+  std::string secret;            ///< the key, taken out of every failure's message and every answer
+  std::vector<std::string> said; ///< what else is sent with each request, taken out of failures' messages: a server may say it again
+  milliseconds timeout{60'000};  ///< a request's own timeout counts where it is shorter
+  bool stream = true;            ///< false: never, whatever a request says
+  bool name_agent = false;       ///< send X-Troupe-Agent
+  std::int64_t tool_tokens = 0;  ///< what the vendor adds to the input of a request that declares tools, at most
 };
 
 class http_provider final : public provider {

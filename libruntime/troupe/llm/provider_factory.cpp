@@ -1,7 +1,6 @@
 #include "troupe/llm/provider_factory.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include <curl/curl.h>
@@ -19,6 +18,8 @@ namespace {
 
 /// At most this many tokens are added by the vendors for declared tools (Anthropic states up to 804 for its models of today).
 constexpr std::int64_t tool_tokens_max = 2'048;
+/// A header's value of fewer bytes is no secret, and taking it out of an error would spoil that.
+constexpr std::size_t said_bytes_min = 8;
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -53,12 +54,6 @@ struct vendor {
   const char* path;
   std::vector<std::pair<std::string, std::string>> headers;
 };
-
-/// A header that says who asks: its value is a secret, wherever the configuration has it from.
-bool says_who(const std::string& lowered) {
-  constexpr std::array<std::string_view, 6> parts{"auth", "key", "token", "secret", "cookie", "credential"};
-  return std::any_of(parts.begin(), parts.end(), [&](std::string_view part) { return lowered.find(part) != std::string::npos; });
-}
 
 /// The password of "scheme://user:password@host"; empty for none.
 std::string_view password_of(std::string_view url) {
@@ -101,10 +96,9 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
     }
     std::erase_if(where.headers, [&](const auto& own) { return lower(own.first) == lowered; });
     where.headers.emplace_back(name, value);
-    if (says_who(lowered)) {
-      secrets().add(value);
-      secrets().add(std::string_view(value).substr(value.rfind(' ') + 1)); // without "Bearer "
-    }
+    for (const auto& said : {value, value.substr(value.rfind(' ') + 1)}) // without "Bearer "
+      if (said.size() >= said_bytes_min)
+        where.said.push_back(said);
   }
   for (const auto& url : {base, spec.proxy})
     secrets().add(password_of(url));

@@ -72,7 +72,7 @@ void template_document::collect(std::vector<text_template::path>& paths) const {
 
 namespace {
 
-using names = std::set<std::string>;
+using names_of_tasks = std::set<std::string>;
 
 /// What a template reads beside inputs and outputs.
 void note_reads(const text_template::path& path, graph_plan& plan) {
@@ -81,7 +81,7 @@ void note_reads(const text_template::path& path, graph_plan& plan) {
 }
 
 /// Compiles one task's texts, and adds what they read to `needs`.
-expected<graph_plan::task> compile(const task_spec& spec, names& needs, graph_plan& plan) {
+expected<graph_plan::task> compile(const task_spec& spec, names_of_tasks& needs, graph_plan& plan) {
   graph_plan::task out;
   std::vector<text_template::path> paths;
   auto text = [&](const std::string& from, text_template& to) -> expected<void> {
@@ -175,7 +175,7 @@ expected<graph_plan> graph_plan::make(workflow_spec workflow) {
   plan.tasks.resize(w.tasks.size());
   for (std::size_t n = 0; n < w.tasks.size(); ++n) {
     const auto& t = w.tasks[n];
-    names needs(t.needs.begin(), t.needs.end());
+    names_of_tasks needs(t.needs.begin(), t.needs.end());
     auto dependents = std::move(plan.tasks[n].dependents);
     auto compiled = compile(t, needs, plan);
     if (!compiled)
