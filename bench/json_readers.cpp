@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include <boost/json/src.hpp>
+#include <boost/json.hpp>
 #include <nlohmann/json.hpp>
 
 namespace {

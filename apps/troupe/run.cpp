@@ -253,6 +253,9 @@ std::string outcome_words(const run_arguments& arguments, const run_summary& sum
   for (const auto& task : summary.results)
     if (task.status != task_status::success && task.status != task_status::skipped && !task.error.empty())
       words += lines_after("troupe: ", task.task_id + ": " + task.error);
+  if (summary.in_doubt > 0)
+    words += std::to_string(summary.in_doubt) + (summary.in_doubt == 1 ? " call" : " calls")
+             + " of a tool with an effect may or may not have taken effect: look at the timeline, and find out\n";
   words += next_step(arguments, summary, journal);
   words += "Timeline: troupe show " + shell_word(arguments.config) + " " + summary.run_id + "\n";
   return redacted(std::move(words));

@@ -262,7 +262,7 @@ def test_a_crash_begins_no_limit_of_time_anew(task, agent, project):
                      supervision={"max_restarts": 100, "within": "1s", "children": [{"agent": "worker"}]})
     told = project.run("--id", "R1")
     assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
-    assert 2 <= project.count("R1", "agent_crashed") <= 3
+    assert 1 <= project.count("R1", "agent_crashed") <= 3
 
 
 @pytest.mark.parametrize("task", [{"agent": "worker"}, {"agents": ["worker", "other"], "resolve": {"by": "vote"}}], ids=["one agent", "a vote"])
@@ -271,7 +271,7 @@ def test_the_attempts_of_a_task_share_its_time(task, project):
                      agents={name: {"system": name, "output": {"min_length": 100, "retries": 0}} for name in ("worker", "other")})
     told = project.run("--id", "R1")
     assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
-    assert 2 <= max(e["attempt"] for e in project.events("R1", "task_started")) <= 3
+    assert 1 <= max(e["attempt"] for e in project.events("R1", "task_started")) <= 3
 
 
 @pytest.mark.parametrize("task,agent", LIMITS[:3])

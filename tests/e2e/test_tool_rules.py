@@ -314,5 +314,6 @@ def test_a_call_with_an_effect_that_is_cut_off_is_counted_in_doubt(cut, project)
     wait_for(lambda: (project.folder / "out/ledger").exists(), "the payment")
     if cut == "cancel":
         project.troupe("cancel", "troupe.yaml", "R1").expect(0)
-    process.wait().expect(0 if cut == "timeout" else 3)
+    told = process.wait().expect(0 if cut == "timeout" else 3).stderr
+    assert "1 call of a tool with an effect may or may not have taken effect" in told
     assert project.troupe("show", "troupe.yaml", "R1", "--json").doc["in_doubt"] == 1

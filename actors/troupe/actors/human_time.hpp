@@ -47,7 +47,9 @@ inline clock_point moved(clock_point end, const time_mark& since, const std::sha
 /// One wait. It ends with whoever waits, too.
 class human_time_guard {
 public:
-  human_time_guard(std::shared_ptr<human_time> of, caf::actor_clock& clock) : of_(std::move(of)), clock_(clock) { of_->begin(clock_.now()); }
+  human_time_guard(std::shared_ptr<human_time> of, caf::actor_clock& clock) : of_(std::move(of)), clock_(clock) {
+    of_->begin(clock_.now());
+  }
   human_time_guard(const human_time_guard&) = delete;
   human_time_guard& operator=(const human_time_guard&) = delete;
   ~human_time_guard() { of_->end(clock_.now()); }
