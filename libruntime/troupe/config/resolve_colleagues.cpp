@@ -58,7 +58,9 @@ void resolver::asked_agent(const view& name, const std::string& agent) {
 }
 
 void resolver::colleagues() {
-  for (const auto& [name, agent] : out_.agents) {
+  for (const auto& entry : out_.agents) {
+    const auto& name = entry.first; // not bound together: clang 14 captures no structured bindings
+    const auto& agent = entry.second;
     const auto from = root_["agents"][name];
     const auto declared = [&](const view& at, const std::string& tool) {
       if (tool.size() > name_bytes_max)

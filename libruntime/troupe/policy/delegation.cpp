@@ -125,9 +125,9 @@ bool can_change(const std::map<std::string, agent_spec>& agents, const std::map<
   };
   reach(asked, [&](const agent_spec& to) { return granted_by(caller, has, to); });
   while (!open.empty()) {
-    const auto& [name, agent] = *open.back();
+    const auto& agent = open.back()->second;
+    const auto& rights = granted.at(open.back()->first);
     open.pop_back();
-    const auto& rights = granted.at(name);
     const std::vector<std::string> may(rights.begin(), rights.end());
     const auto own = rights_of(agent, may);
     for (const auto& tool : own.tools)

@@ -187,7 +187,8 @@ expected<request_template::body_part> request_template::compile_body(const json&
       auto member = compile_body(each, where + "/" + name);
       if (!member)
         return member;
-      out.members.emplace_back(name, std::move(*member));
+      out.names.push_back(name);
+      out.elements.push_back(std::move(*member));
     }
   } else if (from.is_array()) {
     out.kind = body_part::shape::array;
@@ -206,8 +207,6 @@ expected<request_template::body_part> request_template::compile_body(const json&
 void request_template::each_path(const body_part& part, const std::function<void(const text_template::path&)>& visit) {
   for (const auto& each : part.text.paths())
     visit(each);
-  for (const auto& [name, each] : part.members)
-    each_path(each, visit);
   for (const auto& each : part.elements)
     each_path(each, visit);
 }

@@ -64,9 +64,9 @@ private:
   };
   struct body_part {
     text_template text;
-    std::vector<std::pair<std::string, body_part>> members;
-    std::vector<body_part> elements;
-    nlohmann::json fixed; ///< what is neither a text nor a container
+    std::vector<std::string> names;  ///< of an object's members
+    std::vector<body_part> elements; ///< of an array, or the members' values
+    nlohmann::json fixed;            ///< what is neither a text nor a container
     enum class shape { text, object, array, fixed } kind = shape::fixed;
   };
 

@@ -99,9 +99,10 @@ json request_template::filled(const body_part& part, const json& arguments) {
     return part.text.evaluate(arguments);
   case body_part::shape::object: {
     json out = json::object();
-    for (const auto& [name, each] : part.members)
-      if (each.kind != body_part::shape::text || !each.text.is_path() || !is_absent(arguments, each.text.paths().front()))
-        out[name] = filled(each, arguments);
+    for (std::size_t i = 0; i < part.names.size(); ++i)
+      if (const auto& each = part.elements[i];
+          each.kind != body_part::shape::text || !each.text.is_path() || !is_absent(arguments, each.text.paths().front()))
+        out[part.names[i]] = filled(each, arguments);
     return out;
   }
   case body_part::shape::array: {
