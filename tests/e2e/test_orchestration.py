@@ -257,21 +257,21 @@ LIMITS = [pytest.param({"timeout": "2s"}, {}, id="timeout"), pytest.param({"budg
 
 @pytest.mark.parametrize("task,agent", LIMITS)
 def test_a_crash_begins_no_limit_of_time_anew(task, agent, project):
-    project.scripted([reply("x", latency="700ms", fault={"crash": True})], agent={"crashes": 20, **agent},
+    project.scripted([reply("x", latency="300ms", fault={"crash": True})], agent={"crashes": 20, **agent},
                      tasks=[{"id": "t", "agent": "worker", "instruction": "go", **task}],
                      supervision={"max_restarts": 100, "within": "1s", "children": [{"agent": "worker"}]})
     told = project.run("--id", "R1")
     assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
-    assert 1 <= project.count("R1", "agent_crashed") <= 3
+    assert 2 <= project.count("R1", "agent_crashed") <= 7
 
 
 @pytest.mark.parametrize("task", [{"agent": "worker"}, {"agents": ["worker", "other"], "resolve": {"by": "vote"}}], ids=["one agent", "a vote"])
 def test_the_attempts_of_a_task_share_its_time(task, project):
-    project.scripted([reply("short", latency="700ms")], tasks=[{"id": "t", "instruction": "go", "timeout": "2s", "attempts": 9, **task}],
+    project.scripted([reply("short", latency="300ms")], tasks=[{"id": "t", "instruction": "go", "timeout": "2s", "attempts": 9, **task}],
                      agents={name: {"system": name, "output": {"min_length": 100, "retries": 0}} for name in ("worker", "other")})
     told = project.run("--id", "R1")
     assert told.doc["results"][0]["status"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 4
-    assert 1 <= max(e["attempt"] for e in project.events("R1", "task_started")) <= 3
+    assert 2 <= max(e["attempt"] for e in project.events("R1", "task_started")) <= 7
 
 
 @pytest.mark.parametrize("task,agent", LIMITS[:3])
