@@ -406,6 +406,11 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
   step.settle = spend{charged, verdict.counts_as_step ? 1 : 0};
   fatal_ = verdict.kind == error_class::fatal_task || verdict.kind == error_class::fail_over;
 
+  // The run's timer, the agent's and the transfer's own come at the same instant, in any order: told alike, as what it is.
+  const auto* late = whose_time_is_over(now);
+  const bool cut_off =
+      late && !overtaken_ && (cancelled_ || verdict.kind == error_class::cancelled || failure.kind == llm_failure_kind::timeout);
+  const auto reason = cut_off ? llm_reason::timeout : verdict.reason;
   const bool short_of_time =
       failure.kind == llm_failure_kind::timeout && timeout_ < std::min<milliseconds>(facts_.links[link_].timeout, breaker_patience);
   std::optional<breaker_state> changed;
@@ -418,14 +423,14 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
                    .request = request_,
                    .provider = link().provider,
                    .model = link().model,
-                   .reason = name_of(verdict.reason),
+                   .reason = name_of(reason),
                    .http_status = failure.http_status,
-                   .message = describe(failure),
+                   .message = cut_off ? std::string(late) + " time is over" : describe(failure),
                    .counted = verdict.counts_as_step,
                    .charged = charged,
                    .next = "give_up",
                    .wait_ms = 0};
-  attempts_.push_back({link().provider, link().model, request_, verdict.reason, failure.http_status, event.message});
+  attempts_.push_back({link().provider, link().model, request_, reason, failure.http_status, event.message});
   const auto record = [&] {
     step.events.push_back(event);
     note_breaker(step, changed);
@@ -542,16 +547,21 @@ void llm_call::give_up(llm_step& step, task_status status, llm_reason reason, co
   step.next = std::move(last);
 }
 
-bool llm_call::expired(llm_step& step, time_point now) {
+const char* llm_call::whose_time_is_over(time_point now) const {
   const std::pair<const std::optional<time_point>&, const char*> scopes[] = {
       {facts_.until.run, "the run's"}, {facts_.until.task, "the task's"}, {facts_.until.agent, "the agent's"}};
   for (const auto& [deadline, whose] : scopes)
-    if (deadline && *deadline - now < request_time_min) {
-      give_up(step, task_status::timeout, llm_reason::timeout,
-              std::string(whose) + " time is over before model \"" + model_->name + "\" answered");
-      return true;
-    }
-  return false;
+    if (deadline && *deadline - now < request_time_min)
+      return whose;
+  return nullptr;
+}
+
+bool llm_call::expired(llm_step& step, time_point now) {
+  const auto* whose = whose_time_is_over(now);
+  if (whose)
+    give_up(step, task_status::timeout, llm_reason::timeout,
+            std::string(whose) + " time is over before model \"" + model_->name + "\" answered");
+  return whose != nullptr;
 }
 
 } // namespace troupe::policy

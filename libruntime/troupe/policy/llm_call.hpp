@@ -248,6 +248,7 @@ private:
   void exhausted(llm_step& step, time_point now);
   void give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why);
   /// Ends the step where a deadline has come.
+  const char* whose_time_is_over(time_point now) const; ///< "the run's", or null
   bool expired(llm_step& step, time_point now);
   std::optional<std::chrono::milliseconds> time_left(time_point now) const;
 

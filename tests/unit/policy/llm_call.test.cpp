@@ -377,6 +377,37 @@ TROUPE_TEST_WITH(llm_call_fixture, "time that is over ends the step as timeout, 
   CHECK_EQ(the<llm_failed>(in_flight).next, "give_up");
 }
 
+// Three timers stand at that instant: the orchestrator's or the agent's, which cancels, and the transfer's own.
+TROUPE_TEST_WITH(llm_call_fixture, "a request that is cut off when time is over is told alike, whichever timer came first") {
+  struct row {
+    const char* says;
+    milliseconds passed;
+    bool cancelled;
+    llm_failure_kind kind;
+    const char* reason;
+    const char* message;
+  };
+  for (const auto& row : {
+           row{"cancelled at the end of its time", 10'000ms, true, llm_failure_kind::cancelled, "timeout", "the run's time is over"},
+           row{"cut off by the transfer's timer", 9'999ms, false, llm_failure_kind::timeout, "timeout", "the run's time is over"},
+           row{"both", 10'001ms, true, llm_failure_kind::timeout, "timeout", "the run's time is over"},
+           row{"cancelled before", 5'000ms, true, llm_failure_kind::cancelled, "cancelled", "cancelled"},
+           row{"the provider's own timeout", 5'000ms, false, llm_failure_kind::timeout, "llm_timeout", "timeout"},
+           row{"another failure at the end", 9'995ms, false, llm_failure_kind::connection, "llm_connection", "connection"},
+       }) {
+    facts.until.run = now + 10s;
+    make();
+    begin();
+    now += row.passed;
+    if (row.cancelled)
+      (void) call->cancel(now);
+    const auto step = fail(broken(row.kind));
+    CHECK_EQ(row.says + std::string(": ") + the<llm_failed>(step).reason, row.says + std::string(": ") + row.reason);
+    CHECK_EQ(the<llm_failed>(step).message.substr(0, std::string(row.message).size()), row.message);
+    CHECK_EQ(the<llm_failed>(step).charged, usd{row.kind == llm_failure_kind::connection ? 0 : 11'000});
+  }
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "a run that is short of time does not open the circuit for others") {
   for (int i = 0; i < 30; ++i) {
     facts.until.run = now + 1s;
