@@ -71,6 +71,7 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
   add(what.kind == approval_kind::tool ? "arguments: " : what.kind == approval_kind::output ? "output: " : "action: ", dumped(what.action));
   if (what.details.is_object()) {
     add("does: ", what.details.value("description", ""));
+    add("IN DOUBT: ", what.details.value("in_doubt", ""));
     add("why: ", what.details.value("why", ""));
     if (const auto others = what.details.find("alternatives"); others != what.details.end() && others->is_array())
       add("if it fails: ", alternatives_text(*others));

@@ -257,21 +257,88 @@ def test_calls_that_a_signal_finds_waiting_for_room_are_not_in_doubt(project, mo
     assert [row["status"] for row in results(project)].count("ok") == 4
 
 
-def test_a_risky_call_in_doubt_is_not_made_again_unseen(project, mock_llm, out):
-    """The agent is told that nobody knows; the call that it makes then is another request, and waits for a human."""
-    server = mock_llm([calls(("pay", {})), calls(("pay", {}), when={"turn": 2}), reply("{{ last }}")])
-    tool = process("sh", "-c", "echo x >> out/paid; while [ ! -e out/go ]; do sleep 0.05; done; echo paid", sandbox={"write": ["out"]}, timeout="60s", effect="once", risk="high")
-    project.on(server.provider(), agent={"tools": ["pay"]}, tools={"pay": tool}, checkpoint={"timeout": "60s"})
-    running = project.start()
-    first = running.wait_line(r"request (R1-\w+)").group(1)
-    project.troupe("approve", "troupe.yaml", first).expect(0)
-    wait_for(lambda: (out / "paid").exists(), "the call")
-    running.kill()
-    project.write("out/go", "")
-    resumed = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
-    second = resumed.wait_line(r"approve troupe.yaml (R1-(?!%s)\w+)" % first.partition("-")[2]).group(1)
-    assert "nobody knows" in project.events("R1", "tool_finished")[0]["text"] and project.read("out/paid").split() == ["x"]
+@pytest.fixture
+def risky(project, mock_llm, out):
+    """Starts a company that pays once where a human agrees, and kills it while it pays; the first request's id."""
+
+    def begin(*more, **checkpoint):
+        server = mock_llm([calls(("pay", {})), *more, reply("{{ last }}")])
+        tool = process("sh", "-c", "echo x >> out/paid; while [ ! -e out/go ]; do sleep 0.05; done; echo done", sandbox={"write": ["out"]}, timeout="60s", effect="once", risk="high")
+        project.on(server.provider(), agent={"tools": ["pay"]}, tools={"pay": tool}, checkpoint={"timeout": "60s", **checkpoint})
+        running = project.start()
+        first = running.wait_line(r"request (R1-\w+)").group(1)
+        project.troupe("approve", "troupe.yaml", first).expect(0)
+        wait_for(lambda: (out / "paid").exists(), "the call")
+        running.kill()
+        return first
+
+    return begin
+
+
+def asked_again(project, *before, options=()):
+    """Resumes, and waits for a request that is none of those before."""
+    resumed = project.troupe.start("resume", "troupe.yaml", "R1", "--json", *options)
+    others = "|".join(each.partition("-")[2] for each in before)
+    return resumed, resumed.wait_line(r"approve troupe.yaml (R1-(?!%s)\w+)" % others).group(1)
+
+
+def test_a_human_hears_first_of_a_risky_call_in_doubt(project, out, risky):
+    """Who does not let it be made again tells the agent what became of it."""
+    resumed, second = asked_again(project, risky())
+    listed = project.troupe("approvals", "troupe.yaml").expect(0).stdout
+    assert 'IN DOUBT: an earlier attempt of "pay" was interrupted after it began: it may have taken effect' in listed
+    assert project.count("R1", "tool_finished") == 0, "the agent knows nothing yet"
     project.troupe("reject", "troupe.yaml", second, "--comment", "it was paid").expect(0)
+    document = resumed.wait().expect(0).doc
+    assert document["in_doubt"] == 1 and "nobody knows" in document["result"] and "does not let it be made again: it was paid. Find out" in document["result"]
+    assert project.read("out/paid").split() == ["x"]
+
+
+def test_a_human_may_let_a_risky_call_in_doubt_be_made_again(project, out, risky):
+    resumed, second = asked_again(project, risky())
+    (out / "go").touch()
+    project.troupe("approve", "troupe.yaml", second).expect(0)
+    document = resumed.wait().expect(0).doc
+    assert document["result"] == "done\n" and document["in_doubt"] == 1 and document["tool_calls"] == 1
+    assert project.read("out/paid").split() == ["x", "x"], "once by each yes of a human"
+    assert [event["attempt"] for event in project.events("R1", "tool_started")] == [1, 2]
+
+
+def test_each_doubt_is_a_question_of_its_own(project, out, risky):
+    """Killed while the question waits it is the same one; killed while the call is made again it is another."""
+    first = risky()
+    resumed, second = asked_again(project, first)
+    resumed.kill()
+    resumed, same = asked_again(project, first)
+    assert same == second
+    project.troupe("approve", "troupe.yaml", second).expect(0)
+    wait_for(lambda: len(project.read("out/paid").split()) == 2, "the second time")
+    resumed.kill()
+    resumed, third = asked_again(project, first, second)
+    project.troupe("reject", "troupe.yaml", third).expect(0)
+    assert resumed.wait().expect(0).doc["in_doubt"] == 1 and project.read("out/paid").split() == ["x", "x"]
+
+
+def test_where_nobody_answers_about_a_call_in_doubt_the_agent_is_told(project, out, risky):
+    resumed, _ = asked_again(project, risky(timeout="2s"))
+    document = resumed.wait().expect(0).doc
+    assert document["in_doubt"] == 1 and "nobody knows" in document["result"] and "approval timeout" in document["result"]
+    assert project.read("out/paid").split() == ["x"]
+
+
+def test_a_yes_to_everything_is_no_yes_to_a_call_in_doubt(project, out, risky):
+    risky()
+    document = project.resume("R1", "--yes").expect(0).doc
+    assert document["in_doubt"] == 1 and "nobody knows" in document["result"] and project.read("out/paid").split() == ["x"]
+
+
+def test_a_risky_call_in_doubt_is_not_made_again_unseen(project, out, risky):
+    """The call that the agent makes after that is another request, and waits for a human too."""
+    first = risky(calls(("pay", {}), when={"turn": 2}))
+    resumed, second = asked_again(project, first)
+    project.troupe("reject", "troupe.yaml", second).expect(0)
+    third = resumed.wait_line(r"approve troupe.yaml (R1-(?!%s|%s)\w+)" % (first.partition("-")[2], second.partition("-")[2])).group(1)
+    project.troupe("reject", "troupe.yaml", third, "--comment", "it was paid").expect(0)
     document = resumed.wait().expect(0).doc
     assert document["in_doubt"] == 1 and "it was paid" in document["result"]
     assert project.read("out/paid").split() == ["x"]

@@ -131,7 +131,9 @@ bool ask_colleague(agent_self self, std::size_t index, bool cut_off) {
   return true;
 }
 
-void invoke_slot(agent_self self, std::size_t index, json arguments, bool recovering) {
+void ask_about_doubt(agent_self self, std::size_t index, json&& arguments, const tool_in_doubt& doubt);
+
+void invoke_slot(agent_self self, std::size_t index, json arguments, bool recovering, doubt_rule rule, std::string words = {}) {
   auto& state = state_of(self);
   auto& task = task_of(self);
   const auto& call = task.slots[index].call;
@@ -146,18 +148,27 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
                .deadline = task.deadline,
                .agent_tools = task.may->names,
                .recovering = recovering,
-               .quota = task.quota};
+               .quota = task.quota,
+               .doubt = rule,
+               .doubt_words = std::move(words)};
+  auto kept = rule == doubt_rule::ask ? order.arguments : json();
   ++task.in_flight;
   const auto host = state.peers->hosts.at(call.name)->now();
   task.slots[index].asked = host.address();
   watch(self, host);
   ask(self, host, std::move(order))
       .then(
-          [self, index, generation = state.generation](tool_answer& answer) {
+          [self, index, generation = state.generation, kept = std::move(kept)](tool_answer& answer) mutable {
             auto& now = state_of(self);
             if (now.generation != generation || !now.task)
               return;
             --now.task->in_flight;
+            if (answer.doubt) {
+              now.task->slots[index].asked = nullptr;
+              if (!stop_if_ending(self))
+                ask_about_doubt(self, index, std::move(kept), *answer.doubt);
+              return;
+            }
             const auto came = policy::observe_result(answer.text, answer.status);
             slot_done(self, index, message_of(role::tool, std::move(answer.text), now.task->slots[index].call.id, answer.is_error), came);
           },
@@ -177,10 +188,6 @@ void tell_changed(agent_self self, const tool_call& call, const approval_answer&
   task.injected.push_back(message_of(role::user, std::move(text)));
 }
 
-} // namespace
-
-namespace {
-
 /// What may run where the tool fails, for whoever is asked.
 json described(const std::vector<const tool_spec*>& alternatives) {
   json out = json::array();
@@ -190,33 +197,17 @@ json described(const std::vector<const tool_spec*>& alternatives) {
   return out;
 }
 
-} // namespace
-
-void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
-  if (ask_colleague(self, index, cut_off))
-    return;
-  auto& task = task_of(self);
-  const auto& call = task.slots[index].call;
-  auto arguments = admissible(self, call, cut_off);
-  if (!arguments) {
-    refuse(self, index, std::move(arguments.error()));
-    return;
-  }
+approval_ask request_for(agent_self self, const tool_call& call, const json& arguments, const policy::call_approval& whole) {
+  const auto& task = task_of(self);
   const auto& a = task.assignment;
-  const auto& tools = *state_of(self).peers->tools;
-  const auto& tool = tools.prepared.at(call.name);
-  const auto whole = policy::approval_of_call(a.run->config->checkpoint, tools.specs, call.name);
-  if (a.run->approve_all || whole.needed == 0) {
-    invoke_slot(self, index, std::move(*arguments), recovering);
-    return;
-  }
+  const auto& tool = state_of(self).peers->tools->prepared.at(call.name);
   approval_ask wanted{.run = a.run,
                       .task = a.task,
                       .agent = a.agent,
                       .kind = approval_kind::tool,
                       .subject = call.name,
                       .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " " + call.id,
-                      .action = *arguments,
+                      .action = arguments,
                       .details = {{"description", tool.declaration.description},
                                   {"effect", name_of(tool.spec.effect)},
                                   {"schema", tool.declaration.parameters}},
@@ -224,26 +215,69 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
                       .needed = whole.needed};
   if (!whole.alternatives.empty())
     wanted.details["alternatives"] = described(whole.alternatives);
+  return wanted;
+}
+
+/// The arguments that a human put in the call's place, or what is wrong with them.
+tl::expected<json, std::string> changed_arguments(agent_self self, const tool_call& call, const approval_answer& answer) {
+  auto changed = tools::check_arguments(state_of(self).peers->tools->prepared.at(call.name),
+                                        answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace));
+  if (!changed)
+    return tl::unexpected("the arguments that were to take their place do not hold: " + changed.error().message);
+  tell_changed(self, call, answer);
+  return std::move(*changed);
+}
+
+/// Whoever lets a call in doubt be made again has found out that it took no effect. Each doubt is a question of its own.
+void ask_about_doubt(agent_self self, std::size_t index, json&& arguments, const tool_in_doubt& doubt) {
+  const auto& call = task_of(self).slots[index].call;
+  const auto& run = *task_of(self).assignment.run;
+  auto wanted =
+      request_for(self, call, arguments, policy::approval_of_call(run.config->checkpoint, state_of(self).peers->tools->specs, call.name));
+  wanted.moment += " in doubt " + doubt.tool + " " + std::to_string(doubt.attempt);
+  wanted.details["in_doubt"] = policy::doubt_question(doubt.tool);
+  ask_human(self, std::move(wanted), [self, index, exact = std::move(arguments)](const approval_answer& answer) mutable {
+    if (answer.status == approval_status::approved) {
+      invoke_slot(self, index, std::move(exact), true, doubt_rule::repeat);
+    } else if (answer.status != approval_status::modified) {
+      invoke_slot(self, index, std::move(exact), true, doubt_rule::tell,
+                  policy::not_again_text(answer.by_human ? answer.reviewer : std::string{}, answer.comment));
+    } else if (auto changed = changed_arguments(self, task_of(self).slots[index].call, answer)) {
+      invoke_slot(self, index, std::move(*changed), true, doubt_rule::repeat);
+    } else {
+      invoke_slot(self, index, std::move(exact), true, doubt_rule::tell, policy::not_again_text(answer.reviewer, changed.error()));
+    }
+  });
+}
+
+} // namespace
+
+void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
+  if (ask_colleague(self, index, cut_off))
+    return;
+  const auto& call = task_of(self).slots[index].call;
+  auto arguments = admissible(self, call, cut_off);
+  if (!arguments) {
+    refuse(self, index, std::move(arguments.error()));
+    return;
+  }
+  const auto& run = *task_of(self).assignment.run;
+  const auto whole = policy::approval_of_call(run.config->checkpoint, state_of(self).peers->tools->specs, call.name);
+  if (run.approve_all || whole.needed == 0) {
+    invoke_slot(self, index, std::move(*arguments), recovering, doubt_rule::tell);
+    return;
+  }
+  auto wanted = request_for(self, call, *arguments, whole);
   ask_human(self, std::move(wanted), [self, index, recovering, exact = std::move(*arguments)](const approval_answer& answer) mutable {
     const auto& asked = task_of(self).slots[index].call;
-    if (answer.status == approval_status::approved) {
-      invoke_slot(self, index, std::move(exact), recovering);
-      return;
-    }
-    if (answer.status != approval_status::modified) {
+    if (answer.status == approval_status::approved)
+      invoke_slot(self, index, std::move(exact), recovering, doubt_rule::ask);
+    else if (answer.status != approval_status::modified)
       refuse(self, index, policy::rejected_text(asked.name, answer.by_human ? answer.reviewer : std::string{}, answer.comment));
-      return;
-    }
-    auto changed = tools::check_arguments(state_of(self).peers->tools->prepared.at(asked.name),
-                                          answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace));
-    if (!changed) {
-      refuse(self, index,
-             policy::rejected_text(asked.name, answer.reviewer,
-                                   "the arguments that were to take their place do not hold: " + changed.error().message));
-      return;
-    }
-    tell_changed(self, asked, answer);
-    invoke_slot(self, index, std::move(*changed), recovering);
+    else if (auto changed = changed_arguments(self, asked, answer))
+      invoke_slot(self, index, std::move(*changed), recovering, doubt_rule::ask);
+    else
+      refuse(self, index, policy::rejected_text(asked.name, answer.reviewer, changed.error()));
   });
 }
 

@@ -218,11 +218,14 @@ struct invoke {
   std::vector<std::string> agent_tools; ///< what the agent has: for the text that it replans from
   bool recovering = false;              ///< its agent came back and does not know what became of it: join, look it up, or decide by effect
   std::shared_ptr<policy::tool_quota> quota; ///< of the task
+  doubt_rule doubt = doubt_rule::tell;
+  std::string doubt_words; ///< what a human said of a call in doubt
 };
 struct tool_answer {
   std::string text; ///< what the model sees
   bool is_error = false;
   tool_status status = tool_status::ok;
+  std::optional<tool_in_doubt> doubt; ///< the call is not over: its asker asks a human, and then once more
 };
 struct tool_ended {
   std::uint64_t call = 0;

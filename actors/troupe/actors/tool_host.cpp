@@ -199,7 +199,7 @@ void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_
   ++call.attempt;
   call.running.reset();
   const auto& prepared = state.tools->prepared.at(what.tool->name);
-  if (!what.instead_of.empty() && what.attempt == 1) { // the alternative has a schema of its own
+  if (!what.instead_of.empty() && (what.attempt == 1 || call.attempt == 1)) { // the alternative has a schema of its own
     if (const auto broken = prepared.arguments.validate(call.wanted.arguments); !broken.empty()) {
       std::string words;
       for (const auto& violation : broken)
@@ -236,6 +236,11 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
     return;
   if (auto* over = std::get_if<policy::report_tool>(&step.next)) {
     report(self, id, *call, *over, std::move(step.events));
+    return;
+  }
+  if (auto* question = std::get_if<tool_in_doubt>(&step.next)) {
+    record(self, *call, std::move(step.events));
+    answer(self, id, tool_answer{{}, true, tool_status::in_doubt, std::move(*question)});
     return;
   }
   record(self, *call, std::move(step.events));
@@ -300,6 +305,8 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   facts.tool = call.wanted.tool;
   facts.agent_tools = call.wanted.agent_tools;
   facts.deadline = call.wanted.deadline;
+  facts.doubt = call.wanted.doubt;
+  facts.doubt_words = call.wanted.doubt_words;
   call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, call.wanted.quota);
   if (!call.wanted.recovering) {
     start(self, id, call);

@@ -42,6 +42,19 @@ enum class tool_status {
 };
 BOOST_DESCRIBE_ENUM(tool_status, ok, failed, timed_out, not_started, cancelled, in_doubt)
 
+/// Who hears first of a call that may have taken effect, nobody knows, and must not be made twice (SEMANTICS 4).
+enum class doubt_rule {
+  tell,   ///< the agent: the call is over
+  ask,    ///< a human, for a high risk: the call is not over before that
+  repeat, ///< a human has, and wants it made again
+};
+
+/// Such a call: the tool that it had turned to, and at which attempt.
+struct tool_in_doubt {
+  std::string tool;
+  std::int64_t attempt = 1;
+};
+
 /// What a call brought. `output` is valid UTF-8 and bounded; `error` says what failed, for the model to replan from.
 struct tool_outcome {
   tool_status status = tool_status::ok;

@@ -25,6 +25,18 @@ call_approval approval_of_call(const checkpoint_spec& checkpoint, const std::map
   return all;
 }
 
+std::string doubt_question(const std::string& tool) {
+  return "an earlier attempt of " + in_quotes(tool)
+         + " was interrupted after it began: it may have taken effect, nobody knows. Find out: approve to make the call again, "
+           "reject (and say in the comment what you found) to tell the agent instead.";
+}
+
+std::string not_again_text(const std::string& reviewer, const std::string& comment) {
+  const auto why =
+      (reviewer.empty() ? "A human was asked" : reviewer + " does not let it be made again") + (comment.empty() ? "" : ": " + comment);
+  return why.back() == '.' ? why : why + ".";
+}
+
 std::string rejected_text(const std::string& tool, const std::string& reviewer, const std::string& comment) {
   const auto why = reviewer.empty() ? comment : reviewer + " rejected it" + (comment.empty() ? "" : ": " + comment);
   return "Rejected: the call of " + in_quotes(tool) + " was not run. " + why + (why.empty() || why.back() == '.' ? "" : ".")

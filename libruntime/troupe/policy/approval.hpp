@@ -25,6 +25,12 @@ struct call_approval {
 /// `tools` has the tool, as the host that runs it knows it.
 call_approval approval_of_call(const checkpoint_spec& checkpoint, const std::map<std::string, tool_spec>& tools, const std::string& tool);
 
+/// What a human is told of a call that may have taken effect.
+std::string doubt_question(const std::string& tool);
+
+/// What an agent reads of it when a human did not let it be made again; `reviewer` empty: nobody decided in time.
+std::string not_again_text(const std::string& reviewer, const std::string& comment);
+
 /// What the model reads in place of a result when humans did not agree; `reviewer` empty: nobody decided in time.
 std::string rejected_text(const std::string& tool, const std::string& reviewer, const std::string& comment);
 

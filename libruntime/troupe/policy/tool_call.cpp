@@ -67,6 +67,11 @@ tool_step tool_attempts::go_on(const open_call& recorded, time_point now) {
   tool_step step;
   if (phase_ != phase::fresh)
     return step;
+  auto what = decide_recovery(recorded);
+  if (what == recovery::in_doubt && facts_.doubt == doubt_rule::ask) { // it will be begun or told later: it takes no place of a limit here
+    in_doubt(step, recorded.tool, recorded.attempt);
+    return step;
+  }
   tried_ = recorded.tried;
   seen_.insert(facts_.tool);
   for (const auto& each : tried_) {
@@ -76,10 +81,14 @@ tool_step tool_attempts::go_on(const open_call& recorded, time_point now) {
     if (const auto spec = tools_.find(each.tool); quota_ && spec != tools_.end())
       (void) quota_->take(spec->second); // it was called, whatever others have taken meanwhile
   }
-  const auto what = decide_recovery(recorded);
-  if (what == recovery::in_doubt) {
-    report(step, tool_status::in_doubt, outcome_unknown_text(recorded.tool), true);
+  const bool again = what == recovery::in_doubt && facts_.doubt == doubt_rule::repeat;
+  if (what == recovery::in_doubt && !again) {
+    in_doubt(step, recorded.tool, recorded.attempt);
     return step;
+  }
+  if (again) {
+    what = recovery::repeat;
+    step.events.emplace_back(outcome_unknown{facts_.call_id, usd{}}); // what became of the first stays unknown
   }
   const auto at = tools_.find(recorded.tool);
   if (at == tools_.end()) {
@@ -92,10 +101,11 @@ tool_step tool_attempts::go_on(const open_call& recorded, time_point now) {
   case recovery::repeat:
     // An attempt without an outcome is made once more; after one that failed the next is due, and its wait, of which nobody knows how
     // much is over, begins anew: a Retry-After is a lower bound.
-    attempt_ = recorded.failure ? recorded.attempt : recorded.attempt - 1;
+    attempt_ = recorded.failure || again ? recorded.attempt : recorded.attempt - 1;
     phase_ = phase::waiting;
     wait_until_ = now + milliseconds(recorded.failure ? recorded.failure->wait_ms : 0);
-    return tick(now);
+    go_on_waiting(step, now);
+    return step;
   case recovery::alternative:
     if (turn_to_alternative(step, now)) {
       run(step, now);
@@ -135,7 +145,7 @@ tool_step tool_attempts::finished(const tool_outcome& outcome, time_point now, d
   if (status == tool_status::timed_out && !may_repeat)
     tried_.back().error += "; it may have taken effect all the same";
   if (status == tool_status::in_doubt && !may_repeat) {
-    report(step, status, outcome_unknown_text(tool_->name), true);
+    in_doubt(step, tool_->name, attempt_);
     return step;
   }
   const auto asked = outcome.retry_after_ms >= 0 ? std::optional(milliseconds(outcome.retry_after_ms)) : std::nullopt;
@@ -162,11 +172,15 @@ tool_step tool_attempts::refused(const std::string& violations, time_point now) 
 
 tool_step tool_attempts::tick(time_point now) {
   tool_step step;
-  if (phase_ != phase::waiting)
-    return step;
+  if (phase_ == phase::waiting)
+    go_on_waiting(step, now);
+  return step;
+}
+
+void tool_attempts::go_on_waiting(tool_step& step, time_point now) {
   if (now < wait_until_) {
     step.next = wait_tool{wait_until_};
-    return step;
+    return;
   }
   auto admission = breaker_->acquire(now);
   if (admission.permit) {
@@ -178,7 +192,6 @@ tool_step tool_attempts::tick(time_point now) {
   } else {
     report_failure(step, tool_status::failed);
   }
-  return step;
 }
 
 tool_step tool_attempts::cancel(time_point) {
@@ -299,6 +312,15 @@ void tool_attempts::report(tool_step& step, tool_status status, std::string text
 
 void tool_attempts::report_failure(tool_step& step, tool_status status) {
   report(step, status, tool_failure_text(facts_.tool, status, tried_, partial_output_, facts_.agent_tools));
+}
+
+void tool_attempts::in_doubt(tool_step& step, const std::string& tool, std::int64_t attempt) {
+  if (facts_.doubt != doubt_rule::ask || cancelled_) {
+    report(step, tool_status::in_doubt, outcome_unknown_text(tool, facts_.doubt_words), true);
+    return;
+  }
+  phase_ = phase::done;
+  step.next = tool_in_doubt{tool, attempt};
 }
 
 void tool_attempts::note_breaker(tool_step& step, std::optional<breaker_state> changed) const {

@@ -9,7 +9,7 @@
 //     +----------+                                     \-> report: which tool, what failed, what was tried, what else there is
 //
 // Invariants: a tool of effect `once` that may have run is not run again; no tool of the chain of alternatives twice; an open breaker is
-// never bypassed; every path ends in a report.
+// never bypassed; every path ends in a report, or in a question to a human (`tool_in_doubt`).
 
 #include <chrono>
 #include <cstdint>
@@ -64,6 +64,8 @@ struct tool_call_facts {
   std::vector<std::string> agent_tools; ///< what the agent may call: "what else it has"
   std::optional<time_point> deadline;   ///< the end of the task's (or run's) time
   retry_spec backoff;                   ///< base and cap; attempts come from the tool's `retries`
+  doubt_rule doubt = doubt_rule::tell;
+  std::string doubt_words; ///< what a human said of it, for the agent
 };
 
 /// Run this tool with the call's arguments; answer with `finished`, or with `refused` where its schema does not take them.
@@ -91,10 +93,11 @@ struct report_tool {
 };
 
 /// std::monostate: nothing to do, what came in was late.
-using tool_decision = std::variant<std::monostate, run_tool, wait_tool, abort_tool, report_tool>;
+/// tool_in_doubt: nothing more happens here; another machine goes on with what is recorded, once a human has decided.
+using tool_decision = std::variant<std::monostate, run_tool, wait_tool, abort_tool, report_tool, tool_in_doubt>;
 
 struct tool_step {
-  std::vector<event_body> events; ///< tool_failed; breaker_changed with an empty provider and the tool as model
+  std::vector<event_body> events; ///< tool_failed; outcome_unknown; breaker_changed with an empty provider and the tool as model
   tool_decision next;
 };
 
@@ -125,10 +128,12 @@ private:
   /// The next alternative that may run, turned to; none: false.
   bool turn_to_alternative(tool_step& step, time_point now);
   void run(tool_step& step, time_point now);
+  void go_on_waiting(tool_step& step, time_point now);
   void after_failure(tool_step& step, tool_status status, bool may_repeat, std::optional<std::chrono::milliseconds> retry_after,
                      time_point now, double random);
   void report(tool_step& step, tool_status status, std::string text, bool in_doubt = false);
   void report_failure(tool_step& step, tool_status status);
+  void in_doubt(tool_step& step, const std::string& tool, std::int64_t attempt);
   void note_breaker(tool_step& step, std::optional<breaker_state> changed) const;
 
   const std::map<std::string, tool_spec>& tools_;
@@ -187,7 +192,7 @@ BOOST_DESCRIBE_ENUM(recovery, repeat, alternative, report, in_doubt)
 /// `once` which failed, and may have taken effect all the same, does not run twice.
 recovery decide_recovery(const open_call& recorded);
 
-/// The tool message for a call whose outcome is unknown.
-std::string outcome_unknown_text(const std::string& tool);
+/// The tool message for a call whose outcome is unknown. `words`: what a human said of it.
+std::string outcome_unknown_text(const std::string& tool, const std::string& words = {});
 
 } // namespace troupe::policy

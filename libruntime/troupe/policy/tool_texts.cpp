@@ -96,10 +96,11 @@ std::string tool_failure_text(const std::string& tool, tool_status status, const
   return text;
 }
 
-std::string outcome_unknown_text(const std::string& tool) {
+std::string outcome_unknown_text(const std::string& tool, const std::string& words) {
   return "The call of " + in_quotes(tool)
          + " was interrupted after it began: it may or may not have taken effect, nobody knows, and it was not "
-           "repeated because a repeat could do it twice. Find out whether it took effect before you call it again.";
+           "repeated because a repeat could do it twice. "
+         + (words.empty() ? "" : words + " ") + "Find out whether it took effect before you call it again.";
 }
 
 } // namespace troupe::policy

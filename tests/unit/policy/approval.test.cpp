@@ -24,6 +24,12 @@ TROUPE_TEST("the policy's own numbers count, a negative one is none, and a risk 
   CHECK_EQ(policy::approvals_needed(own, risk::critical), 2);
 }
 
+TROUPE_TEST("what an agent reads of a call in doubt says who decided, and what they found") {
+  CHECK_EQ(policy::not_again_text("ada", "it was paid"), "ada does not let it be made again: it was paid.");
+  CHECK_EQ(policy::not_again_text("ada", ""), "ada does not let it be made again.");
+  CHECK_EQ(policy::not_again_text("", "Auto-rejected: approval timeout."), "A human was asked: Auto-rejected: approval timeout.");
+}
+
 TROUPE_TEST("a call asks for what the riskiest tool of its chain of alternatives needs") {
   struct tool {
     const char* name;

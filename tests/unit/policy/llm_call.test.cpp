@@ -392,9 +392,10 @@ TROUPE_TEST_WITH(llm_call_fixture, "a request that is cut off when time is over 
            row{"cut off by the transfer's timer", 9'999ms, false, llm_failure_kind::timeout, "timeout", "the run's time is over"},
            row{"both", 10'001ms, true, llm_failure_kind::timeout, "timeout", "the run's time is over"},
            row{"cancelled before", 5'000ms, true, llm_failure_kind::cancelled, "cancelled", "cancelled"},
-           row{"the provider's own timeout", 5'000ms, false, llm_failure_kind::timeout, "llm_timeout", "timeout"},
-           row{"another failure at the end", 9'995ms, false, llm_failure_kind::connection, "llm_connection", "connection"},
+           row{"the provider's own timeout", 5'000ms, false, llm_failure_kind::timeout, "llm_timeout", "no answer"},
+           row{"another failure at the end", 9'995ms, false, llm_failure_kind::connection, "llm_connection", "the connection"},
        }) {
+    IN_ROW(row.says);
     facts.until.run = now + 10s;
     make();
     begin();
@@ -402,9 +403,9 @@ TROUPE_TEST_WITH(llm_call_fixture, "a request that is cut off when time is over 
     if (row.cancelled)
       (void) call->cancel(now);
     const auto step = fail(broken(row.kind));
-    CHECK_EQ(row.says + std::string(": ") + the<llm_failed>(step).reason, row.says + std::string(": ") + row.reason);
+    CHECK_EQ(the<llm_failed>(step).reason, row.reason);
     CHECK_EQ(the<llm_failed>(step).message.substr(0, std::string(row.message).size()), row.message);
-    CHECK_EQ(the<llm_failed>(step).charged, usd{row.kind == llm_failure_kind::connection ? 0 : 11'000});
+    CHECK_EQ(the<llm_failed>(step).charged, usd{11'000}); // nobody knows what it cost
   }
 }
 

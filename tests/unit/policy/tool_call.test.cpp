@@ -539,6 +539,63 @@ TROUPE_TEST_WITH(fixture, "each tool that a call had turned to before its host d
   CHECK(!quota->has(tools["pay"]) && !quota->has(tools["ask"]));
 }
 
+TROUPE_TEST_WITH(fixture, "of a call in doubt a human hears before the agent where its risk asks for one, and decides") {
+  const auto go_on = [&](doubt_rule rule, const open_call& recorded, std::string words = {}) {
+    facts.tool = "pay";
+    facts.doubt = rule;
+    facts.doubt_words = std::move(words);
+    call = std::make_unique<tool_attempts>(tools, facts, breakers, quota);
+    last = call->go_on(recorded, now);
+  };
+  auto pay = spec("pay", effect::once, "ask");
+  pay.max_calls = 2;
+  add(pay);
+  add(spec("ask", effect::idempotent));
+  auto lost = begun(effect::once);
+  lost.tried = {{"pay", 1, ""}};
+
+  go_on(doubt_rule::ask, lost);
+  const auto* asks = std::get_if<tool_in_doubt>(&last.next);
+  REQUIRE(asks != nullptr);
+  CHECK_EQ(asks->tool, "pay");
+  CHECK_EQ(asks->attempt, 1);
+  CHECK(last.events.empty() && call->done());
+  CHECK(quota->take(tools["pay"]) && quota->has(tools["pay"])); // the question took no place of the limit
+
+  go_on(doubt_rule::tell, lost, "ada does not let it be made again: it was paid.");
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->in_doubt);
+  CHECK(has(reports()->text, "could do it twice. ada does not let it be made again: it was paid. Find out"));
+
+  go_on(doubt_rule::repeat, lost);
+  REQUIRE(runs("pay"));
+  CHECK_EQ(runs()->attempt, 2); // another doubt would be another question
+  REQUIRE(last.events.size() == 1);
+  CHECK_EQ(std::get<outcome_unknown>(last.events[0]).id, facts.call_id); // the run counts it all the same
+  finish(tool_status::ok);
+  REQUIRE(reports() != nullptr);
+  CHECK(!reports()->in_doubt);
+
+  go_on(doubt_rule::ask, begun(effect::idempotent));
+  CHECK(runs("pay")); // only what must not be made twice is asked about
+  go_on(doubt_rule::ask, begun(effect::once, failed("alternative")));
+  CHECK(runs("ask"));
+
+  go_on(doubt_rule::repeat, lost);
+  finish(tool_status::in_doubt); // sent, and no answer: while the process lives
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->in_doubt);
+  facts.doubt = doubt_rule::ask;
+  quota = std::make_shared<tool_quota>();
+  start();
+  finish(tool_status::in_doubt);
+  CHECK(std::holds_alternative<tool_in_doubt>(last.next));
+  start();
+  (void) call->cancel(now);
+  finish(tool_status::in_doubt);
+  CHECK(reports() != nullptr); // nobody is asked on behalf of a call that nobody waits for
+}
+
 TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that may have run is not run again, and the call ends") {
   for (std::uint64_t seed = 1; seed <= 5'000; ++seed) {
     std::mt19937_64 dice(seed);
@@ -559,16 +616,21 @@ TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that 
     std::map<std::string, int> may_have_run;
     time_point now{1'000s};
     bool over = false;
+    const auto rule = up_to(1) == 0 ? doubt_rule::tell : doubt_rule::ask;
     for (int life = 0; !over; ++life) {
       const bool immortal = life > 10;
       const auto dies = [&] { return !immortal && up_to(5) == 0; };
       tool_breakers breakers;
       auto quota = std::make_shared<tool_quota>(rebuild(disk).calls_of);
-      tool_attempts call(tools, {"c", "t0", {}, std::nullopt, {}}, breakers, quota);
+      std::unique_ptr<tool_attempts> call;
+      const auto begin = [&](doubt_rule with) {
+        call = std::make_unique<tool_attempts>(tools, tool_call_facts{"c", "t0", {}, std::nullopt, {}, with, {}}, breakers, quota);
+      };
+      begin(rule);
       const auto known = record_of(disk, "c");
       if (known.end)
         break;
-      auto step = known.open ? call.go_on(*known.open, now) : call.start(now);
+      auto step = known.open ? call->go_on(*known.open, now) : call->start(now);
       bool dead = false;
       for (int i = 0; !over && !dead; ++i) {
         REQUIRE(i < 100);
@@ -585,7 +647,17 @@ TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that 
           note(std::move(body));
         if (dead = dies(); dead)
           continue;
-        if (const auto* run = std::get_if<run_tool>(&step.next)) {
+        if (const auto* doubt = std::get_if<tool_in_doubt>(&step.next)) {
+          const bool again = up_to(1) == 0;
+          if (again)
+            may_have_run[doubt->tool] = 0; // so the human found
+          auto events = disk;
+          events.insert(events.end(), noted.begin(), noted.end());
+          begin(again ? doubt_rule::repeat : doubt_rule::tell);
+          const auto recorded = record_of(events, "c");
+          REQUIRE(recorded.open.has_value());
+          step = call->go_on(*recorded.open, now);
+        } else if (const auto* run = std::get_if<run_tool>(&step.next)) {
           const bool once = run->tool->effect == effect::once;
           note(tool_started{"c", run->tool->name, {}, run->tool->effect, run->attempt, run->instead_of});
           if (run->tool->effect != effect::none)
@@ -603,10 +675,10 @@ TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that 
           may_have_run[run->tool->name] += status != tool_status::not_started;
           if (dead = dies(); dead)
             continue; // while it ran
-          step = call.finished(outcome(status), now, std::uniform_real_distribution<double>(0, 1)(dice));
+          step = call->finished(outcome(status), now, std::uniform_real_distribution<double>(0, 1)(dice));
         } else {
           now = std::get<wait_tool>(step.next).at;
-          step = call.tick(now);
+          step = call->tick(now);
         }
       }
       flush(static_cast<std::size_t>(up_to(static_cast<int>(noted.size()))));
