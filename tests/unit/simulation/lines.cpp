@@ -31,8 +31,10 @@ void held_journal::approve(const event& asked) {
   if (!request
       || std::any_of(world_.decisions.begin(), world_.decisions.end(), [&](const auto& row) { return row.approval_id == request->id; }))
     return;
-  const policy::approval_decision yes{policy::approval_choice::approve, "ana", {}, nullptr};
-  decide({0, asked.run_id, request->id, policy::text_of(yes), asked.time_us});
+  // Of a call in doubt this human finds out.
+  const bool done = request->details.contains("in_doubt") && world_.starts_of_tool.count(request->subject) > 0;
+  const policy::approval_decision decision{done ? policy::approval_choice::reject : policy::approval_choice::approve, "ana", {}, nullptr};
+  decide({0, asked.run_id, request->id, policy::text_of(decision), asked.time_us});
 }
 
 void held_journal::decide(store::decision_row row) {

@@ -47,7 +47,8 @@ public:
 
   std::map<std::string, std::vector<event_ptr>> disk; ///< by run, durable
   std::map<std::string, const void*> owners;          ///< by run or tenant
-  std::vector<store::decision_row> decisions;         ///< what humans have decided: each request is approved once it can be read
+  std::vector<store::decision_row>
+      decisions; ///< what humans have decided, once a request can be read: yes, or no where a call in doubt was made
   clock_point now{std::chrono::hours(1)};             ///< as the last process left it
   std::int64_t requests = 0;                          ///< that reached a provider
   std::int64_t requests_recorded = 0;                 ///< that are on the disk as about to leave
