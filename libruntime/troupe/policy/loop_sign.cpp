@@ -368,7 +368,19 @@ bool is_hollow(std::string_view outcome) {
     const auto first = text.find_first_not_of(around);
     return first == std::string_view::npos ? std::string_view() : text.substr(first, text.find_last_not_of(around) - first + 1);
   };
-  return is_hollow_word(bare(normalised_text(outcome)));
+  if (is_hollow_word(bare(normalised_text(outcome))))
+    return true;
+  // "status: ok", "errors=0": as the same in JSON.
+  for (auto rest = outcome; !rest.empty();) {
+    const auto end = std::min(rest.find('\n'), rest.size());
+    const auto line = trimmed(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const auto key = std::min(line.find_first_of(":= \t"), line.size());
+    const bool named = key > 0 && key < line.size() && (line[key] == ':' || line[key] == '=');
+    if (!line.empty() && !(named && is_hollow_word(bare(normalised_text(line.substr(key + 1))))))
+      return false;
+  }
+  return true;
 }
 
 text_sketch sketch_of(std::string_view text) {

@@ -71,13 +71,31 @@ TROUPE_TEST("hostile arguments are only text") {
 }
 
 TROUPE_TEST("outcomes that are empty by nature tell nothing") {
-  for (const auto* hollow :
-       {"", " \n", "null", "[]", "{}", "\"\"", "OK", "ok.", "Done!", "true", "False", "0", "No results found.", "[nothing found]\n",
-        "(no output)", "[ ]", R"({"items": [], "total": 0, "next": null})", R"({"free": false})", R"([{"rows": []}, ""])"})
+  for (const auto* hollow : {"",
+                             " \n",
+                             "null",
+                             "[]",
+                             "{}",
+                             "\"\"",
+                             "OK",
+                             "ok.",
+                             "Done!",
+                             "true",
+                             "False",
+                             "0",
+                             "No results found.",
+                             "[nothing found]\n",
+                             "(no output)",
+                             "[ ]",
+                             R"({"items": [], "total": 0, "next": null})",
+                             R"({"free": false})",
+                             R"([{"rows": []}, ""])",
+                             "status: ok",
+                             "errors=0\n\nwarnings: none\n"})
     if (!is_hollow(hollow))
       CAF_ERROR("not hollow: " << hollow);
-  for (const auto* full :
-       {"1", "offline", "not found: a.txt", R"({"error": "offline"})", R"({"total": 3})", "[0, 1]", "true story", "okay then"})
+  for (const auto* full : {"1", "offline", "not found: a.txt", R"({"error": "offline"})", R"({"total": 3})", "[0, 1]", "true story",
+                           "okay then", "error: timeout", "status: ok\nload: 0.4", "a b: ok", ": x", "load\nstatus: ok"})
     if (is_hollow(full))
       CAF_ERROR("hollow: " << full);
   CHECK(!is_hollow(std::string(600, '[')));
