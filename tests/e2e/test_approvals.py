@@ -378,6 +378,35 @@ def test_what_was_asked_for_an_attempt_is_not_answered_to_the_next(project):
     assert {event["status"] for event in project.events("R1", "approval_decided")} == {"approved"}
 
 
+def test_what_was_approved_in_one_attempt_of_a_sub_workflow_is_asked_again_in_the_next(project, out):
+    """Its tasks begin with their first attempt again: neither they nor their calls are those that were approved."""
+    deploying(project, rules=[calls(("deploy", {"text": "v1"})), reply("short")], agents={"worker": {"system": "worker", "tools": ["deploy"], "output": {"min_length": 100, "retries": 0}}},
+              tasks=[{"id": "sub", "workflow": "inner", "attempts": 2}],
+              workflows={"inner": {"tasks": [{"id": "deep", "agent": "worker", "instruction": "Deploy.", "approval": {"risk": "high"}}]}})
+    running = project.start("--json")
+    asked = []
+    for _ in range(4):  # the task, its call; and both once more
+        asked.append(wait_for(lambda: [r for r in pending(project) if r["id"] not in asked], "the next request")[0]["id"])
+        decide(project, "approve", {"id": asked[-1]})
+    document = running.wait().expect(1).doc
+    assert document["results"][0]["attempts"] == 2 and document["human_approvals"] == 4
+    assert deployed(out) == ["v1", "v1"] and document["llm_calls"] == 4
+
+
+def test_what_waits_in_a_second_attempt_of_a_sub_workflow_survives_kill_9(project):
+    project.scripted([reply("short")], agent={"output": {"min_length": 100, "retries": 0}}, tasks=[{"id": "sub", "workflow": "inner", "attempts": 2}],
+                     workflows={"inner": {"tasks": [{"id": "deep", "agent": "worker", "instruction": "Publish it.", "approval": {"risk": "high"}}]}})
+    running = project.start("--json")
+    first = request_of(project)
+    decide(project, "approve", first)
+    second = wait_for(lambda: [r for r in pending(project) if r["id"] != first["id"]], "the second request")[0]
+    running.kill()
+    assert [row["id"] for row in pending(project)] == [second["id"]]
+    decide(project, "approve", second)
+    assert project.resume("R1").expect(1).doc["human_approvals"] == 2
+    assert project.count("R1", "approval_decided") == 2
+
+
 def test_a_rejected_output_is_not_asked_for_again(project):
     project.scripted([reply("short")], agent={"output": {"min_length": 100, "retries": 0, "human": True}}, tasks=[{"id": "t", "agent": "worker", "instruction": "i", "attempts": 3}])
     running = project.start("--json")

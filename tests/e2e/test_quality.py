@@ -143,6 +143,15 @@ def test_a_reviewer_rejects(project):
     assert row["status"] == "quality_failed" and "useless" in row["error"] and row["output"] == {"facts": [7]}
 
 
+def test_a_review_in_one_attempt_of_a_sub_workflow_is_none_of_the_next(project):
+    project.scripted([verdict("reject", feedback="useless"), reply(BAD)],
+                     agents={"writer": {"output": {"schema": SCHEMA, "retries": 0, "reviewer": "critic"}}, "critic": {"system": "critic"}},
+                     tasks=[{"id": "sub", "workflow": "inner", "attempts": 2}],
+                     workflows={"inner": {"tasks": [{"id": "deep", "agent": "writer", "instruction": "List the facts."}]}})
+    told = project.run("--id", "R1").expect(1)
+    assert project.count("R1", "output_reviewed") == 2 and told.doc["llm_calls"] == 4
+
+
 def test_a_reviewer_has_a_contract_of_its_own(project):
     reviewed(project, [reply('{"verdict": "perhaps"}', when={"agent": "critic", "turn": 1}), reply('{"verdict": "pass"}', when={"agent": "critic", "last": "/verdict"}), reply(BAD)])
     assert project.run("--id", "R1").expect(0).doc["llm_calls"] == 3

@@ -154,8 +154,7 @@ void take_answer(agent_self self, const llm_answer& answer) {
 }
 
 std::string next_step_id(const work& task) {
-  const auto& a = task.assignment;
-  return a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps + 1);
+  return step_of(task.assignment, task.steps + 1);
 }
 
 template <class Then>
@@ -367,7 +366,7 @@ void restore(agent_self self, const task_events& recorded) {
   const auto history = policy::rebuild(recorded.events);
   task.recovering = true;
   task.quota = std::make_shared<policy::tool_quota>(history.calls_of);
-  if (!history.started || history.attempt != task.assignment.attempt) {
+  if (!history.started || history.attempt != task.assignment.attempt || history.within != task.assignment.within) {
     next_step(self);
     return;
   }

@@ -34,7 +34,7 @@ void carry_out(agent_self self, policy::run_check& what) {
     return;
   }
   const auto& a = task.assignment;
-  invocation call{.call_id = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task.steps) + " check",
+  invocation call{.call_id = step_of(a, task.steps) + " check",
                   .tool = tool->second->spec.name,
                   .arguments = {{"text", std::move(what.text)}},
                   .idempotency_key = {},
@@ -95,7 +95,7 @@ void carry_out(agent_self self, policy::ask_person& what) {
                       .agent = a.agent,
                       .kind = approval_kind::output,
                       .subject = a.agent,
-                      .moment = a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(task_of(self).steps),
+                      .moment = step_of(a, task_of(self).steps),
                       .action = std::move(what.output),
                       .details = std::move(what.details),
                       .risk_level = risk::medium};
@@ -172,8 +172,12 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
   auto& state = state_of(self);
   auto& task = *state.task;
   const auto& a = task.assignment;
-  task_assignment order{
-      .run = a.run, .task = review_of(a.task), .attempt = what.attempt, .agent = what.reviewer, .instruction = std::move(what.instruction)};
+  task_assignment order{.run = a.run,
+                        .task = review_of(a.task),
+                        .attempt = what.attempt,
+                        .agent = what.reviewer,
+                        .instruction = std::move(what.instruction),
+                        .within = a.within};
   const auto spec = a.run->config->agents.find(what.reviewer);
   const bool has_own = spec != a.run->config->agents.end() && spec->second.output;
   order.contract =
@@ -189,15 +193,14 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
               return;
             const auto& wanted = *now.task->review;
             const auto history = policy::rebuild(recorded.events);
-            const bool begun = history.started && history.attempt == wanted.attempt;
+            const bool begun = history.started && history.attempt == wanted.attempt && history.within == wanted.within;
             if (now.task->ending || (begun && history.finished)) {
               const auto end = history.finished.value_or(task_finished{});
               end_review(self, {end.status, end.reason, end.error, end.output, {}});
               return;
             }
             if (!begun)
-              tell(self, now.peers->journal,
-                   note{wanted.run->run_id, wanted.task, wanted.agent, {task_started{wanted.attempt, wanted.instruction, {}}}});
+              tell(self, now.peers->journal, note{wanted.run->run_id, wanted.task, wanted.agent, {start_of(wanted)}});
             give_review(self, begun);
           },
           [self, generation = state.generation](const caf::error& reason) {

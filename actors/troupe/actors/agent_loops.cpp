@@ -70,7 +70,7 @@ approval_ask loop_request(const task_assignment& of, std::int64_t step, const po
           .agent = of.agent,
           .kind = approval_kind::loop,
           .subject = of.agent,
-          .moment = of.task + "@" + std::to_string(of.attempt) + "/" + std::to_string(step),
+          .moment = step_of(of, step),
           .action = policy::loop_action(found, call),
           .details = {{"why", text}},
           .risk_level = risk::medium};

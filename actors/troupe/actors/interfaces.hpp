@@ -262,7 +262,7 @@ using tool_gate_actor = caf::typed_actor<
 
 // --- checkpoint ----------------------------------------------------------------------------------------------------
 
-/// May this happen? `moment` makes it unlike the same action at another time: step and call, or attempt.
+/// May this happen? `moment` makes it unlike the same action at another time: step and call, or attempt; also of the tasks above.
 struct approval_ask {
   run_ptr run;
   std::string task, agent;
@@ -338,6 +338,7 @@ struct task_assignment {
   std::int64_t attempt = 1;
   std::string agent; ///< name in the configuration
   std::string instruction;
+  std::string within;       ///< the attempts of the tasks above it, as `task_started` has them
   bool resumed = false;     ///< something of it may be recorded: read the journal first
   std::int64_t crashes = 0; ///< agents that it has killed so far
   // A crash begins no limit of time anew; waiting for humans moves them.
@@ -350,6 +351,14 @@ struct task_assignment {
   std::optional<std::vector<std::string>> rights; ///< a delegated task: what it may use of its agent's tools ("agent:NAME" too)
   caf::actor_addr desk;                           ///< the orchestrator, for delegations
 };
+/// What is recorded where no task graph starts it: a review, a delegated task.
+inline task_started start_of(const task_assignment& a) {
+  return {a.attempt, a.instruction, std::nullopt, a.within.empty() ? std::nullopt : std::optional(a.within)};
+}
+/// The name of a step of a task's attempt: unique in the run.
+inline std::string step_of(const task_assignment& a, std::int64_t step) {
+  return a.within + a.task + "@" + std::to_string(a.attempt) + "/" + std::to_string(step);
+}
 struct task_result {
   std::string task;
   std::int64_t attempt = 1;

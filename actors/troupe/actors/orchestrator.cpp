@@ -350,6 +350,7 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
                         .attempt = what.attempt,
                         .agent = what.agent,
                         .instruction = std::move(what.instruction),
+                        .within = std::move(what.within),
                         .resumed = what.resumed,
                         .timeout = time.value_or(milliseconds{0}),
                         .human = human_time_of(self, what.path, *what.spec)};
@@ -411,8 +412,13 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
     return;
   }
   auto graph = policy::task_graph::create(std::move(*plan), own_prefix, state.setup.run->run_id);
-  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(graph), prefix, what.path, what.attempt}).first->second;
+  auto within = state.graphs.at(prefix).within;
+  if (what.attempt > 1)
+    within += what.path + "@" + std::to_string(what.attempt) + "/";
+  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(graph), prefix, what.path, what.attempt, std::move(within)})
+                   .first->second;
   let_read(self, made.graph);
+  made.graph.belongs_to(made.within);
   static const policy::restored_state fresh;
   perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
 }
@@ -561,7 +567,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
                run_timer{run_alarm::time_up});
   }
   warn_of_time(self);
-  auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1}).first->second;
+  auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1, {}}).first->second;
   let_read(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)

@@ -166,7 +166,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
     return; // its agent came back and asks again, or it is not wanted any more
   auto& asker = found->second;
   const auto before = state.setup.restored.find(wanted.path);
-  const bool resumed = before != state.setup.restored.end();
+  const bool resumed = before != state.setup.restored.end() && before->second.within == asker.order.within;
   if (resumed && before->second.finished) {
     const auto& end = *before->second.finished;
     tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, end.status, end.reason, end.error, end.output);
@@ -182,6 +182,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
                         .attempt = 1,
                         .agent = wanted.to,
                         .instruction = wanted.instruction,
+                        .within = asker.order.within,
                         .resumed = resumed,
                         .deadline = wanted.deadline,
                         .rights = wanted.tools,
@@ -209,7 +210,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
   }
   if (!resumed) {
     record(self, asker, {delegated{wanted.call_id, wanted.to, wanted.path, policy::depth_of(wanted.path), wanted.tools}});
-    record(self, given, {task_started{1, wanted.instruction, {}}});
+    record(self, given, {start_of(given.order)});
   }
   asker.asked.insert(wanted.path);
   const auto until = given.order.deadline;

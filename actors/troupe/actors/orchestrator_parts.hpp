@@ -21,6 +21,7 @@ struct graph_of {
   std::string parent_prefix; ///< of the graph above; for the top: itself
   std::string parent_path;   ///< of the task there; empty: the top
   std::int64_t attempt = 1;
+  std::string within; ///< the attempts of the tasks above, as `task_started` has them
 };
 
 /// A task that an agent works on.

@@ -78,12 +78,15 @@ BOOST_DESCRIBE_STRUCT(run_finished, (), (status, reason, result))
 // --- tasks ---------------------------------------------------------------------------------------------------------
 
 /// `attempt` counts from 1. `items`: of a for_each task, the number of its elements (one task_started each follows, with its index).
+/// `within`: of a task in a sub-workflow, which attempts of the tasks above it this belongs to, where one is not the first: "archive@2/".
+/// Its attempts count from 1 in each of them: what is named after them (steps, requests for approval) begins with it.
 struct task_started {
   std::int64_t attempt = 1;
   std::string instruction;
   std::optional<std::int64_t> items;
+  std::optional<std::string> within;
 };
-BOOST_DESCRIBE_STRUCT(task_started, (), (attempt, instruction, items))
+BOOST_DESCRIBE_STRUCT(task_started, (), (attempt, instruction, items, within))
 
 struct task_finished {
   std::int64_t attempt = 1;

@@ -112,10 +112,17 @@ void answer_quality::restore(const std::vector<event_ptr>& events, std::int64_t 
   known_ = {};
   text_.clear();
   bool current = false;
-  std::string_view last_step;
+  std::string_view last_step, within;
   for (const auto& e : events) {
     if (const auto* started = std::get_if<task_started>(&e->body)) {
       current = started->attempt == attempt_;
+      if (const std::string_view now = started->within ? std::string_view(*started->within) : std::string_view(); now != within) {
+        within = now; // another attempt of a task above: nothing of it was said yet
+        reviews_ = 0;
+        known_ = {};
+        text_.clear();
+        last_step = {};
+      }
     } else if (!current) {
       continue;
     } else if (const auto* response = std::get_if<llm_responded>(&e->body)) {

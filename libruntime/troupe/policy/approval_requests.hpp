@@ -49,7 +49,7 @@ struct approval_subject {
   std::string run_id, task;
   approval_kind kind = approval_kind::tool;
   std::string subject; ///< tool, task, agent
-  std::string moment;  ///< step and call, or attempt
+  std::string moment;  ///< step and call, or attempt; and the attempts of the tasks above
   json action;
 };
 /// Hexadecimal SHA-256 of its canonical JSON.

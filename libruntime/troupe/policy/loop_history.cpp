@@ -42,8 +42,10 @@ public:
 
   void apply(const event& e) {
     if (const auto* started = std::get_if<task_started>(&e.body)) {
-      if (started->attempt != attempt_)
+      if (auto within = started->within.value_or(std::string()); started->attempt != attempt_ || within != within_) {
+        within_ = std::move(within);
         begin_attempt(started->attempt);
+      }
     } else if (const auto* retried = std::get_if<task_retried>(&e.body)) {
       begin_attempt(retried->next_attempt);
     } else if (const auto* response = std::get_if<llm_responded>(&e.body)) {
@@ -136,6 +138,7 @@ private:
   std::vector<std::string> taken_;
   std::int64_t attempt_ = 1;
   std::int64_t steps_ = 0;
+  std::string within_; // the attempts of the tasks above
   std::string last_step_id_;
   message_ptr last_;
   loop_step open_;

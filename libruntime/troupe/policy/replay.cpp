@@ -200,9 +200,11 @@ void task_fold::apply(const event& e) {
 
   if (const auto* b = std::get_if<task_started>(&e.body)) {
     // The same attempt once more: it was taken up again, and goes on.
-    if (b->attempt != h.attempt || h.finished)
+    auto within = b->within.value_or(std::string());
+    if (b->attempt != h.attempt || within != h.within || h.finished)
       begin_attempt(b->attempt);
     h.started = true;
+    h.within = std::move(within);
     h.instruction = b->instruction;
     h.items = b->items;
   } else if (const auto* retry = std::get_if<task_retried>(&e.body)) {

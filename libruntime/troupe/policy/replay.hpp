@@ -55,6 +55,7 @@ struct task_history {
   std::string agent;
   bool started = false;
   std::int64_t attempt = 1; ///< the current one; a retry that was recorded but not started counts
+  std::string within;       ///< and of the tasks above it (`task_started`)
   std::string instruction;
   std::optional<std::int64_t> items;
 

@@ -143,7 +143,7 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   if (old && old->items && *old->items != count)
     return refuse("had " + std::to_string(*old->items) + " elements before the run was taken up and has " + std::to_string(count) + " now");
   if (!old)
-    out.push_back(record_event{path(n), t.agent, task_started{1, {}, count}});
+    out.push_back(record_event{path(n), t.agent, start_of(1, {}, count)});
   node.units.resize(node.items.size());
   node.outputs = json::array();
   node.outputs.get_ref<json::array_t&>().resize(node.items.size());
@@ -195,11 +195,11 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
   if (u.attempt > 1 && !old)
     instruction += (instruction.empty() ? "" : "\n\n") + std::string(next_attempt_words);
   if (!resumed)
-    out.push_back(record_event{where, t.agent, task_started{u.attempt, instruction, std::nullopt}});
+    out.push_back(record_event{where, t.agent, start_of(u.attempt, instruction)});
   if (!t.agents.empty())
     launch_panel(p, std::move(instruction), resumed, out);
   else if (t.workflow.empty())
-    out.push_back(start_task{std::move(where), &t, t.agent, std::move(instruction), u.attempt, index, resumed, {}});
+    out.push_back(start_task{where, &t, t.agent, std::move(instruction), u.attempt, index, resumed, {}, within_of(where, resumed)});
   else
     out.push_back(start_subworkflow{std::move(where), &t, t.workflow, compiled.with.evaluate(scope), u.attempt, index, resumed});
   if (index) {
@@ -373,6 +373,10 @@ task_graph task_graph::create(std::shared_ptr<const graph_plan> plan, std::strin
 
 void task_graph::read_state(std::function<json()> values) {
   impl_->state = std::move(values);
+}
+
+void task_graph::belongs_to(std::string attempts_above) {
+  impl_->within = std::move(attempts_above);
 }
 
 void task_graph::read_costs(std::function<usd(const std::string&)> costs) {

@@ -88,6 +88,7 @@ struct start_task {
   std::optional<std::int64_t> index;   ///< of an item
   bool resumed = false;                ///< it was started before: go on from the journal
   std::vector<std::string> arbitrates; ///< it is an arbiter: the agents whose answers it sees, in the order shown
+  std::string within;                  ///< as `task_started` has it
 };
 /// Run this workflow with this input; its paths begin with `path` + "/". Answer with `task_ended`.
 struct start_subworkflow {
@@ -114,6 +115,7 @@ struct ask_human {
   std::vector<std::pair<std::string, json>> answers; ///< member, answer
   std::int64_t attempt = 1;
   bool resumed = false;
+  std::string within; ///< as `task_started` has it
 };
 /// The run has ended; nothing comes after it.
 struct finish_run {
@@ -139,6 +141,7 @@ struct restored_task {
   std::string instruction;                  ///< of its last start: what it goes on with
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
   std::string agent;                        ///< that its end was recorded of
+  std::string within;                       ///< of its last start
 };
 using restored_state = std::map<std::string, restored_task>;
 
@@ -166,6 +169,8 @@ public:
   void read_state(std::function<json()> values);
   /// What `{{ tasks.ID.cost_usd }}` reads, asked for when the task of this path ends, if a template reads it. Likewise.
   void read_costs(std::function<usd(const std::string& path)> costs);
+  /// A sub-workflow: which attempts of the tasks above it this is (`task_started::within`). Likewise.
+  void belongs_to(std::string attempts_above);
   /// Once. `restored`: of the whole run; paths outside of the prefix are ignored. A sub-workflow that is not `resumed` starts with
   /// nothing restored.
   graph_commands start(json input, restored_state restored = {});

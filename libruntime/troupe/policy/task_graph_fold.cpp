@@ -37,6 +37,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       t.attempt = s->attempt;
       t.started = true;
       t.instruction = s->instruction;
+      t.within = s->within.value_or(std::string());
       if (s->items)
         t.items = s->items;
       t.finished.reset();

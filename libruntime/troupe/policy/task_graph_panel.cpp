@@ -72,17 +72,18 @@ void task_graph::impl::start_seat(place p, bool resumed, graph_commands& out) {
   auto where = seat_path(path(p), seat_name(several, p.seat));
   if (p.seat < members.size()) {
     if (!resumed) // what it is told stands with the task
-      out.push_back(record_event{where, members[p.seat].agent, task_started{u.attempt, {}, std::nullopt}});
-    out.push_back(start_task{std::move(where), &t, members[p.seat].agent, several.instruction, u.attempt, index, resumed, {}});
+      out.push_back(record_event{where, members[p.seat].agent, start_of(u.attempt)});
+    out.push_back(
+        start_task{where, &t, members[p.seat].agent, several.instruction, u.attempt, index, resumed, {}, within_of(where, resumed)});
     return;
   }
   several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(u.attempt));
   if (several.asked == human_seat) {
-    ask_human question{where, &t, several.instruction, {}, u.attempt, resumed};
+    ask_human question{where, &t, several.instruction, {}, u.attempt, resumed, within_of(where, resumed)};
     for (const auto i : several.shown)
       question.answers.emplace_back(members[i].name, several.answers.answer(i));
     if (!resumed)
-      out.push_back(record_event{std::move(where), {}, task_started{u.attempt, {}, std::nullopt}});
+      out.push_back(record_event{std::move(where), {}, start_of(u.attempt)});
     out.push_back(std::move(question));
     return;
   }
@@ -94,8 +95,9 @@ void task_graph::impl::start_seat(place p, bool resumed, graph_commands& out) {
   }
   auto instruction = arbiter_instruction(several.instruction, answers);
   if (!resumed)
-    out.push_back(record_event{where, t.resolve->arbiter, task_started{u.attempt, {}, std::nullopt}});
-  out.push_back(start_task{std::move(where), &t, t.resolve->arbiter, std::move(instruction), u.attempt, index, resumed, std::move(agents)});
+    out.push_back(record_event{where, t.resolve->arbiter, start_of(u.attempt)});
+  out.push_back(start_task{where, &t, t.resolve->arbiter, std::move(instruction), u.attempt, index, resumed, std::move(agents),
+                           within_of(where, resumed)});
 }
 
 /// The decision is durable before those that it makes superfluous are stopped.

@@ -65,6 +65,7 @@ struct task_graph::impl {
 
   std::shared_ptr<const graph_plan> plan;
   std::string prefix, seed;
+  std::string within; // the attempts above
   restored_state restored;
   json scope; // what templates read
   std::function<json()> state;
@@ -90,6 +91,15 @@ struct task_graph::impl {
   const restored_task* before(const std::string& path) const {
     auto it = restored.find(path);
     return it == restored.end() ? nullptr : &it->second;
+  }
+
+  /// What was started before goes on under the names that it has.
+  std::string within_of(const std::string& path, bool resumed) const {
+    const auto* old = resumed ? before(path) : nullptr;
+    return old ? old->within : within;
+  }
+  task_started start_of(std::int64_t attempt, std::string instruction = {}, std::optional<std::int64_t> items = {}) const {
+    return {attempt, std::move(instruction), items, within.empty() ? std::nullopt : std::optional(within)};
   }
 
   void look_at_state() {

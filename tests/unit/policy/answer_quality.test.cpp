@@ -284,3 +284,16 @@ TROUPE_TEST("what is recorded of the last answer is neither recorded nor asked a
     CHECK_EQ(told(one.answered(good, 1, {})), R"(success {"facts":["one"]})");
   }
 }
+
+TROUPE_TEST("nothing of another attempt of a task above is taken for this one's") {
+  auto rules = facts();
+  rules.reviewer = "critic";
+  auto one = quality_of(rules);
+  one.restore({happened(task_started{}),
+               happened(llm_responded{.step_id = "t@1/1", .message = std::make_shared<const chat_message>(chat_message{role::assistant, bad})}),
+               happened(contract_violated{0, {}}), happened(output_reviewed{1, "critic", review_verdict::reject}),
+               happened(task_finished{.status = task_status::quality_failed}), happened(task_started{.within = "above@2/"})},
+              0);
+  CHECK(one.left().is_null());
+  CHECK_EQ(told(one.answered(bad, 1, {})), "record contract_violated, review critic 1");
+}

@@ -367,3 +367,14 @@ TROUPE_TEST("a call is seen as its tool says: members that do not matter, whethe
   CHECK(!observe_call(one, nullptr).polling && !observe_call(one, nullptr).reads && !observe_call(one, nullptr).idle);
   CHECK(observe_call(one, {nullptr, true}).idle);
 }
+
+TROUPE_TEST("another attempt of a task above begins with nothing too") {
+  stage s;
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    s.record(llm_responded{.step_id = "t@1/" + std::to_string(step), .message = saying("the same")});
+    s.record(contract_violated{step, {"/facts: too few"}});
+  }
+  s.record(task_started{.within = "above@2/"});
+  const loop_step third{.number = 3, .said = sketch_of("The same"), .reply = reply_sign({"/facts: too few"})};
+  CHECK(!rebuild_loops(s.journal, 1, {}, tool_named).watch.observe(third).found);
+}

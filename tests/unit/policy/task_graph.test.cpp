@@ -607,6 +607,42 @@ TROUPE_TEST("a sub-workflow's new attempt starts all of its tasks anew") {
   CHECK(!state.at("archive").started);
 }
 
+TROUPE_TEST("what is started in another attempt of the tasks above is named after it, and goes on under the name that it has") {
+  const auto w = workflow({with(task("a"),
+                                [](task_spec& t) {
+                                  t.agent.clear();
+                                  t.agents = {"x", "y"};
+                                }),
+                           task("b")});
+  const auto names = [](const run& r) {
+    std::map<std::string, std::string> found;
+    for (const auto& command : r.last)
+      if (const auto* s = std::get_if<start_task>(&command))
+        found[s->path] = s->within;
+    return found;
+  };
+  const std::map<std::string, std::string> named{{"sub/a(x)", "sub@2/"}, {"sub/a(y)", "sub@2/"}, {"sub/b", "sub@2/"}};
+  run first(w, "sub/");
+  first.graph.belongs_to("sub@2/");
+  first.start();
+  CHECK_EQ(names(first), named);
+  for (const auto& e : first.journal)
+    CHECK_EQ(std::get<task_started>(e->body).within.value_or(""), "sub@2/");
+  run second(w, "sub/");
+  second.graph.belongs_to("sub@2/");
+  second.start({}, fold_tasks(first.journal));
+  CHECK_EQ(names(second), named);
+  // As it was recorded before there were such names.
+  run old(w, "sub/");
+  old.start();
+  for (const auto& e : old.journal)
+    CHECK(!to_document(std::get<task_started>(e->body)).contains("within"));
+  run third(w, "sub/");
+  third.graph.belongs_to("sub@2/");
+  third.start({}, fold_tasks(old.journal));
+  CHECK_EQ(names(third), (std::map<std::string, std::string>{{"sub/a(x)", ""}, {"sub/a(y)", ""}, {"sub/b", ""}}));
+}
+
 TROUPE_TEST("of several elements that fail the first in the list is told, in whichever order they end") {
   run r(workflow({with(each("a", "{{ input.l }}"), [](task_spec& t) { t.on_failure = on_failure_type::resume; })}));
   r.start({{"l", {1, 2, 3}}});
