@@ -159,7 +159,7 @@ void give_review(agent_self self, bool resumed) {
                    note{reviewed.run->run_id,
                         reviewed.task,
                         reviewed.agent,
-                        {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output}}});
+                        {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output, result.fatal}}});
             end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
           },
           [](const caf::error&) {}); // it died: the down message comes too

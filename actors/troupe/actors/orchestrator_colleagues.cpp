@@ -134,7 +134,7 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
   if (state.over)
     return;
   const auto& path = was.order.task;
-  record(self, was, {task_finished{result.attempt, result.status, result.reason, result.error, result.output}});
+  record(self, was, {task_finished{result.attempt, result.status, result.reason, result.error, result.output, result.fatal}});
   if (const auto asker = state.with_pool.find(was.parent); asker != state.with_pool.end()) {
     auto& given = asker->second;
     if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope) && !given.end) {

@@ -94,8 +94,9 @@ struct task_finished {
   std::string reason; ///< machine-readable: llm_rate_limited, tool_failed, poison …; empty on success
   std::string error;  ///< for people
   json output;
+  bool fatal = false; ///< it is not tried again, whatever its status says of that; older rows do not tell
 };
-BOOST_DESCRIBE_STRUCT(task_finished, (), (attempt, status, reason, error, output))
+BOOST_DESCRIBE_STRUCT(task_finished, (), (attempt, status, reason, error, output, fatal))
 
 struct task_retried {
   std::int64_t next_attempt = 2;

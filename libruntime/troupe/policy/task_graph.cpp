@@ -98,7 +98,7 @@ bool task_graph::impl::fail_as_before() {
     return false;
   }
   const auto& f = *first->finished;
-  fail({f.status, f.reason.empty() ? name_of(f.status) : f.reason, f.error, {}, false});
+  fail({f.status, f.reason.empty() ? name_of(f.status) : f.reason, f.error, {}, f.fatal});
   return true;
 }
 
@@ -111,10 +111,9 @@ void task_graph::impl::begin(std::size_t n, graph_commands& out) {
   ++open;
   const auto* old = before(path(n));
   if (old && old->finished) {
-    const auto& f = *old->finished;
     // Of several agents the one whose answer it is: "sceptic#2" is sceptic's second.
     auto agent = old->resolved ? old->resolved->chosen.substr(0, old->resolved->chosen.find('#')) : old->agent;
-    return conclude(n, {f.status, f.reason, f.error, f.output, false, std::move(agent)}, false, f.attempt, out);
+    return conclude(n, outcome_of(*old->finished, std::move(agent)), false, old->finished->attempt, out);
   }
   if (p.when && !p.when->is_valid(plan->output_of(scope, t.when->task)))
     return conclude(n, {task_status::skipped, {}, {}, {}, false}, true, 1, out);
@@ -152,10 +151,8 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
     if (!item)
       continue;
     node.units[i].attempt = item->attempt;
-    if (item->finished) {
-      const auto& f = *item->finished;
-      unit_done({n, i}, {f.status, f.reason, f.error, f.output, false}, false, out);
-    }
+    if (item->finished)
+      unit_done({n, i}, outcome_of(*item->finished), false, out);
   }
   fill(n, out);
 }

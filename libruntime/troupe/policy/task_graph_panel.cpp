@@ -38,15 +38,15 @@ void task_graph::impl::launch_panel(place p, std::string instruction, bool resum
       there.push_back(i);
   std::sort(there.begin(), there.end(),
             [&](std::size_t a, std::size_t b) { return known(members[a].name)->order < known(members[b].name)->order; });
-  for (const auto i : there) {
-    const auto& f = *known(members[i].name)->finished;
-    several.answers.ended(i, {f.status, f.reason, f.error, f.output, false});
-  }
+  for (const auto i : there)
+    several.answers.ended(i, outcome_of(*known(members[i].name)->finished));
   const auto* task = resumed ? before(where) : nullptr;
   if (task && task->resolved) {
     const auto* ruling = known(arbiter_seat);
     several.decided = true;
     several.outcome = several.answers.outcome_of(*task->resolved, ruling && ruling->finished ? ruling->finished->output : json());
+    if (ruling && ruling->finished && is_failure(ruling->finished->status) && !may_try_again(outcome_of(*ruling->finished)))
+      several.outcome.fatal = is_failure(several.outcome.status);
   }
   for (std::size_t i = 0; i < members.size(); ++i) {
     const auto* old = known(members[i].name);
@@ -127,8 +127,7 @@ void task_graph::impl::decide(place p, graph_commands& out) {
   if (!old || !old->finished)
     return start_seat(who, old && old->started, out);
   several.shown = several.answers.shuffled(seed + "/" + path(p) + "@" + std::to_string(old->attempt));
-  const auto& f = *old->finished;
-  settle(several.answers.decided(several.asked.substr(1), {f.status, f.reason, f.error, f.output, false}, several.shown));
+  settle(several.answers.decided(several.asked.substr(1), outcome_of(*old->finished), several.shown));
 }
 
 /// True: the unit has ended.
@@ -159,7 +158,7 @@ bool task_graph::impl::seat_ended(place p, task_outcome outcome, graph_commands&
                              member                          ? several.answers.members()[p.seat].agent
                              : several.asked == arbiter_seat ? spec(p.node).resolve->arbiter
                                                              : std::string(),
-                             task_finished{u.attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
+                             finished_as(u.attempt, outcome)});
   // One that an abort has stopped may still answer once the run is resumed: until then it counts as at work.
   const bool cut = u.cancelled && is_failure(outcome.status);
   if (!several.decided && !cut && member)

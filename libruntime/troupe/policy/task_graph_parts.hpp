@@ -25,6 +25,14 @@ inline bool is_failure(task_status s) {
   return s != task_status::success && s != task_status::skipped;
 }
 
+/// What is recorded of an end, and back.
+inline task_finished finished_as(std::int64_t attempt, const task_outcome& outcome) {
+  return {attempt, outcome.status, outcome.reason, outcome.error, outcome.output, outcome.fatal};
+}
+inline task_outcome outcome_of(const task_finished& end, std::string agent = {}) {
+  return {end.status, end.reason, end.error, end.output, end.fatal, std::move(agent)};
+}
+
 struct task_graph::impl {
   /// Several agents at one piece of work: a seat for each member, and a last one for who decides between them.
   struct panel {
@@ -126,7 +134,7 @@ struct task_graph::impl {
   void cancel_all(milliseconds grace, graph_commands& out);
   void go_on(graph_commands& out);
   void record_finish(const std::string& path, std::size_t n, std::int64_t attempt, const task_outcome& outcome, graph_commands& out) const {
-    out.push_back(record_event{path, spec(n).agent, task_finished{attempt, outcome.status, outcome.reason, outcome.error, outcome.output}});
+    out.push_back(record_event{path, spec(n).agent, finished_as(attempt, outcome)});
   }
 };
 

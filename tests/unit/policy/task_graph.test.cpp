@@ -643,6 +643,50 @@ TROUPE_TEST("what is started in another attempt of the tasks above is named afte
   CHECK_EQ(names(third), (std::map<std::string, std::string>{{"sub/a(x)", ""}, {"sub/a(y)", ""}, {"sub/b", ""}}));
 }
 
+TROUPE_TEST("a failure that was fatal is not tried again after a resume either; an older journal does not tell") {
+  struct row {
+    const char* name;
+    workflow_spec w;
+    const char* before; // fails for good before the process dies
+    const char* after;  // so does this one after the resume; empty: what was before is enough
+  };
+  const auto several = with(task("a"), [](task_spec& t) {
+    t.agent.clear();
+    t.agents = {"x", "y"};
+    t.resolve = resolve_spec{.by = "first", .tie = "fail"};
+  });
+  const row rows[] = {
+      {"of several agents", workflow({several}), "a(x)", "a(y)"},
+      {"an element of a list", workflow({each("a", "{{ input.l }}")}), "a[0]", ""},
+      {"a task while the others are stopped", workflow({task("a"), task("b")}), "a", ""},
+  };
+  const json input{{"l", {1, 2}}};
+  for (const auto& r : rows)
+    for (const bool older : {false, true}) {
+      IN_ROW((std::string(r.name) + (older ? ", as it was recorded before" : "")).c_str());
+      run first(r.w);
+      first.start(input);
+      first.fails(r.before, task_status::error, "broken", true);
+      if (older)
+        for (auto& e : first.journal)
+          if (const auto* end = std::get_if<task_finished>(&e->body)) {
+            auto row = to_document(*end);
+            row.erase("fatal");
+            auto copy = *e;
+            copy.body = from_document<task_finished>(row).value();
+            e = std::make_shared<const event>(std::move(copy));
+          }
+      run second(r.w);
+      second.start(input, fold_tasks(first.journal));
+      if (*r.after != '\0')
+        second.fails(r.after, task_status::error, "broken", true);
+      REQUIRE(!second.last.empty());
+      const auto* end = std::get_if<finish_run>(&second.last.back());
+      REQUIRE(end != nullptr);
+      CHECK_EQ(end->fatal, !older);
+    }
+}
+
 TROUPE_TEST("of several elements that fail the first in the list is told, in whichever order they end") {
   run r(workflow({with(each("a", "{{ input.l }}"), [](task_spec& t) { t.on_failure = on_failure_type::resume; })}));
   r.start({{"l", {1, 2, 3}}});
