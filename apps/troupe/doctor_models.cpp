@@ -56,7 +56,7 @@ std::string advice_of(const llm_failure& failure, const provider_spec& provider)
   case llm_failure_kind::status:
     break;
   default:
-    return {};
+    return {}; // what cannot be sent says itself what to mend
   }
   switch (failure.http_status) {
   case 401:

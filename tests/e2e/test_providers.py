@@ -223,6 +223,21 @@ def test_a_bad_request_is_neither_retried_nor_failed_over(kind, project, mock_ll
     assert "the format is wrong" in document["results"][0]["error"]
 
 
+@pytest.mark.parametrize("another", [True, False], ids=["and another model", "and no other model"])
+def test_what_can_never_be_sent_is_not_retried(another, project, mock_llm):
+    second = mock_llm([reply("two")])
+    chain(project, second, *([second] if another else []))
+    project.data["providers"]["p0"]["base_url"] = "http://127.0.0.1:1/" + "long" * 20_000
+    project.write("troupe.yaml", project.data)
+    document = project.run("--id", "R1").expect(0 if another else 1).doc
+    assert document["result"] == ("two" if another else None) and second.requests == document["llm_calls"] == (1 if another else 0)
+    failure, = project.events("R1", "llm_failed")
+    assert failure["reason"] == "llm_bad_request" and failure["next"] == ("fail_over" if another else "give_up") and failure["charged"] == 0
+    assert "the URL is longer than 64 KiB; mend base_url, proxy or headers of this provider" in failure["message"]
+    assert another or failure["message"] in document["results"][0]["error"]
+    assert project.count("R1", "breaker_changed") == 0
+
+
 def test_when_all_are_exhausted_every_attempt_is_listed(project, mock_llm):
     first, second = mock_llm([reply("one", fault={"status": 503})]), mock_llm([reply("two", fault={"status": 401})])
     chain(project, first, second)

@@ -141,6 +141,10 @@ struct http_provider::exchange {
         return status_failure(result.status, body);
       failure.kind = result.status == 0 ? llm_failure_kind::connection : llm_failure_kind::truncated;
       break;
+    case http_error::invalid_request:
+      failure.kind = llm_failure_kind::unsendable;
+      failure.message = result.message + "; mend base_url, proxy or headers of this provider in the configuration";
+      break;
     default:
       failure.kind = llm_failure_kind::connection;
       break;

@@ -79,8 +79,9 @@ enum class llm_failure_kind {
   empty,     ///< neither text nor tool call
   cancelled,
   agent_crash, ///< scripted provider only: the agent that receives this dies with an exception
+  unsendable,  ///< no request can be made of it: its URL, or one of its headers, is none. Nothing was tried
 };
-BOOST_DESCRIBE_ENUM(llm_failure_kind, connection, timeout, truncated, malformed, status, empty, cancelled, agent_crash)
+BOOST_DESCRIBE_ENUM(llm_failure_kind, connection, timeout, truncated, malformed, status, empty, cancelled, agent_crash, unsendable)
 
 /// Why a request brought no response. The provider reports facts; the retry policy classifies them.
 struct llm_failure {

@@ -151,6 +151,8 @@ verdict of(const llm_failure& failure, std::string_view model) {
     return {cancelled, llm_reason::cancelled};
   case llm_failure_kind::agent_crash:
     return {crash, llm_reason::agent_crash};
+  case llm_failure_kind::unsendable: // nor could it be the next time
+    return {fail_over, llm_reason::llm_bad_request};
   case llm_failure_kind::status:
     break;
   }
@@ -207,6 +209,9 @@ std::string describe(const llm_failure& failure) {
     break;
   case llm_failure_kind::agent_crash:
     out = "the script lets the agent crash";
+    break;
+  case llm_failure_kind::unsendable:
+    out = "no request can be sent there";
     break;
   case llm_failure_kind::status:
     out = "HTTP " + std::to_string(failure.http_status);

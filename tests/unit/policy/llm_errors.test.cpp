@@ -113,6 +113,8 @@ TROUPE_TEST("each HTTP status has its class, reason, step, charge and say for th
        neutral},
       {"413 ends the task", status(413, "request_too_large"), fatal, r::llm_bad_request, true, false, neutral},
       {"422 ends the task", status(422), fatal, r::llm_bad_request, true, false, neutral},
+      {"a request that cannot even be made is never one: the next provider", of(kind::unsendable, false), fail_over, r::llm_bad_request,
+       false, false, neutral},
       {"another 4xx means a wrong address: the next provider", status(405), fail_over, r::llm_bad_request, true, false, neutral},
       {"a redirect means a wrong address: the next provider", status(301), fail_over, r::llm_bad_request, true, false, neutral},
       {"a number that is no status is a malformed answer", status(0), retryable, r::llm_malformed, true, true, ill},
