@@ -283,6 +283,10 @@ line words(const approval_decided& b) {
           b.status == approval_status::rejected ? tone::bad : tone::good};
 }
 
+line words(const approval_withdrawn& b) {
+  return {"request " + head(b.id) + " is withdrawn: what waited for it has ended, or the run was left", tone::notable};
+}
+
 line words(const output_checked& b) {
   return b.holds ? line{"the contract's command finds the answer good"}
                  : line{"the contract's command says no" + with(": ", b.text), tone::notable};

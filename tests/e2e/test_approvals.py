@@ -407,6 +407,24 @@ def test_what_waits_in_a_second_attempt_of_a_sub_workflow_survives_kill_9(projec
     assert project.count("R1", "approval_decided") == 2
 
 
+def test_a_run_whose_last_request_was_withdrawn_waits_for_nobody(project):
+    """A race: its winner stops who still waits, and the run goes on."""
+    agents = {name: {"system": name} for name in ("x", "y", "slow")}
+    project.scripted([{**reply("late", when={"agent": "slow"}), "latency": "60s"}, reply("done")], agents=agents,
+                     tasks=[{"id": "t", "agents": ["x", "y"], "resolve": {"by": "first"}, "approval": {"risk": "high"}, "instruction": "i"},
+                            {"id": "u", "agent": "slow", "instruction": "i", "needs": ["t"]}])
+    project.start("--json")
+    status = lambda: json.loads(project.troupe("runs", "troupe.yaml", "--json").expect(0).stdout)["runs"][0]["workflow_status"]
+    first, second = request_of(project, 2)
+    assert status() == "waiting_approval"
+    decide(project, "approve", first)
+    wait_for(lambda: project.count("R1", "llm_requested") == 2, "the next task")
+    assert status() == "running" and pending(project) == []
+    withdrawn, = project.events("R1", "approval_withdrawn")
+    assert withdrawn["id"] == second["id"] and withdrawn["pending"] == 0
+    assert "nothing waits for this" in decide(project, "approve", second, status=1).stderr
+
+
 def test_a_rejected_output_is_not_asked_for_again(project):
     project.scripted([reply("short")], agent={"output": {"min_length": 100, "retries": 0, "human": True}}, tasks=[{"id": "t", "agent": "worker", "instruction": "i", "attempts": 3}])
     running = project.start("--json")

@@ -12,7 +12,7 @@ namespace {
 
 // A request: (looking into the journal) --known end--> answered
 //                     |--> recording it --> open --decided, expired--> recording the end --> answered
-//                                             '--withdrawn--> answered as pending; the journal keeps it for whoever asks again
+//                                             '--withdrawn--> recorded, answered as pending; the journal keeps it for whoever asks again
 // Decisions and the deadline both come by the journal's table, which gives them one order; `policy::approval_request` folds them.
 
 constexpr std::chrono::seconds retry_pause{1};
@@ -69,8 +69,13 @@ void answer_all(checkpoint_self self, const std::string& id, const approval_answ
   auto node = state_of(self).requests.extract(id);
   if (node.empty())
     return;
-  node.mapped().run->waiting->erase(id);
-  keep_clock(self, node.mapped().run);
+  const auto& one = node.mapped();
+  const bool waited = one.run->waiting->erase(id) != 0;
+  // It is known to wait, and nobody decided: before whoever asked hears of it, so that it stands before the end of the task.
+  if (waited && answer.status == approval_status::pending && answer.failure.code == error_code::none)
+    tell(self, state_of(self).journal,
+         note{one.run->run_id, one.task, one.agent, {approval_withdrawn{id, static_cast<std::int64_t>(one.run->waiting->size())}}});
+  keep_clock(self, one.run);
   for (auto& asker : node.mapped().askers)
     asker.deliver(answer);
 }

@@ -28,7 +28,7 @@ struct written_group {
 struct run_line {
   std::int64_t last_seq = 0;
   std::int64_t utc_less_steady_us = 0;
-  bool ended = false; ///< its end is recorded: nothing of it waits for humans any more
+  bool ended = false; ///< its end is recorded, or that it was left: nothing of it waits for humans here any more
 };
 
 struct journal_state {
@@ -56,13 +56,13 @@ run_line line_from(journal_self self, std::int64_t last_seq, std::int64_t at_lea
   return {last_seq, std::max(state_of(self).utc_now_us(), at_least_us) - steady_us(self)};
 }
 
-/// What comes too late for its run: a request or a decision which was on its way while the run ended.
+/// What comes too late for its run: a request, its decision or its withdrawal which was on its way while the run ended or was left.
 bool too_late(journal_self self, const std::string& run_id, const std::vector<event_body>& bodies) {
   const auto& lines = state_of(self).lines;
   const auto line = lines.find(run_id);
-  return line != lines.end() && line->second.ended && std::any_of(bodies.begin(), bodies.end(), [](const event_body& body) {
+  return (line == lines.end() || line->second.ended) && std::any_of(bodies.begin(), bodies.end(), [](const event_body& body) {
            return std::holds_alternative<approval_requested>(body) || std::holds_alternative<approval_voted>(body)
-                  || std::holds_alternative<approval_decided>(body);
+                  || std::holds_alternative<approval_decided>(body) || std::holds_alternative<approval_withdrawn>(body);
          });
 }
 
@@ -78,7 +78,8 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   std::vector<event_ptr> events;
   events.reserve(bodies.size());
   for (auto& body : bodies) {
-    line->second.ended = line->second.ended || std::holds_alternative<run_finished>(body);
+    line->second.ended =
+        line->second.ended || std::holds_alternative<run_finished>(body) || std::holds_alternative<run_interrupted>(body);
     auto made = std::make_shared<event>();
     made->seq = ++last;
     made->time_us = now_us;

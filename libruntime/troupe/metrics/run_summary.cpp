@@ -311,6 +311,7 @@ struct run_fold::state {
 
   void on(const event&, const run_interrupted&) { sum.status = run_status::running; }
   void on(const event&, const approval_requested&) { sum.status = run_status::waiting_approval; }
+  void on(const event&, const approval_withdrawn& b) { sum.status = b.pending > 0 ? run_status::waiting_approval : run_status::running; }
   void on(const event&, const approval_decided& b) {
     sum.status = b.pending > 0 ? run_status::waiting_approval : run_status::running;
     if (b.by_human && b.status != approval_status::rejected)

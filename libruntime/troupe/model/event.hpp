@@ -353,6 +353,13 @@ struct approval_decided {
 };
 BOOST_DESCRIBE_STRUCT(approval_decided, (), (id, status, reviewer, comment, modified_action, by_human, pending))
 
+/// Nobody waits for this one any more: its task was stopped, or the run was left; whoever takes it up may ask again. Not decided.
+struct approval_withdrawn {
+  std::string id;
+  std::int64_t pending = 0; ///< requests of this run that still wait
+};
+BOOST_DESCRIBE_STRUCT(approval_withdrawn, (), (id, pending))
+
 /// The contract's command has looked at an answer.
 struct output_checked {
   std::int64_t step = 0; ///< the response, from 1 in this attempt; 0: an output that the reviewer wrote
@@ -456,12 +463,12 @@ struct handoff_refused {
 };
 BOOST_DESCRIBE_STRUCT(handoff_refused, (), (from, to, call_id, why, refusals))
 
-using event_body =
-    std::variant<run_started, run_resumed, run_interrupted, run_finished, task_started, task_finished, task_retried, llm_requested,
-                 llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started, tool_failed, tool_finished,
-                 agent_crashed, agent_restarted, contract_violated, message_injected, budget_warned, budget_refused, max_tokens_lowered,
-                 outcome_unknown, loop_detected, context_cut, approval_requested, approval_voted, approval_decided, output_checked,
-                 output_reviewed, answers_differ, answers_resolved, state_written, delegated, handed_off, handoff_refused, llm_hedged>;
+using event_body = std::variant<run_started, run_resumed, run_interrupted, run_finished, task_started, task_finished, task_retried,
+                                llm_requested, llm_responded, llm_failed, llm_failed_over, breaker_changed, usage_rejected, tool_started,
+                                tool_failed, tool_finished, agent_crashed, agent_restarted, contract_violated, message_injected,
+                                budget_warned, budget_refused, max_tokens_lowered, outcome_unknown, loop_detected, context_cut,
+                                approval_requested, approval_voted, approval_decided, output_checked, output_reviewed, answers_differ,
+                                answers_resolved, state_written, delegated, handed_off, handoff_refused, llm_hedged, approval_withdrawn>;
 
 /// One event of one run. `task` is the task's path: "research", "sections[3]", "archive/publish" in a sub-workflow; empty for the run
 /// itself.

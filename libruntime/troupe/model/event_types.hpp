@@ -18,7 +18,7 @@ inline const std::array<std::string_view, std::variant_size_v<event_body>>& even
       "contract_violated", "message_injected", "budget_warned",      "budget_refused", "max_tokens_lowered", "outcome_unknown",
       "loop_detected",     "context_cut",      "approval_requested", "approval_voted", "approval_decided",   "output_checked",
       "output_reviewed",   "answers_differ",   "answers_resolved",   "state_written",  "delegated",          "handed_off",
-      "handoff_refused",   "llm_hedged"};
+      "handoff_refused",   "llm_hedged",       "approval_withdrawn"};
   return names;
 }
 

@@ -19,8 +19,9 @@ public:
       if (asked->pause_clock && waiting_.insert(asked->id).second && waiting_.size() == 1)
         since_us_ = e.time_us;
     } else if (const auto* decided = std::get_if<approval_decided>(&e.body)) {
-      if (waiting_.erase(decided->id) != 0 && waiting_.empty())
-        total_us_ += e.time_us > since_us_ ? e.time_us - since_us_ : 0;
+      end(decided->id, e.time_us);
+    } else if (const auto* withdrawn = std::get_if<approval_withdrawn>(&e.body)) {
+      end(withdrawn->id, e.time_us);
     }
   }
 
@@ -28,6 +29,11 @@ public:
   std::int64_t until(std::int64_t time_us) const { return total_us_ + (waiting_.empty() || time_us < since_us_ ? 0 : time_us - since_us_); }
 
 private:
+  void end(const std::string& id, std::int64_t time_us) {
+    if (waiting_.erase(id) != 0 && waiting_.empty())
+      total_us_ += time_us > since_us_ ? time_us - since_us_ : 0;
+  }
+
   std::set<std::string> waiting_;
   std::int64_t since_us_ = 0;
   std::int64_t total_us_ = 0;

@@ -123,6 +123,8 @@ run_change change_of(const event_body& body) {
     return {run_status::waiting_approval, {}};
   if (const auto* decided = std::get_if<approval_decided>(&body))
     return {decided->pending > 0 ? run_status::waiting_approval : run_status::running, {}};
+  if (const auto* withdrawn = std::get_if<approval_withdrawn>(&body))
+    return {withdrawn->pending > 0 ? run_status::waiting_approval : run_status::running, {}};
   return {};
 }
 

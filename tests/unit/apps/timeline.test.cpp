@@ -103,6 +103,7 @@ TROUPE_TEST("what went wrong, and what was done about it, stands there in words"
       {loop_detected{loop_kind::repeat, loop_rung::failed, 3, "c", "grep", 6, "x"}, {"rung 4, FAILED: x"}},
       {loop_detected{loop_kind::repeat, loop_rung::asked, 3, "c", "grep", 6, "x"}, {"rung 4, A HUMAN IS ASKED: x"}},
       {loop_detected{loop_kind::monologue, loop_rung::none, 3, "", "", 3, "x"}, {"LOOPING: monologue, 3 times; not asked again"}},
+      {approval_withdrawn{"r-12345678", 0}, {"request r-12345678 is withdrawn"}},
       {usage_rejected{"s", "absurd"}, {"USAGE REJECTED", "absurd"}},
       {max_tokens_lowered{"s", 4096, 300}, {"max_tokens lowered from 4096 to 300"}}};
   for (const auto& r : rows)

@@ -39,6 +39,7 @@ TROUPE_TEST("the clock stands still while something waits") {
       {"one waits still", {asked(2, "a")}, 10, 8},
       {"one has waited", {asked(2, "a"), decided(5, "a")}, 10, 3},
       {"two at once count once", {asked(2, "a"), asked(3, "b"), decided(5, "a"), decided(7, "b")}, 10, 5},
+      {"what was withdrawn waits no longer", {asked(2, "a"), at(5, approval_withdrawn{"a"})}, 10, 3},
       {"one after the other add up", {asked(2, "a"), decided(3, "a"), asked(5, "b"), decided(9, "b")}, 10, 5},
       {"without pause_clock it runs", {asked(2, "a", false), decided(5, "a")}, 10, 0},
       {"asked again is the same request", {asked(2, "a"), asked(4, "a"), decided(5, "a")}, 10, 3},

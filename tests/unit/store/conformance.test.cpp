@@ -342,6 +342,12 @@ FOR_EACH_BACKEND("a run that waits for a human says so, until nothing of it wait
   REQUIRE(
       append(*journal, {make_event("r", 7, run_finished{.status = run_status::aborted}), make_event("r", 8, run_resumed{})}).has_value());
   CHECK_EQ(name_of(journal->find_run("r")->status), std::string("running"));
+  REQUIRE(append(*journal, {make_event("r", 9, approval_requested{.id = "r-3"}), make_event("r", 10, approval_requested{.id = "r-4"}),
+                            make_event("r", 11, approval_withdrawn{"r-3", 1})})
+              .has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("waiting_approval"));
+  REQUIRE(append(*journal, {make_event("r", 12, approval_withdrawn{"r-4", 0})}).has_value());
+  CHECK_EQ(name_of(journal->find_run("r")->status), std::string("running"));
 }
 
 FOR_EACH_BACKEND("retention deletes old runs that have ended, and no others") {
