@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sys/eventfd.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "command.hpp"
@@ -43,13 +42,6 @@ std::string alternatives_text(const json& alternatives) {
   for (const auto& [how_bad, tool] : found)
     text += (text.empty() ? "" : ", ") + in_quotes(tool) + " (risk " + name_of(how_bad) + ")";
   return text;
-}
-
-/// Forgets what was typed on the terminal so far. In the background it is another's, and touching it would stop the process.
-void discard_typed() {
-  const auto front = ::tcgetpgrp(STDIN_FILENO);
-  if (front == -1 || front == ::getpgrp()) // -1: a terminal that is not the session's own
-    ::tcflush(STDIN_FILENO, TCIFLUSH);
 }
 
 } // namespace

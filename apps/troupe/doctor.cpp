@@ -48,6 +48,7 @@ bool may_spend(const std::vector<model_trial>& trials, const doctor_arguments& a
     return true;
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDERR_FILENO) == 0)
     return false;
+  discard_typed();
   std::fputs("Ask them? [y/N] ", stderr);
   std::string answer;
   std::getline(std::cin, answer);

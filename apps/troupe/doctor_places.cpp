@@ -118,7 +118,10 @@ findings check_journal(const configuration& config) {
     const auto refused = open_journal(config, false);
     return {{"journal", config.journal.kind, refused ? health::ok : health::fail, refused ? "opens" : refused.error().message, {}}};
   }
-  const auto opened = open_journal(config, false);
+  // Beside one that no process of this machine has written, or may, nothing is left.
+  std::error_code ignored;
+  const bool written_here = fs::exists(path + "-lock", ignored) && ::access(path.c_str(), W_OK) == 0;
+  const auto opened = written_here ? open_journal(config, false) : look_at_journal(config);
   if (opened) {
     const auto runs = (*opened)->list_runs(1);
     if (!runs)

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "command.hpp"
@@ -87,6 +88,10 @@ expected<std::shared_ptr<store::journal>> open_journal_to_read(const configurati
   return open_by(store::open_sqlite_to_read, config, false);
 }
 
+expected<std::shared_ptr<store::journal>> look_at_journal(const configuration& config) {
+  return open_by(store::look_at_sqlite, config, false);
+}
+
 void tell_error(const std::string& text) {
   print_lines("troupe: ", text);
 }
@@ -109,6 +114,12 @@ int status_of(const error& problem) {
 int tell(const error& problem) {
   tell_error(problem.text());
   return status_of(problem);
+}
+
+void discard_typed() {
+  const auto front = ::tcgetpgrp(STDIN_FILENO);
+  if (front == -1 || front == ::getpgrp()) // -1: a terminal that is not the session's own
+    ::tcflush(STDIN_FILENO, TCIFLUSH);
 }
 
 bool wants_colour(int descriptor) {

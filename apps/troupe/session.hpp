@@ -18,6 +18,8 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path);
 expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create);
 /// The same for what is only looked at, also where nothing may be written. `not_found` where there is none.
 expected<std::shared_ptr<store::journal>> open_journal_to_read(const configuration& config);
+/// Likewise, and nothing is made beside it.
+expected<std::shared_ptr<store::journal>> look_at_journal(const configuration& config);
 
 /// Prints "troupe: …" to standard error, redacted and without control characters.
 void tell_error(const std::string& text);
@@ -28,6 +30,10 @@ std::string lines_after(std::string_view prefix, const std::string& text);
 int status_of(const error& problem);
 /// Tells it and gives its exit status.
 int tell(const error& problem);
+
+/// Forgets what was typed on the terminal so far: it is no answer to a question that is only now asked. In the background the terminal is
+/// another's, and touching it would stop the process.
+void discard_typed();
 
 /// Whether standard output or error is a terminal that wants colours (NO_COLOR, TERM=dumb).
 bool wants_colour(int descriptor);

@@ -24,9 +24,10 @@ def doctor(project, *args, status=0, env=None):
     return project.troupe("doctor", "troupe.yaml", "--json", *args, env=env).expect(status)
 
 
-def ask(project, answer, env=None):
+def ask(project, answer, env=None, before=b""):
     """`doctor` on a terminal, with what is typed there; its status and what the terminal showed."""
     terminal, inside = pty.openpty()
+    os.write(terminal, before)
     child = subprocess.Popen([BINARY, "doctor", "troupe.yaml"], cwd=project.folder, env=clean_environment(NO_COLOR=1, **(env or {})), stdin=inside, stdout=inside, stderr=inside)
     os.close(inside)
     shown = b""
@@ -51,6 +52,13 @@ def test_on_a_terminal_it_asks(answer, asked, project, odd_server):
     project.on(server.provider(stream=False))
     status, shown = ask(project, answer)
     assert status == 0 and len(server.requests) == asked and "at most $" in shown and ("not tried" in shown) == (asked == 0), shown
+
+
+def test_what_was_typed_before_it_asked_is_no_answer(project, odd_server):
+    server = odd_server([], then=openai_answer("ok"))
+    project.on(server.provider(stream=False))
+    status, shown = ask(project, b"n\n", before=b"y\ny\n")
+    assert status == 0 and not server.requests and "not tried" in shown, shown
 
 
 def everything(project, server, **more):
@@ -238,10 +246,30 @@ def test_nothing_of_it_leaves_a_mark(project):
     assert sorted(path.name for path in (project.folder / ".troupe").iterdir()) == names
 
 
+@pytest.mark.parametrize("log", [False, True], ids=["alone", "with its log"])
+def test_a_journal_that_was_brought_here_is_looked_at_only(log, project):
+    project.scripted([{**reply("fine", when={"agent": "worker"}), "latency": "60s" if log else "0s"}, reply("fine")])
+    if log:  # a process that was killed leaves what it wrote in the log
+        running = project.start()
+        wait_for(lambda: project.troupe("runs", "troupe.yaml", "--json").expect(0).doc["runs"], "the run")
+        running.kill()
+    else:
+        project.run("--id", "R1").expect(0)
+    for suffix in ("-lock", "-shm"):
+        (project.folder / (".troupe/journal.db" + suffix)).unlink(missing_ok=True)
+    before = contents(project.folder)
+    assert (".troupe/journal.db-wal" in map(str, before)) == log
+    found = rows(doctor(project))
+    assert any("R1" in row["seen"] for (kind, _), row in found.items() if kind == "journal")
+    assert contents(project.folder) == before
+
+
 def test_a_journal_that_does_not_open_is_4(project):
     project.scripted([reply("fine")])
     project.write(".troupe/journal.db", "this is no database, and long enough to be read as one" * 100)
+    before = contents(project.folder)
     told = doctor(project, status=4)
+    assert contents(project.folder) == before
     assert not told.doc["works"] and any(row["kind"] == "journal" and row["state"] == "fail" for row in told.doc["checks"])
 
 

@@ -24,4 +24,8 @@ expected<std::unique_ptr<journal>> open_sqlite(sqlite_options options);
 /// may only read): there whatever would write is refused as `permission_denied`. It is never made; errors as above.
 expected<std::unique_ptr<journal>> open_sqlite_to_read(sqlite_options options);
 
+/// The same of one that may be written, too, and that nobody here has written so far: nothing is made beside it, and whatever would write
+/// is refused. It shows what stood there when it was opened.
+expected<std::unique_ptr<journal>> look_at_sqlite(sqlite_options options);
+
 } // namespace troupe::store

@@ -90,10 +90,15 @@ expected<looked_at> copy_of(const std::string& path, std::chrono::milliseconds p
   return out;
 }
 
-expected<looked_at> look_at(const std::string& path, std::chrono::milliseconds patience) {
+/// `traceless`: where SQLite might make an index or a log beside it, it is not tried: a reader cannot take them away again.
+expected<looked_at> look_at(const std::string& path, std::chrono::milliseconds patience, bool traceless) {
+  std::error_code ignored;
+  const bool makes_index = traceless && !fs::exists(path + "-shm", ignored);
   for (const bool frozen : {false, true}) {
     if (frozen && has_log(path))
       break;
+    if (!frozen && makes_index)
+      continue;
     auto opened = database::open_to_read(path, patience, frozen);
     const auto version = opened ? version_of(*opened) : tl::unexpected<error>(opened.error());
     if (version && *version == schema_version())
@@ -197,29 +202,47 @@ bool may_write(const std::string& path) {
   return allowed(path) && allowed(fs::path(path).parent_path());
 }
 
-} // namespace
-
-expected<std::unique_ptr<journal>> open_sqlite_to_read(sqlite_options options) {
-  options.create = false;
-  std::error_code ignored;
-  const auto path = fs::canonical(options.path, ignored).string();
-  const auto patience = std::max(options.busy_timeout, std::chrono::milliseconds(1));
-  auto usual = open_sqlite(std::move(options));
-  if (usual)
-    return usual;
-  const auto code = usual.error().code;
-  if (path.empty() || (code != error_code::permission_denied && (code != error_code::unavailable || may_write(path))))
-    return usual;
+expected<std::unique_ptr<journal>> look(const std::string& path, std::chrono::milliseconds patience, bool traceless) {
   auto locks = lock_file::look(path + "-lock");
   if (!locks)
     return tl::unexpected<error>(locks.error());
-  auto from = look_at(path, patience);
+  auto from = look_at(path, patience, traceless);
   if (!from)
     return tl::unexpected<error>(from.error());
   auto made = std::make_unique<read_only_journal>(std::move(*locks), std::move(*from), path);
   if (auto started = made->start(); !started)
     return tl::unexpected<error>(started.error());
   return made;
+}
+
+std::chrono::milliseconds patience_of(const sqlite_options& options) {
+  return std::max(options.busy_timeout, std::chrono::milliseconds(1));
+}
+
+} // namespace
+
+expected<std::unique_ptr<journal>> look_at_sqlite(sqlite_options options) {
+  std::error_code problem;
+  const auto path = fs::canonical(options.path, problem).string();
+  if (problem == std::errc::no_such_file_or_directory)
+    return fail(error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + options.path);
+  if (problem)
+    return fail(error_code::unavailable, "the file cannot be reached: " + problem.message(), "journal " + options.path);
+  return look(path, patience_of(options), true);
+}
+
+expected<std::unique_ptr<journal>> open_sqlite_to_read(sqlite_options options) {
+  options.create = false;
+  std::error_code ignored;
+  const auto path = fs::canonical(options.path, ignored).string();
+  const auto patience = patience_of(options);
+  auto usual = open_sqlite(std::move(options));
+  if (usual)
+    return usual;
+  const auto code = usual.error().code;
+  if (path.empty() || (code != error_code::permission_denied && (code != error_code::unavailable || may_write(path))))
+    return usual;
+  return look(path, patience, false);
 }
 
 } // namespace troupe::store
