@@ -87,6 +87,15 @@ BAD_ENDS = {
 }
 
 
+def test_who_died_has_what_it_said(project):
+    dies = {"when": {"agent": "writer", "turn": 2}, "reply": {"text": "x"}, "fault": {"crash": True}}
+    company(project, asking(dies, writes("short")), writer={"output": {"min_length": 20, "retries": 5}, "crashes": 0})
+    outcome = told(project.run("--id", "R1").expect(0).doc)
+    assert outcome["status"] == "partial" and outcome["output"] == "short"
+    finished, = [event for event in project.events("R1", "task_finished") if event["task_id"] == "t>writer#1"]
+    assert finished["reason"] == "poison" and finished["output"] == "short"
+
+
 @pytest.mark.parametrize("name", BAD_ENDS)
 def test_who_failed_was_cut_off_or_said_nothing_has_not_completed(name, project):
     writer, spec, status, words = BAD_ENDS[name]

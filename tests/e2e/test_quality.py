@@ -76,6 +76,7 @@ KEPT = {
     "its time, while its command looks": ("timeout", [reply('{"facts": []}', when={"agent": "writer"})], {"command": ["sleep", "60"]}, {"timeout": "1s"}, {}),
     "its time, while it is reviewed": ("timeout", [{**verdict("pass"), "latency": "60s"}], {"retries": 0, "reviewer": "critic"}, {"timeout": "1s"}, {}),
     "the time of its run, while a human is asked": ("timeout", [], {"retries": 0, "human": True}, {}, {"budget": {"time": "1s"}}),
+    "the death of its agents": ("error", [{**reply(BAD, when={"agent": "writer", "turn": 2}), "fault": {"crash": True}}], {}, {}, {}),
     "an error of the model": ("error", [{**reply(BAD, when={"turn": 2}), "fault": {"status": 401}}], {}, {}, {}),
 }
 
@@ -150,6 +151,15 @@ def test_a_review_in_one_attempt_of_a_sub_workflow_is_none_of_the_next(project):
                      workflows={"inner": {"tasks": [{"id": "deep", "agent": "writer", "instruction": "List the facts."}]}})
     told = project.run("--id", "R1").expect(1)
     assert project.count("R1", "output_reviewed") == 2 and told.doc["llm_calls"] == 4
+
+
+def test_a_reviewer_that_died_has_what_it_said(project):
+    dies = {"when": {"agent": "critic", "turn": 2}, "reply": {"text": "x"}, "fault": {"crash": True}}
+    reviewed(project, [dies, reply("perhaps", when={"agent": "critic"}), reply(BAD)])
+    row = project.run("--id", "R1").expect(1).doc["results"][0]
+    assert row["status"] == "quality_failed" and "no verdict" in row["error"]
+    finished, = [event for event in project.events("R1", "task_finished") if event["task_id"] == "t/review"]
+    assert finished["reason"] == "poison" and finished["output"] == "perhaps"
 
 
 def test_a_reviewer_has_a_contract_of_its_own(project):

@@ -130,6 +130,41 @@ void end_review(agent_self self, policy::review_outcome&& outcome) {
     perform(self, task.quality.reviewed(outcome));
 }
 
+namespace {
+
+/// Its end is recorded, unless it was cut off: then it goes on when the run does.
+void take_review(agent_self self, const task_result& result) {
+  auto& task = task_of(self);
+  const auto& reviewed = *task.review;
+  if (!task.ending)
+    tell(self, state_of(self).peers->journal,
+         note{reviewed.run->run_id,
+              reviewed.task,
+              reviewed.agent,
+              {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output, result.fatal}}});
+  end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
+}
+
+/// Its agent is gone: what it answered last stands in the journal.
+void take_lost_review(agent_self self, const task_result& result) {
+  auto& state = state_of(self);
+  state.task->reviewing = nullptr;
+  const auto& order = *state.task->review;
+  const auto take = [self, result, generation = state.generation](json left) {
+    if (state_of(self).generation != generation || !state_of(self).task || !state_of(self).task->review)
+      return;
+    auto whole = result;
+    whole.output = std::move(left);
+    take_review(self, whole);
+  };
+  ask(self, state.peers->journal, read_task{order.run->run_id, order.task})
+      .then([take, rules = order.contract,
+             attempt = order.attempt](const task_events& recorded) { take(policy::last_answer(rules.get(), recorded.events, attempt)); },
+            [take](const caf::error&) { take(nullptr); });
+}
+
+} // namespace
+
 void give_review(agent_self self, bool resumed) {
   auto& state = state_of(self);
   auto& task = *state.task;
@@ -137,9 +172,11 @@ void give_review(agent_self self, bool resumed) {
   order.resumed = resumed;
   const auto pool = state.peers->pools.find(order.agent);
   if (pool == state.peers->pools.end() || pool->second->gone()) {
-    end_review(
-        self,
-        {task_status::error, "no_member", "no pool serves agent \"" + order.agent + "\"; add it to the supervision tree", nullptr, {}});
+    take_lost_review(self, task_result{.status = task_status::error,
+                                       .reason = "no_member",
+                                       .error = pool == state.peers->pools.end()
+                                                    ? "no pool serves agent \"" + order.agent + "\"; add it to the supervision tree"
+                                                    : "the pool of agent \"" + order.agent + "\" died, and does not come back"});
     return;
   }
   if (task.deadline != clock_point::max())
@@ -153,14 +190,10 @@ void give_review(agent_self self, bool resumed) {
             auto& now = state_of(self);
             if (now.generation != generation || !now.task || !now.task->review)
               return;
-            const auto& reviewed = *now.task->review;
-            if (!now.task->ending) // what is cut off goes on when the run does
-              tell(self, now.peers->journal,
-                   note{reviewed.run->run_id,
-                        reviewed.task,
-                        reviewed.agent,
-                        {task_finished{reviewed.attempt, result.status, result.reason, result.error, result.output, result.fatal}}});
-            end_review(self, {result.status, result.reason, result.error, result.output, result.limit_scope});
+            if (result.abandoned && result.output.is_null())
+              take_lost_review(self, result);
+            else
+              take_review(self, result);
           },
           [](const caf::error&) {}); // it died: the down message comes too
 }

@@ -1,6 +1,7 @@
 #include "troupe/actors/orchestrator_parts.hpp"
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/conflict.hpp"
@@ -102,6 +103,31 @@ task_result cut_off(orchestrator_self self, const given_task& given) {
                      .error = late ? "its time is up" : "it was cancelled"};
 }
 
+namespace {
+
+/// Its agent is gone and cannot say it any more: what it answered last stands in the journal. The task ends with that.
+void end_with_last_answer(orchestrator_self self, const std::string& prefix, given_task& given, const task_result& result) {
+  given.looked_up = true;
+  given.pool = nullptr;
+  given.end = std::make_shared<const task_result>(result);
+  const auto end = [self, prefix, was = given.end](json left) {
+    auto whole = *was;
+    whole.output = std::move(left);
+    take_result(self, prefix, whole);
+  };
+  const auto& run = state_of(self).setup.run;
+  ask(self, state_of(self).setup.journal, read_task{run->run_id, result.task})
+      .then(
+          [end, run, agent = given.order.agent, own = given.order.contract, attempt = result.attempt](const task_events& recorded) {
+            const auto spec = run->config->agents.find(agent);
+            const bool has_own = spec != run->config->agents.end() && spec->second.output;
+            end(policy::last_answer(own ? own.get() : has_own ? &*spec->second.output : nullptr, recorded.events, attempt));
+          },
+          [end](const caf::error&) { end(nullptr); });
+}
+
+} // namespace
+
 void take_result(orchestrator_self self, const std::string prefix, const task_result& result) {
   auto& state = state_of(self);
   const auto found = state.with_pool.find(result.task);
@@ -126,6 +152,11 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     auto with_what_is_left = result;
     with_what_is_left.output = std::exchange(found->second.left, nullptr);
     take_result(self, prefix, with_what_is_left);
+    return;
+  }
+  if (auto& given = found->second; result.status != task_status::success && result.output.is_null()
+                                   && (result.abandoned || given.order.resumed) && !given.looked_up && !state.suspended) {
+    end_with_last_answer(self, prefix, given, result);
     return;
   }
   const auto was = std::move(found->second);
@@ -615,7 +646,7 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
           return;
         }
         const auto found = state_of(self).with_pool.find(due.task);
-        if (found != state_of(self).with_pool.end() && !found->second.pool && !found->second.resting
+        if (found != state_of(self).with_pool.end() && !found->second.pool && !found->second.resting && !found->second.end
             && found->second.order.attempt == due.attempt)
           give(self, due.task);
       },

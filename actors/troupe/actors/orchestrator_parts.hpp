@@ -38,6 +38,7 @@ struct given_task {
   bool resting = false;                   ///< it has left its member, and waits for those
   std::shared_ptr<const task_result> end; ///< its own, which comes after theirs
   json left = nullptr;                    ///< its last answer when it left its member: what an end that comes meanwhile still has
+  bool looked_up = false;                 ///< its agent is gone; the journal was asked for its last answer
   policy::handoff_watch handoffs;
   // Of a delegated task.
   std::string parent; ///< path of who asked; empty: a task of the workflow

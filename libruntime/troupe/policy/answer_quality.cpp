@@ -316,6 +316,16 @@ json answer_quality::left() const {
   return text_.empty() ? json() : as_it_is();
 }
 
+json last_answer(const output_spec* rules, const std::vector<event_ptr>& events_of_task, std::int64_t attempt) {
+  std::optional<contract> must_hold;
+  if (rules)
+    if (auto compiled = contract::compile(*rules))
+      must_hold = std::move(*compiled);
+  answer_quality quality(rules, std::move(must_hold), attempt, {});
+  quality.restore(events_of_task, 0);
+  return quality.left();
+}
+
 /// The agent's last answer: its JSON where JSON is wanted and there is some, else its text.
 json answer_quality::as_it_is() const {
   if (must_hold_ && must_hold_->expects_json())

@@ -148,4 +148,7 @@ private:
   output_reviewed review_;              ///< the last one
 };
 
+/// What an agent that is gone answered last in this attempt, as `left` tells it. `rules` null: any text is good.
+json last_answer(const output_spec* rules, const std::vector<event_ptr>& events_of_task, std::int64_t attempt);
+
 } // namespace troupe::policy

@@ -285,15 +285,28 @@ TROUPE_TEST("what is recorded of the last answer is neither recorded nor asked a
   }
 }
 
+TROUPE_TEST("what an agent answered last is found without it") {
+  const auto rules = facts();
+  const auto says = [](const char* text) {
+    return happened(llm_responded{.step_id = text, .message = std::make_shared<const chat_message>(chat_message{role::assistant, text})});
+  };
+  const std::vector<event_ptr> events{happened(task_started{}), says(good), happened(task_retried{2, {}}),
+                                      happened(task_started{.attempt = 2}), says("It is: {\"facts\": [7]}")};
+  CHECK_EQ(last_answer(&rules, events, 2), json::parse(bad));
+  CHECK_EQ(last_answer(nullptr, events, 1), json(good));
+  CHECK(last_answer(&rules, {happened(task_started{})}, 1).is_null());
+}
+
 TROUPE_TEST("nothing of another attempt of a task above is taken for this one's") {
   auto rules = facts();
   rules.reviewer = "critic";
   auto one = quality_of(rules);
-  one.restore({happened(task_started{}),
-               happened(llm_responded{.step_id = "t@1/1", .message = std::make_shared<const chat_message>(chat_message{role::assistant, bad})}),
-               happened(contract_violated{0, {}}), happened(output_reviewed{1, "critic", review_verdict::reject}),
-               happened(task_finished{.status = task_status::quality_failed}), happened(task_started{.within = "above@2/"})},
-              0);
+  one.restore(
+      {happened(task_started{}),
+       happened(llm_responded{.step_id = "t@1/1", .message = std::make_shared<const chat_message>(chat_message{role::assistant, bad})}),
+       happened(contract_violated{0, {}}), happened(output_reviewed{1, "critic", review_verdict::reject}),
+       happened(task_finished{.status = task_status::quality_failed}), happened(task_started{.within = "above@2/"})},
+      0);
   CHECK(one.left().is_null());
   CHECK_EQ(told(one.answered(bad, 1, {})), "record contract_violated, review critic 1");
 }
