@@ -18,6 +18,17 @@ std::string at(std::size_t message) {
   return "messages." + std::to_string(message);
 }
 
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos;
+}
+
+/// Ids of calls have the letters of tools' names.
+bool is_id(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
 class history_reader {
 public:
   history_reader(wire_request& into, bool has_tools) : view_(into.view), has_tools_(has_tools) {}
@@ -75,6 +86,8 @@ private:
       return invalid(place + ".text.text: Field required");
     if (said->empty())
       return invalid("messages: text content blocks must be non-empty");
+    if (is_blank(*said))
+      return invalid("messages: text content blocks must contain non-whitespace text");
     add_text(text, joined, *said);
     return std::nullopt;
   }
@@ -89,6 +102,8 @@ private:
       return invalid(at(index) + ".content: Input should be a valid string or list");
     if (content.is_string() ? text.empty() : blocks->empty())
       return invalid(at(index) + ": user messages must have non-empty content");
+    if (content.is_string() && is_blank(text))
+      return invalid("messages: text content blocks must contain non-whitespace text");
     bool other = false;
     for (std::size_t i = 0; blocks && i < blocks->size(); ++i) {
       const auto place = at(index) + ".content." + std::to_string(i);
@@ -125,6 +140,8 @@ private:
     const auto id = text_member(block, "tool_use_id");
     if (!id)
       return invalid(place + ".tool_result.tool_use_id: Field required");
+    if (!is_id(*id))
+      return invalid(place + ".tool_result.tool_use_id: String should match pattern '^[a-zA-Z0-9_-]+$'");
     const auto asked = std::find(waiting_.begin(), waiting_.end(), *id);
     if (asked == waiting_.end())
       return invalid(place + ": unexpected `tool_use_id` found in `tool_result` blocks: " + std::string(id->substr(0, 100))
@@ -188,6 +205,8 @@ private:
     const auto* input = member(block, "input");
     if (!id || !name)
       return invalid(place + ".tool_use." + (id ? "name" : "id") + ": Field required");
+    if (!is_id(*id))
+      return invalid(place + ".tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'");
     if (!input)
       return invalid(place + ".tool_use.input: Field required");
     if (!input->is_object())
@@ -233,9 +252,7 @@ std::optional<wire_error> read_system(const object& body, wire_request& into) {
 }
 
 bool is_tool_name(std::string_view name) {
-  return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
+  return name.size() <= 128 && is_id(name);
 }
 
 /// After the tools, among which it chooses.

@@ -76,8 +76,21 @@ private:
       return invalid("Invalid type for 'messages[" + std::to_string(index) + "].content': expected one of a string or array of objects.",
                      at(index, ".content"), "invalid_type");
     std::string* joined = nullptr;
+    std::size_t number = 0;
     for (const auto& part : content->get_array()) {
+      const auto place = ".content[" + std::to_string(number++) + "]";
+      const auto type = part.is_object() ? text_member(part.get_object(), "type") : std::nullopt;
       const auto piece = part.is_object() ? text_member(part.get_object(), "text") : std::nullopt;
+      if (!type || (*type == "text" && !piece)) {
+        const auto missing = place + (type ? ".text" : ".type");
+        return invalid("Missing required parameter: 'messages[" + std::to_string(index) + "]" + missing + "'.", at(index, missing.c_str()),
+                       "missing_required_parameter");
+      }
+      static constexpr std::string_view known[] = {"text", "image_url", "input_audio", "refusal", "audio", "file"};
+      if (std::find(std::begin(known), std::end(known), *type) == std::end(known))
+        return invalid("Invalid value: '" + std::string(type->substr(0, 40))
+                           + "'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', 'audio', and 'file'.",
+                       at(index, (place + ".type").c_str()), "invalid_value");
       if (!piece)
         continue; // images and sounds: no rule looks at them
       if (!joined && text.empty()) {

@@ -7,6 +7,7 @@
 #include "doctor.hpp"
 #include "troupe/llm/provider_factory.hpp"
 #include "troupe/model/described.hpp"
+#include "troupe/policy/llm_errors.hpp"
 #include "troupe/policy/pricing.hpp"
 #include "troupe/util/clock.hpp"
 
@@ -41,6 +42,15 @@ std::string bare_url(const std::string& url) {
   if (authority != std::string::npos && at != std::string::npos && at < out.find('/', authority + 3))
     out.erase(authority + 3, at - authority - 2);
   return out;
+}
+
+/// As a run charges it.
+usd cost_of(const model_trial& trial, const llm::provider& provider, const llm_request& request, const llm_outcome& outcome) {
+  const auto bounds = bounds_of(provider, request);
+  if (const auto* response = std::get_if<llm_response>(&outcome))
+    return policy::charge_for(*response, provider.input_token_estimate(request), bounds, trial.price).money;
+  const auto& failure = std::get<llm_failure>(outcome);
+  return policy::charge_for(failure, policy::may_have_been_charged(failure), bounds, trial.price).money;
 }
 
 std::string advice_of(const llm_failure& failure, const provider_spec& provider) {
@@ -166,11 +176,7 @@ findings try_models(doctor_kit& kit, const std::vector<model_trial>& trials, usd
   findings out;
   for (auto& each : all) {
     const auto [outcome, took] = each.outcome.get();
-    usd cost;
-    if (const auto* response = std::get_if<llm_response>(&outcome))
-      cost = policy::charge_for(*response, each.provider.use->input_token_estimate(each.request),
-                                bounds_of(*each.provider.use, each.request), each.trial->price)
-                 .money;
+    const auto cost = cost_of(*each.trial, *each.provider.use, each.request, outcome);
     spent += cost;
     out.push_back(row_of(*each.trial, *each.provider.spec, outcome, took, kit.used.providers.count(each.trial->provider) > 0, cost));
   }

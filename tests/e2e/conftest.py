@@ -302,6 +302,14 @@ def project(tmp_path, troupe):
     return Project(tmp_path, troupe)
 
 
+def as_sent(body):
+    """JSON as what it says, anything else as a text."""
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode()
+
+
 class OddServer:
     """A raw server for providers that mock-llm does not play: `answers` are bytes or functions of (connection, request)."""
 
@@ -337,7 +345,7 @@ class OddServer:
                 while len(body) < length:
                     body += connection.recv(65536)
                 with self.lock:
-                    self.requests.append((head.decode(), json.loads(body) if body else None))
+                    self.requests.append((head.decode(), as_sent(body)))
                     self.arrived.append(time.monotonic())
                     answer = self.answers.pop(0) if self.answers else self.then
                 if callable(answer):

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, ROOT, clean_environment, http_answer, nobody, openai_answer, processes_with, reply, wait_for
+from conftest import BINARY, PRICE, ROOT, clean_environment, http_answer, nobody, openai_answer, processes_with, reply, wait_for
 from mcp_http_server import McpHttpServer
 
 KEY = "sk-doctor-0123456789"
@@ -121,6 +121,18 @@ def test_a_model_that_does_not_answer_has_advice(answer, seen, todo, project, od
     row = rows(doctor(project, "--yes", status=1, env={"MODEL_KEY": KEY}))["model", "p test-model"]
     assert row["state"] == "fail" and seen in row["seen"] and todo in row["todo"], row
     assert len(server.requests) == 1, "doctor asks once"
+
+
+@pytest.mark.parametrize("answer, charged", [
+    (http_answer(200, {"choices": [{"message": {"content": ""}, "finish_reason": "length"}], "usage": {"prompt_tokens": 11, "completion_tokens": 1}}), 11 * PRICE["input"] + PRICE["output"]),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", None),
+    (http_answer(500, ""), 0),
+], ids=["stated", "unknown", "none"])
+def test_what_a_failed_call_may_have_cost_is_in_the_cost(answer, charged, project, odd_server):
+    project.on(odd_server([], then=answer).provider(stream=False))
+    told = project.troupe("doctor", "troupe.yaml", "--json", "--yes")
+    worst = float(re.search(r"one token costs at most \$(0\.\d+)", told.stderr)[1])
+    assert told.doc["cost_usd"] == pytest.approx(worst if charged is None else charged / 1e6, abs=1e-9)
 
 
 def test_a_key_that_a_provider_repeats_is_not_shown(project, odd_server):

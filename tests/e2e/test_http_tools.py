@@ -89,6 +89,27 @@ def test_a_secret_is_sent_and_seen_nowhere_else(project, odd_server):
         assert SECRET.encode() not in file.read_bytes()
 
 
+@pytest.mark.parametrize("body, kind, evil, sent", [
+    ('{"to": "{{ text }}", "admin": false}', None, 'a", "admin": true, "x": "', '{"to": "a\\", \\"admin\\": true, \\"x\\": \\"", "admin": false}'),
+    ("to={{ text }}&admin=0", None, "a&admin=1", "to=a%26admin%3D1&admin=0"),
+    ("to={{ text }}&admin=0", "application/x-www-form-urlencoded", "a&admin=1", "to=a%26admin%3D1&admin=0"),
+], ids=["json", "form", "form-said"])
+def test_an_argument_does_not_leave_its_place_in_a_body_of_text(body, kind, evil, sent, project, odd_server, troupe):
+    server = odd_server([], then=http_answer(200, "ok", kind="text/plain"))
+    tool = web(server, "/", "POST", parameters=TEXT, body=body, **({"content_type": kind} if kind else {}))
+    use(project, {"post": tool}, ("post", {"text": evil}))
+    got = server.requests[0][1]
+    assert got == (json.loads(sent) if sent.startswith("{") else sent), got
+    assert not [each for each in troupe("validate", "troupe.yaml", "--json").expect(0).doc["problems"] if "/body" in each["pointer"]]
+
+
+def test_a_text_in_which_values_stand_as_they_are_is_warned_about(project, odd_server, troupe):
+    server = odd_server([], then=http_answer(200, "ok"))
+    project.scripted([reply("done")], tools={"post": web(server, "/", "POST", parameters=TEXT, body="<to>{{ text }}</to>", effect="once")})
+    problems = troupe("validate", "troupe.yaml", "--json").expect(0).doc["problems"]
+    assert [each for each in problems if each["pointer"] == "/tools/post/body" and "as they are" in each["message"]], problems
+
+
 def test_a_secret_that_is_not_set_is_told_before_anything_runs(project, odd_server):
     server = odd_server([], then=http_answer(200, "ok"))
     project.scripted([reply("done")], agent={"tools": ["get"]}, tools={"get": web(server, headers={"X": "{{ env.API_TOKEN }}"}, env_from=["API_TOKEN"])})
@@ -120,6 +141,18 @@ def test_a_request_that_may_have_done_something_is_not_sent_again(project, odd_s
     told = use(project, {"pay": web(server, "/pay", "POST", parameters=TEXT)}, ("pay", {"text": "5"}))
     assert len(server.requests) == 1 and told[0]["status"] == "in_doubt"
     assert project.count("R1", "outcome_unknown") == 1
+
+
+@pytest.mark.parametrize("effect", ["once", "idempotent"])
+def test_what_was_sent_and_not_answered_in_time_is_in_doubt_for_once(effect, project, odd_server):
+    """The service may have done it, so its alternative would do it a second time."""
+    server = odd_server([], then=lambda connection, server: server.closing.wait(30))
+    other = odd_server([], then=http_answer(200, "paid", kind="text/plain"))
+    tools = {"pay": web(server, "/pay", "POST", parameters=TEXT, effect=effect, timeout="500ms", retries=0, alternative="other"), "other": web(other, "/pay", "POST", parameters=TEXT)}
+    told = use(project, tools, ("pay", {"text": "5"}))
+    doubt = effect == "once"
+    assert told[0]["status"] == ("in_doubt" if doubt else "ok") and len(server.requests) == 1 and len(other.requests) == (0 if doubt else 1)
+    assert project.count("R1", "outcome_unknown") == doubt
 
 
 def test_one_whose_connection_was_never_made_is(project):
@@ -188,6 +221,35 @@ def test_credentials_stay_behind_when_a_redirect_leads_elsewhere(project, odd_se
     told = use(project_again(project), {"post": {**tool, "allow_hosts": ["127.0.0.1"]}}, ("post", {"text": "t"}), env={"API_TOKEN": SECRET})
     assert told[0]["text"] == "there" and header(server, "x-key") == SECRET
     assert header(other, "x-key") is None and header(other, "x-plain") == "p" and other.requests[0][1] == {"text": "t"}
+
+
+@pytest.mark.parametrize("method, status, then", [
+    ("DELETE", 301, "DELETE"), ("PUT", 302, "PUT"), ("PATCH", 301, "PATCH"), ("POST", 301, "GET"), ("POST", 302, "GET"), ("POST", 308, "POST"),
+    ("DELETE", 303, "GET"), ("PUT", 303, "GET"), ("HEAD", 303, "HEAD"),
+])
+def test_a_redirect_keeps_the_method_unless_its_status_says_otherwise(method, status, then, project, odd_server):
+    other = odd_server([], then=http_answer(200, "there", kind="text/plain"))
+    server = odd_server([], then=http_answer(status, "", f"Location: {other.url}/there"))
+    told = use(project, {"it": web(server, "/", method, parameters=TEXT, allow_hosts=["127.0.0.1"])}, ("it", {"text": "t"}))
+    assert told[0]["status"] == "ok" and head(other).startswith(f"{then} /there HTTP/1.1")
+    assert other.requests[0][1] == ({"text": "t"} if then in ("PUT", "PATCH", "POST") else None)
+
+
+@pytest.mark.parametrize("how", ["http", "http_fetch"])
+@pytest.mark.parametrize("host, reached", [("localhost", True), ("a.localhost", False)])
+def test_localhost_is_an_own_word_only_where_the_file_has_it(how, host, reached, project, odd_server):
+    server = odd_server([], then=http_answer(200, "inside", kind="text/plain"))
+    url = f"http://{host}:{server.url.rsplit(':', 1)[1]}/"
+    tool = {"kind": "http", "description": "d", "url": url} if how == "http" else {"kind": "builtin", "builtin": "http_fetch", "allow_hosts": [host]}
+    told = use(project, {"get": {**tool, "retries": 0}}, ("get", {} if how == "http" else {"url": url}))
+    assert (told[0]["text"] == "inside") == reached == bool(server.requests), told
+
+
+def test_a_model_that_names_localhost_gets_nowhere(project, odd_server):
+    server = odd_server([], then=http_answer(200, "inside", kind="text/plain"))
+    tool = {"kind": "builtin", "builtin": "http_fetch", "allow_hosts": ["127.0.0.2", "*.example"]}
+    told = use(project, {"get": tool}, ("get", {"url": f"http://localhost:{server.url.rsplit(':', 1)[1]}/"}))
+    assert told[0]["status"] != "ok" and "allow_hosts" in told[0]["text"] and server.requests == []
 
 
 def project_again(project):

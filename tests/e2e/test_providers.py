@@ -92,6 +92,24 @@ def test_usage_that_is_no_number_spoils_no_answer(stream, number, project, odd_s
     assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9)
 
 
+@pytest.mark.parametrize("total,output", [(164, 153), (14, 3), (None, 3)], ids=["reasoning", "none", "unsaid"])
+def test_output_that_stands_in_the_total_alone_is_charged(total, output, project, odd_server):
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, **({"total_tokens": total} if total else {})}
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}], "usage": usage}
+    project.on(odd_server([], then=http_answer(200, body)).provider(stream=False))
+    document = project.run("--id", "R1").expect(0).doc
+    assert document["tokens"]["output"] == output and document["total_cost_usd"] == pytest.approx(cost((11, output)), abs=1e-9)
+
+
+def test_output_in_the_total_beyond_what_was_asked_for_costs_the_worst_case(project, odd_server):
+    usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 1_000}
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}], "usage": usage}
+    project.on(odd_server([], then=http_answer(200, body)).provider(stream=False))
+    document = project.run("--id", "R1").expect(0).doc
+    assert project.count("R1", "usage_rejected") == 1
+    assert document["total_cost_usd"] == pytest.approx(project.events("R1", "llm_requested")[0]["worst_case"] / 1e6, abs=1e-9)
+
+
 @both
 def test_an_empty_answer_costs_what_it_states(kind, stream, project, mock_llm):
     server = mock_llm([reply("", usage={"input": 10, "output": 3})])
@@ -308,6 +326,30 @@ def test_our_request_is_what_the_protocol_wants(project, odd_server):
     assert body["tools"][0]["type"] == "function" and body["tools"][0]["function"]["name"] == "clock"
     assert 200 in (body.get("max_tokens"), body.get("max_completion_tokens"))
     assert "verysecret" not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_the_limits_field_is_what_the_file_says(field, project, odd_server):
+    server = odd_server([], then=openai_answer("fine"))
+    project.on(server.provider(stream=False, max_tokens_field=field))
+    project.run().expect(0)
+    assert {key: value for key, value in server.requests[0][1].items() if key.startswith("max_")} == {field: 200}
+
+
+def test_a_provider_that_wants_the_other_field_is_told_as_that(project, odd_server):
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    server = odd_server([], then=http_answer(400, {"error": {"message": words, "type": "invalid_request_error", "code": "unsupported_parameter"}}))
+    project.on(server.provider(stream=False))
+    document = project.run("--id", "R1").expect(1).doc
+    assert document["reason"] == "llm_bad_request" and len(server.requests) == 1
+    assert 'Set max_tokens_field of provider "p"' in document["results"][0]["error"]
+
+
+def test_the_path_stands_before_the_query_of_an_address(project, odd_server):
+    server = odd_server([], then=openai_answer("fine"))
+    project.on({"kind": "openai", "base_url": server.url + "/openai/deployments/x?api-version=1", "stream": False})
+    project.run().expect(0)
+    assert server.requests[0][0].startswith("POST /openai/deployments/x/chat/completions?api-version=1 HTTP/1.1")
 
 
 def test_a_secret_is_never_shown_even_when_a_provider_echoes_it(project, odd_server):

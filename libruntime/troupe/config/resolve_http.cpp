@@ -81,9 +81,13 @@ void resolver::http_tool(const view& from, tool_spec& into) {
     if (const auto* name = each.text(); name != nullptr && !has(secrets, *name))
       each.warn("no header reads it; write {{ env." + *name + " }} where it is meant to stand");
   });
-  if (into.http.body.is_string() && into.http.content_type.find("json") != std::string::npos
-      && from["body"].text()->find("{{") != std::string::npos)
-    from["body"].warn("values are put into a text as they are, so that a quote in one ends the JSON; write the body as a mapping");
+  const bool is_json = into.http.content_type.find("json") != std::string::npos;
+  if (into.http.body.is_string() && is_json && request->is_one_value())
+    from["body"].warn("the value is sent as it is, whether it is JSON or not; write the body as a mapping");
+  else if (request->has_loose_values() && into.http.content_type.find("text/plain") == std::string::npos)
+    from["body"].warn(
+        "values are put into a text as they are, and may change what it says; write a mapping for JSON, name=value&… for a form, or "
+        "content_type: text/plain where any text will do");
   http_hosts(from, request->origin());
 }
 

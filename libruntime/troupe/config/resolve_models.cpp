@@ -47,7 +47,9 @@ void resolver::providers() {
     base_url.read(into.base_url);
     if (base_url.is_string() && !is_http_url(into.base_url))
       base_url.wrong(base_url.shown() + " is no address; it begins with http:// or https://");
-    while (!into.base_url.empty() && into.base_url.back() == '/')
+    else if (into.base_url.find('#') != std::string::npos)
+      base_url.wrong("a fragment (#) is never sent; leave it out");
+    while (!into.base_url.empty() && into.base_url.back() == '/' && into.base_url.find('?') == std::string::npos)
       into.base_url.pop_back();
     if (into.base_url.empty() && into.kind == provider_kind::openai)
       into.base_url = "https://api.openai.com/v1";
@@ -57,6 +59,7 @@ void resolver::providers() {
     from["timeout"].read_positive(into.timeout);
     from["stream"].read(into.stream);
     from["proxy"].read(into.proxy);
+    from["max_tokens_field"].read(into.max_tokens_field);
     from["headers"].read(into.headers);
     for (const auto& [header, value] : into.headers)
       if (value.find_first_of("\r\n") != std::string::npos)

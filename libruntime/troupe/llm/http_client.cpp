@@ -262,8 +262,8 @@ private:
     }
     if (origin_of(url) != origin_of(request.url))
       t.drop_credentials = true;
-    const int status = t.result.status;
-    if (status != 307 && status != 308 && request.method != "GET" && request.method != "HEAD") {
+    const int status = t.result.status; // RFC 9110, 15.4: of 301 and 302, only a POST may become a GET
+    if (status == 303 ? request.method != "HEAD" : status <= 302 && request.method == "POST") {
       request.method = "GET";
       request.body.clear();
       std::erase_if(request.headers, [](const auto& field) { return lower_case(field.first).rfind("content-", 0) == 0; });

@@ -68,8 +68,9 @@ struct http_request {
   std::size_t max_response_bytes = std::size_t{64} << 20; ///< of the body
   std::string proxy;                                      ///< empty: none, whatever the environment says
 
-  /// How many redirects are followed (0: a 3xx is the answer). 301, 302 and 303 turn all but GET and HEAD into a GET without body; 307
-  /// and 308 repeat method and body. Authorization, Cookie, Proxy-Authorization and x-api-key stay behind when the origin changes.
+  /// How many redirects are followed (0: a 3xx is the answer). 301 and 302 turn a POST into a GET without body, 303 all but HEAD;
+  /// whatever else is redirected keeps method and body. Authorization, Cookie, Proxy-Authorization and x-api-key stay behind when the
+  /// origin changes.
   int max_redirects = 0;
   /// Names of further headers that stay behind when the origin changes. Any case.
   std::vector<std::string> credentials;

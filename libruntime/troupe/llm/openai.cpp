@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <utility>
 
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/llm/tool_texts.hpp"
@@ -93,7 +94,7 @@ void write_tool_choice(json_writer<Sink>& w, const llm_request& request) {
 }
 
 template <class Sink>
-void write_request(Sink& out, const llm_request& request, const std::string* tools) {
+void write_request(Sink& out, const llm_request& request, const std::string* tools, std::string_view limit_field) {
   json_writer<Sink> w(out);
   w.raw(R"({"model":)").string(request.model).raw(R"(,"messages":[)");
   bool first = true;
@@ -110,7 +111,9 @@ void write_request(Sink& out, const llm_request& request, const std::string* too
   }
   if (request.temperature && std::isfinite(*request.temperature) && takes_temperature(request.model))
     w.raw(R"(,"temperature":)").number(*request.temperature);
-  w.raw(takes_completion_tokens(request.model) ? R"(,"max_completion_tokens":)" : R"(,"max_tokens":)").number(request.max_tokens);
+  if (limit_field.empty())
+    limit_field = takes_completion_tokens(request.model) ? "max_completion_tokens" : "max_tokens";
+  w.raw(",").string(limit_field).raw(":").number(request.max_tokens);
   if (request.stream)
     w.raw(R"(,"stream":true,"stream_options":{"include_usage":true})");
   w.raw("}");
@@ -137,6 +140,8 @@ std::optional<token_usage> usage_of(const json& usage) {
   token_usage out;
   out.input = *input;
   out.output = *output;
+  if (const auto total = token_count(usage, "total_tokens"); total && *input >= 0 && *output >= 0) // reasoning, at some servers
+    out.output = std::max(*output, *total - *input);
   out.cached_input = token_count(value_at(usage, "prompt_tokens_details"), "cached_tokens").value_or(0);
   return out;
 }
@@ -295,6 +300,8 @@ private:
 
 class openai_format final : public wire_format {
 public:
+  explicit openai_format(std::string max_tokens_field) : max_tokens_field_(std::move(max_tokens_field)) {}
+
   std::string body(const llm_request& request) const override {
     const auto tools = tools_.of(request.tools);
     std::size_t likely = 192 + (tools ? tools->size() : 0);
@@ -302,19 +309,20 @@ public:
       likely += message->text.size() + message->text.size() / 16 + 48 + message->tool_calls.size() * 160;
     std::string out;
     out.reserve(likely);
-    write_request(out, request, tools.get());
+    write_request(out, request, tools.get(), max_tokens_field_);
     return out;
   }
 
   std::size_t body_bytes(const llm_request& request) const override {
     byte_counter count;
-    write_request(count, request, tools_.of(request.tools).get());
+    write_request(count, request, tools_.of(request.tools).get(), max_tokens_field_);
     return count.bytes;
   }
 
   std::unique_ptr<response_reader> reader() const override { return std::make_unique<openai_reader>(); }
 
 private:
+  std::string max_tokens_field_;
   tool_texts tools_{&write_tools};
 };
 
@@ -330,8 +338,8 @@ bool takes_temperature(std::string_view model) {
   return !is_o_series(bare) && (!is_gpt5(bare) || bare.find("-chat") != std::string_view::npos);
 }
 
-std::unique_ptr<wire_format> make_openai_format() {
-  return std::make_unique<openai_format>();
+std::unique_ptr<wire_format> make_openai_format(std::string max_tokens_field) {
+  return std::make_unique<openai_format>(std::move(max_tokens_field));
 }
 
 } // namespace troupe::llm

@@ -69,6 +69,11 @@ std::string_view password_of(std::string_view url) {
 expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_client& client, const std::string& secret, vendor of,
                                               std::unique_ptr<wire_format> format) {
   auto base = spec.base_url.empty() ? std::string(of.base_url) : spec.base_url;
+  std::string query; // as of Azure: ?api-version=…
+  if (const auto at = base.find('?'); at != std::string::npos) {
+    query = base.substr(at);
+    base.resize(at);
+  }
   while (!base.empty() && base.back() == '/')
     base.pop_back();
   if (spec.kind == provider_kind::anthropic)
@@ -78,7 +83,7 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
                 "the base_url \"" + redacted(base) + "\" is not an http or https URL; write it as " + std::string(of.base_url),
                 "provider \"" + spec.name + "\"");
   endpoint where;
-  where.url = base + of.path;
+  where.url = base + of.path + query;
   where.proxy = spec.proxy;
   where.secret = secret;
   where.timeout = spec.timeout;
@@ -109,7 +114,7 @@ expected<std::unique_ptr<provider>> make_openai(const provider_spec& spec, http_
   vendor of{"https://api.openai.com/v1", "/chat/completions", {}};
   if (!secret.empty())
     of.headers.emplace_back("Authorization", "Bearer " + secret);
-  return over_http(spec, client, secret, std::move(of), make_openai_format());
+  return over_http(spec, client, secret, std::move(of), make_openai_format(spec.max_tokens_field));
 }
 
 expected<std::unique_ptr<provider>> make_anthropic(const provider_spec& spec, http_client& client, const std::string& secret) {

@@ -25,15 +25,16 @@ BOOST_DESCRIBE_ENUM(provider_kind, openai, anthropic, scripted)
 struct provider_spec {
   std::string name;
   provider_kind kind = provider_kind::openai;
-  std::string base_url;    ///< without a trailing slash; filled with the vendor's where the file names none
+  std::string base_url;    ///< without a trailing slash, maybe with a query; filled with the vendor's where the file names none
   std::string api_key_env; ///< name of the environment variable; empty: no key is sent
   std::string script;      ///< of a scripted one: absolute path
   milliseconds timeout{60'000};
   bool stream = true;
   std::string proxy;                          ///< empty: none, whatever the environment says
   std::map<std::string, std::string> headers; ///< sent with each request
+  std::string max_tokens_field;               ///< of kind openai: what the limit of an answer is called; empty: as the model's name says
 };
-BOOST_DESCRIBE_STRUCT(provider_spec, (), (name, kind, base_url, api_key_env, script, timeout, stream, proxy, headers))
+BOOST_DESCRIBE_STRUCT(provider_spec, (), (name, kind, base_url, api_key_env, script, timeout, stream, proxy, headers, max_tokens_field))
 
 struct chain_link {
   std::string provider;

@@ -24,8 +24,10 @@ std::string seconds_text(time_point::duration time) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
-std::string hint(llm_reason reason, const std::string& provider, const std::string& model) {
-  switch (reason) {
+std::string hint(const llm_attempt& last) {
+  const auto& provider = last.provider;
+  const auto& model = last.model;
+  switch (last.reason) {
   case llm_reason::llm_auth:
     return "Check the API key of provider \"" + provider + "\" (api_key_env).";
   case llm_reason::llm_not_found:
@@ -40,6 +42,9 @@ std::string hint(llm_reason reason, const std::string& provider, const std::stri
     return "Add a model with a larger context to the chain, or shorten the task.";
   case llm_reason::llm_timeout:
     return "Raise the provider's timeout, or lower max_tokens.";
+  case llm_reason::llm_bad_request:
+    return last.limit_field ? "Set max_tokens_field of provider \"" + provider + "\" to the other one, max_tokens or max_completion_tokens."
+                            : std::string();
   default:
     return {};
   }
@@ -392,9 +397,7 @@ void llm_call::note_breaker(llm_step& step, std::optional<breaker_state> changed
 }
 
 usd llm_call::charge_of(llm_step& step, const llm_failure& failure, bool may_have_been_charged) const {
-  if (!failure.usage)
-    return may_have_been_charged ? worst_case_ : usd{};
-  const auto charge = charge_for(*failure.usage, bounds(max_tokens_), link().price);
+  const auto charge = charge_for(failure, may_have_been_charged, bounds(max_tokens_), link().price);
   if (charge.rejected)
     step.events.push_back(usage_rejected{facts_.step_id, *charge.rejected});
   return charge.money;
@@ -430,7 +433,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
                    .charged = charged,
                    .next = "give_up",
                    .wait_ms = 0};
-  attempts_.push_back({link().provider, link().model, request_, reason, failure.http_status, event.message});
+  attempts_.push_back({link().provider, link().model, request_, reason, failure.http_status, event.message, refuses_limit_field(failure)});
   const auto record = [&] {
     step.events.push_back(event);
     note_breaker(step, changed);
@@ -540,7 +543,7 @@ void llm_call::give_up(llm_step& step, task_status status, llm_reason reason, co
   if (status == task_status::error)
     for (auto attempt = last.attempts.rbegin(); attempt != last.attempts.rend(); ++attempt)
       if (attempt->reason == reason) {
-        if (const auto advice = hint(reason, attempt->provider, attempt->model); !advice.empty())
+        if (const auto advice = hint(*attempt); !advice.empty())
           last.message += " " + advice;
         break;
       }

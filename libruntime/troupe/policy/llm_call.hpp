@@ -146,6 +146,7 @@ struct llm_attempt {
   llm_reason reason = llm_reason::llm_server_error;
   int http_status = 0;
   std::string message;
+  bool limit_field = false; ///< `refuses_limit_field`
 };
 
 struct succeeded {

@@ -53,7 +53,7 @@ bool names(std::string_view text, std::string_view name) {
 
 /// What the error's own code and words say, whatever its status is.
 struct wording {
-  bool quota, context, context_code, auth, model, rate, overloaded;
+  bool quota, context, context_code, auth, limit_field, model, rate, overloaded;
 };
 
 wording read_words(const llm_failure& failure, std::string_view model) {
@@ -70,6 +70,11 @@ wording read_words(const llm_failure& failure, std::string_view model) {
                                    "input token count", "too many input tokens"});
   says.auth = has_any(code, {"authentication", "invalid_api_key", "permission", "unauthorized"}) || is_status({"401", "403"})
               || has_any(text, {"invalid api key", "incorrect api key", "api key not valid", "invalid x-api-key"});
+  // "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", or the other way round.
+  says.limit_field =
+      has_any(text, {"max_tokens", "max_completion_tokens"})
+      && (has_any(code, {"unsupported_parameter", "unknown_parameter"})
+          || has_any(text, {"not supported", "unsupported parameter", "unknown parameter", "unrecognized", "not permitted"}));
   // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
   says.model = code != "no_rule"
                && (has_any(code, {"model"}) || names(text, lowered(model))
@@ -114,6 +119,8 @@ verdict of_status(const llm_failure& failure, std::string_view model) {
   switch (status) {
   case 400:
   case 422:
+    if (says.limit_field) // of this model: another one may take the request as it is
+      return {fail_over, why::llm_bad_request};
     return says.model ? verdict{fail_over, why::llm_not_found} : verdict{fatal_task, why::llm_bad_request};
   case 413:
     return {fatal_task, why::llm_bad_request};
@@ -184,6 +191,11 @@ classification classify(const llm_failure& failure, std::string_view model) {
   const auto [kind, reason] = of(failure, model);
   const bool ill = kind == error_class::retryable && reason != llm_reason::llm_rate_limited;
   return {kind, reason, counts_as_step(failure), may_have_been_charged(failure), ill ? breaker_effect::failure : breaker_effect::neutral};
+}
+
+bool refuses_limit_field(const llm_failure& failure) {
+  return failure.kind == llm_failure_kind::status && (failure.http_status == 400 || failure.http_status == 422)
+         && read_words(failure, {}).limit_field;
 }
 
 std::string describe(const llm_failure& failure) {

@@ -92,6 +92,9 @@ bool counts_as_step(const llm_failure& failure);
 /// Whether money may have been spent on it: the table at `classify`.
 bool may_have_been_charged(const llm_failure& failure);
 
+/// A 400 or 422 about the field of the request that limits its answer (max_tokens, max_completion_tokens): the provider wants the other.
+bool refuses_limit_field(const llm_failure& failure);
+
 /// One line for people: "HTTP 503 overloaded_error: Overloaded", "no connection: …". Bounded to 300 bytes, valid UTF-8 where the input is.
 std::string describe(const llm_failure& failure);
 

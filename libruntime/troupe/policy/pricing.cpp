@@ -136,4 +136,10 @@ charge charge_for(const token_usage& stated, const request_bounds& bounds, const
   return {stated, cost(stated, price), false, std::nullopt};
 }
 
+charge charge_for(const llm_failure& failure, bool may_have_been_charged, const request_bounds& bounds, const token_price& price) {
+  if (failure.usage)
+    return charge_for(*failure.usage, bounds, price);
+  return {{}, may_have_been_charged ? worst_case(bounds, price) : usd{}, false, std::nullopt};
+}
+
 } // namespace troupe::policy

@@ -53,4 +53,7 @@ charge charge_for(const llm_response& response, std::int64_t input_estimate, con
 /// The same for what was stated, by an answer or by a response without one.
 charge charge_for(const token_usage& stated, const request_bounds& bounds, const token_price& price);
 
+/// What a request without an answer is charged: what its response states all the same, else the worst case where it may have been charged.
+charge charge_for(const llm_failure& failure, bool may_have_been_charged, const request_bounds& bounds, const token_price& price);
+
 } // namespace troupe::policy

@@ -33,6 +33,22 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+/// Whether it is name=value&name=value, each name in fixed letters.
+bool is_form(const text_template& text) {
+  constexpr char hole = '\1';
+  const auto likely = text.render_each(json::object(), [](std::string_view, const json*) { return std::string(1, hole); });
+  const auto in_name = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("_.-[]%").find(c) < 6;
+  };
+  for (const auto& pair : split(likely, '&')) {
+    const auto end = pair.find('=');
+    if (end == 0 || end == std::string::npos || !std::all_of(pair.begin(), pair.begin() + static_cast<std::ptrdiff_t>(end), in_name)
+        || std::any_of(pair.begin(), pair.end(), [](char c) { return c != hole && static_cast<unsigned char>(c) <= 0x20; }))
+      return false;
+  }
+  return true;
+}
+
 expected<text_template> part_of_url(const std::string& text) {
   auto parsed = text_template::parse(text);
   if (!parsed)
@@ -46,6 +62,17 @@ expected<text_template> part_of_url(const std::string& text) {
 }
 
 } // namespace
+
+void json_walk::pass(std::string_view text) {
+  for (const char c : text) {
+    if (escaped)
+      escaped = false;
+    else if (quoted && c == '\\')
+      escaped = true;
+    else if (c == '"')
+      quoted = !quoted;
+  }
+}
 
 bool has_control(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; });
@@ -79,13 +106,47 @@ expected<request_template> request_template::compile(const request_source& sourc
       return tl::unexpected(body.error());
     out.body_ = std::move(*body);
     out.has_body_ = true;
+    if (out.body_.kind == body_part::shape::text)
+      out.body_shape_ = shape_of(out.body_.text, source.content_type);
+    if (out.body_shape_ == text_shape::json) {
+      json_walk walk;
+      bool cut = false;
+      out.body_.text.render_each(json::object(), [&](std::string_view literal, const json*) {
+        walk.pass(literal);
+        cut = cut || walk.escaped;
+        return std::string();
+      });
+      if (cut)
+        return unusable("body: a backslash in a string of the JSON stands right before {{ }}, and would escape what a value begins with");
+    }
   }
   out.sends_rest_ = !out.has_body_ && (source.method == "POST" || source.method == "PUT" || source.method == "PATCH");
   if (out.has_body_ || out.sends_rest_)
-    out.content_type_ = !source.content_type.empty() ? source.content_type
-                        : source.body.is_string()    ? "text/plain; charset=utf-8"
-                                                     : "application/json";
+    out.content_type_ = !source.content_type.empty()                                      ? source.content_type
+                        : !source.body.is_string() || out.body_shape_ == text_shape::json ? "application/json"
+                        : out.body_shape_ == text_shape::form                             ? "application/x-www-form-urlencoded"
+                                                                                          : "text/plain; charset=utf-8";
   return out;
+}
+
+request_template::text_shape request_template::shape_of(const text_template& text, const std::string& content_type) {
+  if (text.is_path()) // the value is the body, and leaves no place
+    return text_shape::plain;
+  const auto type = lower(content_type);
+  if (type.find("json") != std::string::npos)
+    return text_shape::json;
+  if (type.find("x-www-form-urlencoded") != std::string::npos)
+    return text_shape::form;
+  const auto likely = text.render_each(json::object(), [](std::string_view, const json*) { return std::string("0"); });
+  const auto first = likely.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && (likely[first] == '{' || likely[first] == '[') && json::accept(likely))
+    return text_shape::json;
+  return type.empty() && is_form(text) ? text_shape::form : text_shape::plain;
+}
+
+bool request_template::has_loose_values() const {
+  return has_body_ && body_.kind == body_part::shape::text && body_shape_ == text_shape::plain && !body_.text.paths().empty()
+         && !body_.text.is_path();
 }
 
 expected<void> request_template::compile_url(const std::string& url) {

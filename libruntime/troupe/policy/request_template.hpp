@@ -6,8 +6,9 @@
 //                        leave its place. RFC 3986, sections 2.3 and 3.3
 //   query                a value is percent-encoded; `name={{ value }}` is left out where the argument is absent or null
 //   headers              a value with a line break or another control character is refused; secrets stand here only: {{ env.NAME }}
-//   body                 a mapping or list keeps the values' types; a text is rendered as it is; without one, POST, PUT and PATCH send the
-//                        arguments that neither url nor headers name, as one JSON object
+//   body                 a mapping or list keeps the values' types; in a text that is JSON a value is encoded for JSON, inside a string and
+//                        outside of one; in a text that is a form (a=1&b=2) it is percent-encoded; in any other text it stands as it is;
+//                        without one, POST, PUT and PATCH send the arguments that neither url nor headers name, as one JSON object
 
 #include <functional>
 #include <map>
@@ -28,7 +29,7 @@ struct request_source {
   std::string url;
   std::map<std::string, std::string> headers;
   nlohmann::json body;      ///< null: made of the arguments that are left, where the method has one
-  std::string content_type; ///< empty: application/json, or text/plain where the body is a text
+  std::string content_type; ///< empty: what the body is: application/json, a form, or text/plain
 };
 
 struct request_parts {
@@ -53,6 +54,10 @@ public:
   std::vector<std::string> arguments() const;
   /// Whether arguments that nothing reads are sent all the same.
   bool sends_the_rest() const { return sends_rest_; }
+  /// Whether the body is a text in which values stand as they are, and could be read as more than a value.
+  bool has_loose_values() const;
+  /// Whether the body is a text that is nothing but one value.
+  bool is_one_value() const { return has_body_ && body_.text.is_path(); }
   /// Names of headers that carry a secret: they stay behind when a redirect leads to another origin.
   const std::vector<std::string>& credentials() const { return credentials_; }
 
@@ -70,6 +75,10 @@ private:
     enum class shape { text, object, array, fixed } kind = shape::fixed;
   };
 
+  /// What a body that is a text is read as.
+  enum class text_shape { plain, json, form };
+
+  static text_shape shape_of(const text_template& text, const std::string& content_type);
   expected<void> compile_url(const std::string& url);
   expected<void> compile_headers(const request_source& source);
   static expected<body_part> compile_body(const nlohmann::json& from, const std::string& where);
@@ -85,6 +94,7 @@ private:
   std::vector<std::pair<std::string, text_template>> headers_;
   std::vector<std::string> credentials_;
   body_part body_;
+  text_shape body_shape_ = text_shape::plain;
   bool has_body_ = false;
   bool sends_rest_ = false;
   std::vector<std::string> named_; ///< by url and headers, sorted
@@ -93,6 +103,13 @@ private:
 
 /// Header names that belong to the transfer itself, or that the runtime sets: Host, Content-Length, Idempotency-Key … Any case.
 bool is_reserved_header(std::string_view name);
+
+/// Walks along JSON text with holes in it.
+struct json_walk {
+  bool quoted = false;  ///< inside a string
+  bool escaped = false; ///< right after a backslash in it
+  void pass(std::string_view text);
+};
 
 /// A control character that no header and no address may have.
 bool has_control(std::string_view text);

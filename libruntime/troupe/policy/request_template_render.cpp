@@ -52,6 +52,20 @@ std::string dotted(const text_template::path& path) {
   return out;
 }
 
+std::string render_json(const text_template& text, const json& arguments) {
+  constexpr auto replace = json::error_handler_t::replace;
+  json_walk walk;
+  return text.render_each(arguments, [&](std::string_view literal, const json* value) {
+    walk.pass(literal);
+    if (!walk.quoted)
+      return value ? value->dump(-1, ' ', false, replace) : "null";
+    if (!value || value->is_null())
+      return std::string();
+    const auto inside = value->is_string() ? value->dump(-1, ' ', false, replace) : json(value->dump(-1, ' ', false, replace)).dump();
+    return inside.substr(1, inside.size() - 2);
+  });
+}
+
 bool is_absent(const json& arguments, const text_template::path& path) {
   const auto* value = value_at(arguments, path);
   return value == nullptr || value->is_null();
@@ -119,8 +133,12 @@ json request_template::filled(const body_part& part, const json& arguments) {
 
 expected<std::string> request_template::render_body(const json& arguments) const {
   constexpr auto replace = json::error_handler_t::replace;
+  if (has_body_ && body_.kind == body_part::shape::text)
+    return body_shape_ == text_shape::json   ? render_json(body_.text, arguments)
+           : body_shape_ == text_shape::form ? body_.text.render_encoded(arguments, percent_encoded)
+                                             : body_.text.render(arguments);
   if (has_body_)
-    return body_.kind == body_part::shape::text ? body_.text.render(arguments) : filled(body_, arguments).dump(-1, ' ', false, replace);
+    return filled(body_, arguments).dump(-1, ' ', false, replace);
   if (!sends_rest_)
     return std::string();
   json rest = json::object();

@@ -116,6 +116,21 @@ std::string text_template::render_encoded(const json& scope, const std::function
   return out;
 }
 
+std::string text_template::render_each(const json& scope,
+                                       const std::function<std::string(std::string_view literal, const json* value)>& write) const {
+  std::string out;
+  std::string_view before;
+  for (const auto& part : parts_) {
+    if (const auto* literal = std::get_if<std::string>(&part)) {
+      out.append(before = *literal);
+    } else {
+      out.append(write(before, value_at(scope, paths_[std::get<std::size_t>(part)])));
+      before = {};
+    }
+  }
+  return out;
+}
+
 std::optional<std::string> text_template::render_argument(const json& scope) const {
   if (is_path()) {
     const auto* value = value_at(scope, paths_.front());

@@ -32,6 +32,10 @@ public:
   /// As `render`, with each value's text passed through `encode`: what is put in cannot end what it stands in.
   std::string render_encoded(const nlohmann::json& scope, const std::function<std::string(std::string_view)>& encode) const;
 
+  /// As `render`, with what `write` makes of each value (null pointer: absent). It is given the literal text since the last one, too.
+  std::string render_each(const nlohmann::json& scope,
+                          const std::function<std::string(std::string_view literal, const nlohmann::json* value)>& write) const;
+
   /// As `render`, but nullopt where the template is exactly one path and the scope does not have it, or has null there (how
   /// models leave out an argument that a strict schema makes them name): the argument is dropped.
   std::optional<std::string> render_argument(const nlohmann::json& scope) const;

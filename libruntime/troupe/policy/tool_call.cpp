@@ -142,9 +142,10 @@ tool_step tool_attempts::finished(const tool_outcome& outcome, time_point now, d
   tried_.back().error = outcome.error.empty() ? name_of(status) : outcome.error;
   partial_output_ = outcome.output;
   const bool may_repeat = tool_->effect != effect::once || status == tool_status::not_started;
+  const bool out_of_reach = tool_->kind == tool_kind::http || tool_->kind == tool_kind::mcp; // a program of ours that is late is killed
   if (status == tool_status::timed_out && !may_repeat)
     tried_.back().error += "; it may have taken effect all the same";
-  if (status == tool_status::in_doubt && !may_repeat) {
+  if (!may_repeat && (status == tool_status::in_doubt || (status == tool_status::timed_out && out_of_reach))) {
     in_doubt(step, tool_->name, attempt_);
     return step;
   }

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "llm/exchange.hpp"
+#include "troupe/llm/http_client.hpp"
 #include "troupe/llm/provider_factory.hpp"
 
 TROUPE_SUITE(provider_factory)
@@ -41,6 +43,32 @@ TROUPE_TEST("what can be no API key is refused with its variable's name, and not
     CHECK_EQ(key.error().text().rfind("provider \"p\": the API key in the environment variable \"TROUPE_TEST_API_KEY\" ", 0), 0u);
     CHECK(key.error().text().find(each.words) != std::string::npos);
     CHECK(key.error().text().find("56789") == std::string::npos);
+  }
+}
+
+TROUPE_TEST("the path of a service stands before the query of its base_url") {
+  struct row {
+    provider_kind kind;
+    const char* base_url;
+    const char* target;
+  };
+  test::test_server server([](const auto&) { return test::test_server::reply{test::test_server::ok("{}")}; });
+  http_client client;
+  for (const auto& each : {
+           row{provider_kind::openai, "/v1", "/v1/chat/completions"},
+           row{provider_kind::openai, "/openai/deployments/x?api-version=2024-10-21",
+               "/openai/deployments/x/chat/completions?api-version=2024-10-21"},
+           row{provider_kind::openai, "/v1/?at=/", "/v1/chat/completions?at=/"},
+           row{provider_kind::anthropic, "/v1?x=1", "/v1/messages?x=1"},
+       }) {
+    IN_ROW(each.base_url);
+    provider_spec spec;
+    spec.kind = each.kind;
+    spec.base_url = server.url(each.base_url);
+    const auto with = make_provider(spec, client, {});
+    REQUIRE(with.has_value());
+    test::start(**with, test::simple_request()).get();
+    CHECK_EQ(server.last().target, each.target);
   }
 }
 

@@ -107,6 +107,11 @@ TROUPE_TEST("reasoning models take max_completion_tokens and no temperature") {
     CHECK_EQ(body.contains("max_completion_tokens"), each.completion_tokens);
     CHECK_EQ(body.contains("max_tokens"), !each.completion_tokens);
     CHECK_EQ(body.contains("temperature"), each.temperature);
+    for (const char* field : {"max_tokens", "max_completion_tokens"}) {
+      const auto told = body_of(*make_openai_format(field), request);
+      CHECK_EQ(told.value(field, 0), request.max_tokens);
+      CHECK(!told.contains("max_tokens") || !told.contains("max_completion_tokens"));
+    }
   }
 }
 

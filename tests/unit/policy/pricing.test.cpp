@@ -133,6 +133,19 @@ TROUPE_TEST("absurd usage is told from what can be true") {
   }
 }
 
+TROUPE_TEST("a request without an answer is charged what it states, or the worst case where it may have been charged") {
+  const request_bounds bounds{1'000, 100};
+  const auto worst = worst_case(bounds, gpt);
+  llm_failure failure;
+  CHECK(charge_for(failure, true, bounds, gpt).money == worst);
+  CHECK(charge_for(failure, false, bounds, gpt).money == usd{});
+  failure.usage = token_usage{500, 0, 0, 50};
+  CHECK_EQ(charge_for(failure, false, bounds, gpt).money.micro, 1'750);
+  failure.usage = token_usage{500, 0, 0, 5'000};
+  CHECK(charge_for(failure, true, bounds, gpt).money == worst);
+  CHECK(charge_for(failure, true, bounds, gpt).rejected.has_value());
+}
+
 TROUPE_TEST("stated usage is charged, absent usage is estimated, absurd usage is charged the worst case") {
   llm_response response;
   response.message = {role::assistant, "twelve bytes", {{"c1", "grep", "{}"}}, "", false};

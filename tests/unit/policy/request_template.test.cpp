@@ -177,6 +177,50 @@ TROUPE_TEST("a body is what is left of the arguments, or what the file says, wit
   CHECK_EQ(made(source).render({{"left", 1}}, {})->body, "");
 }
 
+TROUPE_TEST("a value stays in its place in a body that is a text") {
+  struct row {
+    const char* body;
+    const char* type; ///< as configured
+    json value;
+    const char* sent;
+    const char* told; ///< the content type
+    bool loose;
+  };
+  const json evil = "a\",\"admin\":true,\"x\":\"\n";
+  const std::vector<row> table = {
+      {R"({"to":"{{ v }}","admin":false})", "", evil, R"({"to":"a\",\"admin\":true,\"x\":\"\n","admin":false})", "application/json", false},
+      {R"({"to":"{{ v }}"})", "application/json", evil, R"({"to":"a\",\"admin\":true,\"x\":\"\n"})", "application/json", false},
+      {R"({"n":{{ v }}})", "", evil, R"({"n":"a\",\"admin\":true,\"x\":\"\n"})", "application/json", false},
+      {R"({"n":{{ v }},"s":"{{ v }}"})", "", 3, R"({"n":3,"s":"3"})", "application/json", false},
+      {R"({"s":"{{ v }}"})", "", json::object({{"a", "b"}}), R"({"s":"{\"a\":\"b\"}"})", "application/json", false},
+      {R"({"n":{{ v }},"s":"{{ v }}"})", "", nullptr, R"({"n":null,"s":""})", "application/json", false},
+      {R"({"n":{{ w }},"s":"{{ w }}"})", "", 1, R"({"n":null,"s":""})", "application/json", false},
+      {R"({"s":"\"{{ v }}\\","t":"{{ v }}"})", "", "\"", R"({"s":"\"\"\\","t":"\""})", "application/json", false},
+      {"to={{ v }}&admin=0", "", "a&admin=1", "to=a%26admin%3D1&admin=0", "application/x-www-form-urlencoded", false},
+      {"to={{ v }} {{ v }}", "application/x-www-form-urlencoded", "&", "to=%26 %26", "application/x-www-form-urlencoded", false},
+      {"{{ v }}", "", "a&b=\"", "a&b=\"", "text/plain; charset=utf-8", false}, // the value is all of it
+      {"[alert] {{ v }}", "", "a\"", "[alert] a\"", "text/plain; charset=utf-8", true},
+      {"<to>{{ v }}</to>", "text/xml", "</to>", "<to></to></to>", "text/xml", true},
+      {"to={{ v }}", "text/plain", "a&b", "to=a&b", "text/plain", true},
+      {"a b={{ v }}", "", "&", "a b=&", "text/plain; charset=utf-8", true},
+      {"plain", "", "&", "plain", "text/plain; charset=utf-8", false},
+  };
+  for (const auto& each : table) {
+    IN_ROW(each.body);
+    auto source = post(each.body);
+    source.content_type = each.type;
+    const auto got = made(source).render({{"id", "1"}, {"v", each.value}}, {});
+    REQUIRE(got.has_value());
+    CHECK_EQ(got->body, each.sent);
+    CHECK_EQ(got->headers.front().second, each.told);
+    CHECK_EQ(made(source).has_loose_values(), each.loose);
+  }
+  CHECK_EQ(refusal(post(R"({"s":"\{{ v }}","content":1})")), ""); // it is no JSON, so nothing is escaped in it
+  auto source = post(R"({"s":"\{{ v }}"})");
+  source.content_type = "application/json";
+  CHECK_EQ(refusal(source).substr(0, 17), "body: a backslash");
+}
+
 TROUPE_TEST("it tells what it reads") {
   auto source = post({{"x", {"{{ in_body.deep }}"}}});
   source.url += "?q={{ q }}&r={{ q }}";

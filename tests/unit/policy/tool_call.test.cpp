@@ -117,6 +117,26 @@ TROUPE_TEST_WITH(fixture, "by effect and outcome: what is retried, what is not")
   }
 }
 
+TROUPE_TEST_WITH(fixture,
+                 "what was sent to a server in time and not answered is in doubt for `once`: a late program is killed, a server goes on") {
+  for (const auto kind : {tool_kind::http, tool_kind::mcp, tool_kind::process, tool_kind::builtin})
+    for (const auto what : {effect::once, effect::idempotent}) {
+      IN_ROW(std::string(name_of(kind)) + " " + name_of(what));
+      auto tool = spec("grep", what);
+      tool.kind = kind;
+      tool.retries = 0;
+      tool.alternative = "ripgrep";
+      add(std::move(tool));
+      add(spec("ripgrep", effect::none));
+      breakers = {};
+      start();
+      finish(tool_status::timed_out, "no answer in 30 s");
+      const bool doubt = what == effect::once && (kind == tool_kind::http || kind == tool_kind::mcp);
+      CHECK_EQ(reports() != nullptr && reports()->in_doubt, doubt);
+      CHECK_EQ(runs("ripgrep"), !doubt);
+    }
+}
+
 TROUPE_TEST_WITH(fixture, "an unknown outcome that stays one is told by its effect, and only of `once` it is a doubt of the run") {
   struct row {
     const char* says;
