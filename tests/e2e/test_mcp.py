@@ -147,6 +147,12 @@ def test_a_server_that_cannot_be_started_is_an_error_at_the_start(project):
     assert 'MCP server "s" ended with exit status 3' in refused.stderr and "went wrong" in refused.stderr
 
 
+def test_a_server_that_says_nothing_is_waited_for_once(project):
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "command": ["sleep", "300"], "start_timeout": "4s"}})
+    told = project.run().expect(4)
+    assert "did not answer within 4000 ms" in told.stderr and 4 <= told.seconds < 7
+
+
 def test_a_server_sees_only_what_its_sandbox_lets_it_see(project, server):
     (project.folder / "secret").mkdir()
     entry = server()

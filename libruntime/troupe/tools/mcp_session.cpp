@@ -106,6 +106,7 @@ std::int64_t mcp_session::request(mcp_actions& out, purpose what, std::string_vi
 
 mcp_actions mcp_session::open(time_point now) {
   mcp_actions out;
+  open_until_ = now + options_.open_timeout;
   if (is_legacy(options_.protocol))
     initialize(out, options_.protocol, now);
   else
@@ -121,7 +122,7 @@ void mcp_session::discover(mcp_actions& out, time_point now) {
   // Silence means an older server, where one may be spoken to; over HTTP, where each answer comes by itself, it means no server.
   const bool probes = !options_.http && options_.protocol.empty();
   request(out, purpose::discover, "server/discover", json::object(),
-          now + (probes ? std::min(options_.probe_timeout, options_.open_timeout) : options_.open_timeout));
+          probes ? std::min(now + std::min(options_.probe_timeout, options_.open_timeout / 2), open_until_) : open_until_);
 }
 
 void mcp_session::initialize(mcp_actions& out, const std::string& version, time_point now) {
@@ -130,11 +131,16 @@ void mcp_session::initialize(mcp_actions& out, const std::string& version, time_
   version_ = version;
   tried_versions_.insert(version);
   request(out, purpose::initialize, "initialize",
-          {{"protocolVersion", version}, {"capabilities", capabilities()}, {"clientInfo", client_info()}}, now + options_.open_timeout);
+          {{"protocolVersion", version}, {"capabilities", capabilities()}, {"clientInfo", client_info()}}, answer_due(now));
 }
 
 void mcp_session::list(mcp_actions& out, const std::string& cursor, time_point now) {
-  request(out, purpose::list, "tools/list", cursor.empty() ? json::object() : json{{"cursor", cursor}}, now + options_.open_timeout);
+  request(out, purpose::list, "tools/list", cursor.empty() ? json::object() : json{{"cursor", cursor}}, answer_due(now));
+}
+
+/// A server that is slow in each step is not waited for once a step.
+time_point mcp_session::answer_due(time_point now) const {
+  return phase_ == phase::open ? now + options_.open_timeout : open_until_;
 }
 
 // --- opening -------------------------------------------------------------------------------------------------------

@@ -46,10 +46,10 @@ using std::chrono::milliseconds;
 struct mcp_session_options {
   std::string server; ///< the entry's name, for words
   bool http = false;
-  std::string protocol;              ///< the only version that is spoken; empty: the newest that both know
-  bool answer_with_defaults = false; ///< elicitation: accepted with the server's own defaults; else declined
-  milliseconds open_timeout{30'000};
-  milliseconds probe_timeout{10'000}; ///< silence after server/discover that means: an older server (stdio)
+  std::string protocol;               ///< the only version that is spoken; empty: the newest that both know
+  bool answer_with_defaults = false;  ///< elicitation: accepted with the server's own defaults; else declined
+  milliseconds open_timeout{30'000};  ///< for all that is asked until it has told its tools; later for each list of them
+  milliseconds probe_timeout{10'000}; ///< silence after server/discover that means: an older server (stdio); at most half of open_timeout
   milliseconds ping{30'000};          ///< of stdio: its pause while calls are in flight, and the time for a word after it; 0: none
   std::size_t output_bytes = std::size_t{1} << 20;
 };
@@ -167,6 +167,7 @@ private:
   void discover(mcp_actions& out, time_point now);
   void initialize(mcp_actions& out, const std::string& version, time_point now);
   void list(mcp_actions& out, const std::string& cursor, time_point now);
+  time_point answer_due(time_point now) const;
   void discovered(mcp_actions& out, const json& result, time_point now);
   void discover_failed(mcp_actions& out, std::int64_t code, const json& data, const std::string& words, time_point now);
   void choose_version(mcp_actions& out, const json& supported, time_point now);
@@ -199,6 +200,7 @@ private:
   bool relist_ = false; ///< a change was told while the list was on its way
   std::int64_t next_id_ = 1;
   std::map<std::int64_t, pending> pending_;
+  time_point open_until_{};
   std::map<std::uint64_t, running> calls_;
   std::vector<mcp_tool> tools_, coming_;
   std::vector<std::string> refused_, coming_refused_;

@@ -134,6 +134,28 @@ TROUPE_TEST("silence after discovering means an older server, and a late answer 
   CHECK(session.receive(incoming(mcp_error(1, -32601, "?")), start + 11s).empty());
 }
 
+TROUPE_TEST("one time for all of the opening: a server that says nothing is waited for once, and the words tell how long") {
+  mcp_session mute({.server = "mute", .open_timeout = 4s});
+  (void) mute.open(start);
+  CHECK_EQ(methods(mute.tick(start + 2s)), "initialize");
+  CHECK(mute.next_tick() == start + 4s);
+  const auto broken = all<mcp_broken>(mute.tick(start + 4s));
+  REQUIRE(broken.size() == 1);
+  CHECK(broken.at(0).why.message.find("did not answer within 4000 ms") != std::string::npos);
+
+  mcp_session slow({.server = "slow", .open_timeout = 4s});
+  (void) slow.open(start);
+  (void) slow.receive(result_of(1, discovery()), start + 1s);
+  CHECK(slow.next_tick() == start + 4s);
+  (void) slow.receive(result_of(2, listing_of({"a"}, "next")), start + 3s);
+  CHECK(slow.next_tick() == start + 4s);
+  (void) slow.receive(result_of(3, listing_of({"b"})), start + 3s);
+  REQUIRE(slow.is_open());
+  const json changed{{"jsonrpc", "2.0"}, {"method", "notifications/tools/list_changed"}};
+  (void) slow.receive(incoming(changed), start + 60s);
+  CHECK(slow.next_tick() == start + 64s); // another list has a time of its own
+}
+
 TROUPE_TEST("a version that is not supported is answered by one that is") {
   mcp_session session({.server = "s"});
   (void) session.open(start);
