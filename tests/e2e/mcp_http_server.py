@@ -4,12 +4,14 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 import urllib.parse
 
 
 class McpHttpServer:
-    def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False, rotates=False):
+    def __init__(self, stream=True, token=None, calls_in_a_session=1000, forgetful=False, rotates=False, greeting_seconds=0):
         self.forgetful, self.rotates = forgetful, rotates
+        self.greeting_seconds, self.greeted = greeting_seconds, set()  # refuses what comes before it has taken the end of the handshake
         self.refresh, self.registered, self.issuer, self.repeats = "refresh-t0ken-1", 0, None, False
         self.stream, self.token, self.calls_in_a_session = stream, token, calls_in_a_session
         self.sessions, self.requests, self.forms, self.calls = {}, [], [], 0
@@ -112,8 +114,13 @@ class McpHttpServer:
                 known = self.sessions[session] <= self.calls_in_a_session
         if not known:
             return self.reply(to, 404, b"no such session")
+        if method == "notifications/initialized":
+            time.sleep(self.greeting_seconds)
+            self.greeted.add(session)
         if id is None:
             return self.reply(to, 202)
+        if session not in self.greeted:
+            return self.answer(to, {"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "Received request before initialization was complete"}})
         if method == "tools/list":
             result = {"tools": [{"name": "count", "description": "Counts.", "inputSchema": {"type": "object"}}]}
         else:

@@ -192,6 +192,12 @@ def test_a_remote_server_is_called_in_its_session(project, remote, stream):
     assert headers[0]["MCP-Protocol-Version"] == "2025-11-25" and headers[0]["Mcp-Session-Id"] == "session-1"
 
 
+def test_nothing_is_asked_before_a_remote_server_has_taken_the_end_of_the_handshake(project, remote):
+    there = remote(greeting_seconds=0.3)
+    assert use(project, {"kind": "mcp", "url": there.url, "retries": 0}, [("count", {})])[0]["text"] == "call 1 of session-1"
+    assert [method for method, _ in there.requests if method][1:4] == ["initialize", "notifications/initialized", "tools/list"]
+
+
 def test_an_expired_session_is_opened_again_and_the_call_is_made_once(project, remote):
     there = remote(calls_in_a_session=1)
     told = use(project, {"kind": "mcp", "url": there.url, "retries": 0}, [("count", {})], [("count", {"again": 1})])

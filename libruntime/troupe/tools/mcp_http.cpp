@@ -261,6 +261,12 @@ private:
         requests_.erase(found); // it offers no such stream
       return;
     }
+    const bool accepted = result.error == http_error::none && result.status >= 200 && result.status < 300;
+    if (accepted && !request.what.message.contains("id")) { // a notification
+      requests_.erase(found);
+      events_.on_taken(id);
+      return;
+    }
     const bool legacy =
         std::none_of(request.what.headers.begin(), request.what.headers.end(), [](const auto& each) { return each.first == "Mcp-Method"; });
     const bool broke_off = result.error == http_error::none || result.error == http_error::broken;
@@ -270,7 +276,7 @@ private:
       return;
     }
     auto node = requests_.extract(found);
-    if (!streamed && result.error == http_error::none && result.status >= 200 && result.status < 300)
+    if (!streamed && accepted)
       if (auto messages = parse_mcp_messages(seen.body); messages) {
         bool answered = false;
         for (auto& each : *messages) {

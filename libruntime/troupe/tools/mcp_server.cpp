@@ -108,6 +108,7 @@ struct mcp_server::impl : std::enable_shared_from_this<mcp_server::impl> {
     mcp_transport_events events;
     events.on_message = on([](mcp_session& s, mcp_message message) { return s.receive(std::move(message), clock::now()); });
     events.on_garbage = on([](mcp_session& s, const std::string& what) { return s.garbage(what); });
+    events.on_taken = on([](mcp_session& s, std::int64_t id) { return s.taken(id, clock::now()); });
     events.on_failed =
         on([](mcp_session& s, std::int64_t id, const mcp_http_failure& failure) { return s.request_failed(id, failure, clock::now()); });
     events.on_lost = on([](mcp_session& s, const error& why) { return s.lost(why); });

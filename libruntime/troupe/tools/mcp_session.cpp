@@ -215,7 +215,19 @@ void mcp_session::initialized(mcp_actions& out, const json& result, time_point n
   offers_tools_ = offered.is_object() && offered.contains("tools");
   tells_changes_ = member(member(offered, "tools"), "listChanged") == true;
   instructions_ = string_member(result, "instructions");
-  out.push_back(mcp_send{0, mcp_notification("notifications/initialized", json()), headers_of("notifications/initialized", {}), false});
+  std::int64_t receipt = 0;
+  if (options_.http) { // where each message has a connection of its own, the next could overtake it and come too early
+    receipt = next_id_++;
+    pending_[receipt] = {purpose::greet, 0, answer_due(now)};
+  }
+  phase_ = phase::greeting;
+  out.push_back(
+      mcp_send{receipt, mcp_notification("notifications/initialized", json()), headers_of("notifications/initialized", {}), false});
+  if (receipt == 0)
+    greeted(out, now);
+}
+
+void mcp_session::greeted(mcp_actions& out, time_point now) {
   if (options_.http && (tells_changes_ || options_.answer_with_defaults)) // what it asks may come there, too
     out.push_back(mcp_greeted{});
   phase_ = phase::listing;
@@ -480,6 +492,9 @@ void mcp_session::answered(mcp_actions& out, std::int64_t id, mcp_message& messa
     else
       breaks(out, {error_code::unavailable, who() + " refused to be initialized: " + words, {}});
     break;
+  case purpose::greet:
+    greeted(out, now);
+    break;
   case purpose::list:
     if (good)
       listed(out, message.result, now);
@@ -548,6 +563,15 @@ mcp_actions mcp_session::lost(const error& why) {
   return out;
 }
 
+mcp_actions mcp_session::taken(std::int64_t id, time_point now) {
+  mcp_actions out;
+  if (const auto found = pending_.find(id); found != pending_.end() && found->second.what == purpose::greet) {
+    pending_.erase(found);
+    greeted(out, now);
+  }
+  return out;
+}
+
 mcp_actions mcp_session::request_failed(std::int64_t id, const mcp_http_failure& failure, time_point now) {
   mcp_actions out;
   const auto found = pending_.find(id);
@@ -579,6 +603,9 @@ mcp_actions mcp_session::request_failed(std::int64_t id, const mcp_http_failure&
   } else if (what.what == purpose::discover && failure.status >= 400 && failure.status < 500 && !failure.needs_login) {
     pending_.erase(found);
     discover_failed(out, 0, {}, failure.words, now);
+  } else if (what.what == purpose::greet && !failure.needs_login) {
+    pending_.erase(found);
+    greeted(out, now); // whether that was meant, its next answer says
   } else if (what.what == purpose::listen) {
     pending_.erase(found);
     listen_at_ = now + listen_pause_;

@@ -5,7 +5,7 @@
 //   fresh --open--> discovering --DiscoverResult-------------------------------> listing --last page--> open
 //                       | \--UnsupportedProtocolVersion: once more, or the older --^                      |  ^
 //                       |    era by what the server names                         |                       v  | tools/list_changed
-//                       \--any other error, or silence--> initializing --result---/                    relisting
+//                       \--any other error, or silence--> initializing --result--> greeting --/         relisting
 //   any --garbage, a missed ping, lost, no version in common--> broken: every call is answered
 //
 // A server may hang while its streams stay open. Over standard streams it is pinged half-way through a call's time, every `ping` while
@@ -65,7 +65,7 @@ struct mcp_call {
 
 // --- what comes out ------------------------------------------------------------------------------------------------
 
-/// To be sent. `id` 0: nothing answers it (a notification, an answer).
+/// To be sent. `id` 0: what becomes of it is told to nobody (a notification, an answer). A notification with an id: `taken` is told.
 struct mcp_send {
   std::int64_t id = 0;
   json message;
@@ -119,6 +119,8 @@ public:
   mcp_actions receive(mcp_message message, time_point now);
   /// What came is no message: the connection cannot be trusted any more.
   mcp_actions garbage(const std::string& what);
+  /// HTTP only: the server has taken this notification (202).
+  mcp_actions taken(std::int64_t id, time_point now);
   /// HTTP only: of one request.
   mcp_actions request_failed(std::int64_t id, const mcp_http_failure& failure, time_point now);
   /// The transport is gone. `sent`: what was in flight may have run.
@@ -144,8 +146,8 @@ public:
   std::size_t calls_in_flight() const { return calls_.size(); }
 
 private:
-  enum class phase { fresh, discovering, initializing, listing, open, broken };
-  enum class purpose { discover, initialize, list, listen, ping, call };
+  enum class phase { fresh, discovering, initializing, greeting, listing, open, broken };
+  enum class purpose { discover, initialize, greet, list, listen, ping, call };
   struct pending {
     purpose what = purpose::call;
     std::uint64_t call = 0;
@@ -172,6 +174,7 @@ private:
   void discover_failed(mcp_actions& out, std::int64_t code, const json& data, const std::string& words, time_point now);
   void choose_version(mcp_actions& out, const json& supported, time_point now);
   void initialized(mcp_actions& out, const json& result, time_point now);
+  void greeted(mcp_actions& out, time_point now);
   void listed(mcp_actions& out, const json& result, time_point now);
   void open_now(mcp_actions& out);
   void listen(mcp_actions& out);

@@ -16,6 +16,7 @@ namespace troupe::tools {
 struct mcp_transport_events {
   std::function<void(mcp_message)> on_message;
   std::function<void(std::string)> on_garbage;
+  std::function<void(std::int64_t id)> on_taken;                    ///< HTTP: a notification with an id was accepted
   std::function<void(std::int64_t id, mcp_http_failure)> on_failed; ///< HTTP: of one request
   std::function<void(error)> on_lost;                               ///< the transport is gone
 };

@@ -382,22 +382,58 @@ TROUPE_TEST("a 400 that says something modern keeps the era, and any other falls
   CHECK_EQ(era_after(unsupported.dump()), "server/discover");
 }
 
+TROUPE_TEST("over HTTP nothing is sent before the end of the handshake was taken; in a pipe the order is enough") {
+  struct row {
+    const char* says;
+    int status; ///< of the notification; 0: no answer
+    bool login = false, gone = false;
+    std::string next; ///< what is sent then
+  };
+  for (const auto& row : std::vector<row>{{"it takes it", 202, false, false, "tools/list"},
+                                          {"it has no answer to notifications", 405, false, false, "tools/list"},
+                                          {"the connection breaks", 0, false, false, "tools/list"},
+                                          {"it wants a login first", 401, true, false, ""},
+                                          {"it forgot the session", 404, false, true, ""}}) {
+    IN_ROW(row.says);
+    mcp_session session({.server = "s", .http = true, .protocol = "2025-11-25", .answer_with_defaults = true});
+    (void) session.open(start);
+    auto sent = session.receive(result_of(1, greeting()), start);
+    CHECK_EQ(methods(sent), "notifications/initialized");
+    CHECK(all<mcp_greeted>(sent).empty());
+    CHECK(session.next_tick() == start + 30s);
+    mcp_http_failure failure;
+    failure.status = row.status;
+    failure.needs_login = row.login;
+    failure.session_gone = row.gone;
+    const auto id = all<mcp_send>(sent).at(0).id;
+    sent = row.status == 202 ? session.taken(id, start + 1s) : session.request_failed(id, failure, start + 1s);
+    CHECK_EQ(methods(sent), row.next);
+    CHECK_EQ(all<mcp_greeted>(sent).size(), row.next.empty() ? 0u : 1u);
+    CHECK_EQ(all<mcp_broken>(sent).size(), row.login ? 1u : 0u);
+    CHECK_EQ(all<mcp_expired>(sent).size(), row.gone ? 1u : 0u);
+  }
+  mcp_session pipe({.server = "s", .protocol = "2025-11-25"});
+  (void) pipe.open(start);
+  CHECK_EQ(methods(pipe.receive(result_of(1, greeting()), start)), "notifications/initialized tools/list");
+}
+
 TROUPE_TEST("a forgotten session gives its call to the next one, and others in flight still get their answers") {
   mcp_session session({.server = "s", .http = true, .protocol = "2025-11-25"});
   (void) session.open(start);
   (void) session.receive(result_of(1, greeting()), start);
-  (void) session.receive(result_of(2, listing_of({"read"})), start);
+  (void) session.taken(2, start);
+  (void) session.receive(result_of(3, listing_of({"read"})), start);
   (void) session.call(call_of(1, "read", 30s), start);
   (void) session.call(call_of(2, "read"), start);
   mcp_http_failure gone;
   gone.status = 404;
   gone.session_gone = true;
-  const auto sent = session.request_failed(3, gone, start + 10s);
+  const auto sent = session.request_failed(4, gone, start + 10s);
   REQUIRE(all<mcp_again>(sent).size() == 1);
   CHECK_EQ(all<mcp_again>(sent).at(0).call.id, 1u);
   CHECK(all<mcp_again>(sent).at(0).call.timeout == 20s);
   CHECK_EQ(all<mcp_expired>(sent).size(), 1u);
-  CHECK_EQ(all<mcp_answer>(session.receive(result_of(4, {{"content", json::array()}}), start)).size(), 1u);
+  CHECK_EQ(all<mcp_answer>(session.receive(result_of(5, {{"content", json::array()}}), start)).size(), 1u);
 }
 
 TROUPE_TEST("a server that asks for input is told what the configuration says, with its state unread and under a new id") {
