@@ -68,7 +68,12 @@ std::string advice_of(const llm_failure& failure, const provider_spec& provider)
   default:
     return {}; // what cannot be sent says itself what to mend
   }
-  switch (failure.http_status) {
+  if (policy::refuses_limit_field(failure))
+    return "set the provider's max_tokens_field to the other one, max_tokens or max_completion_tokens";
+  const int status = failure.http_status;
+  if (status >= 300 && status < 400)
+    return "no redirect is followed: set base_url, which is " + bare_url(provider.base_url) + ", to the address that the service has now";
+  switch (status) {
   case 401:
   case 403:
     return provider.api_key_env.empty() ? "name the variable with the key: api_key_env"
@@ -77,8 +82,19 @@ std::string advice_of(const llm_failure& failure, const provider_spec& provider)
     return "see whether the model's name is right, and base_url, which is " + bare_url(provider.base_url);
   case 429:
     return "wait, or see the account's limits and credit";
+  case 402:
+    return "see the account's credit";
+  case 407:
+    return "the proxy wants a login: write it into proxy, as in http://USER:PASSWORD@HOST:PORT";
+  case 408:
+  case 409:
+  case 425:
+    return "see whether the service is well; a run would retry and fail over";
   default:
-    return failure.http_status >= 500 ? "see whether the service is well; a run would retry and fail over" : "";
+    return status >= 500
+               ? "see whether the service is well; a run would retry and fail over"
+               : "the service's own words say what it does not take; see whether base_url, which is " + bare_url(provider.base_url)
+                     + ", leads to an API of kind " + std::string(name_of(provider.kind)) + ", and whether the model's name is right";
   }
 }
 

@@ -114,7 +114,12 @@ def test_a_rehearsal_is_tried_without_a_word(project):
     (http_answer(429, {"error": {"message": "slow down", "code": "insufficient_quota"}}), "429", "credit"),
     (http_answer(500, {"error": {"message": "oops"}}), "500", "service"),
     (http_answer(200, "<html>"), "malformed", "base_url"),
-], ids=["key", "model", "quota", "broken", "no-api"])
+    (http_answer(301, "", "Location: https://new.example/v1"), "301", "redirect"),
+    (http_answer(400, {"error": {"message": "no"}}), "400", "base_url"),
+    (http_answer(400, {"error": {"message": "'max_tokens' is not supported with this model"}}), "400", "max_tokens_field"),
+    (http_answer(407, ""), "407", "proxy"),
+    (http_answer(418, ""), "418", "base_url"),
+], ids=["key", "model", "quota", "broken", "no-api", "moved", "refused", "limit-field", "proxy", "teapot"])
 def test_a_model_that_does_not_answer_has_advice(answer, seen, todo, project, odd_server):
     server = odd_server([], then=answer)
     project.on(server.provider(stream=False, api_key_env="MODEL_KEY"))

@@ -100,14 +100,22 @@ def test_an_argument_does_not_leave_its_place_in_a_body_of_text(body, kind, evil
     use(project, {"post": tool}, ("post", {"text": evil}))
     got = server.requests[0][1]
     assert got == (json.loads(sent) if sent.startswith("{") else sent), got
-    assert not [each for each in troupe("validate", "troupe.yaml", "--json").expect(0).doc["problems"] if "/body" in each["pointer"]]
+    assert not [each for each in troupe("validate", "troupe.yaml", "--json").expect(0).doc["warnings"] if "/body" in each["pointer"]]
 
 
 def test_a_text_in_which_values_stand_as_they_are_is_warned_about(project, odd_server, troupe):
     server = odd_server([], then=http_answer(200, "ok"))
     project.scripted([reply("done")], tools={"post": web(server, "/", "POST", parameters=TEXT, body="<to>{{ text }}</to>", effect="once")})
-    problems = troupe("validate", "troupe.yaml", "--json").expect(0).doc["problems"]
-    assert [each for each in problems if each["pointer"] == "/tools/post/body" and "as they are" in each["message"]], problems
+    warnings = troupe("validate", "troupe.yaml", "--json").expect(0).doc["warnings"]
+    assert [each for each in warnings if each["pointer"] == "/tools/post/body" and "as they are" in each["message"]], warnings
+
+
+@pytest.mark.parametrize("value, words", [("abcdefgh\n", "ends with a line break"), (" abcdefgh", "white space before or after")])
+def test_a_secret_that_can_be_none_is_told_before_anything_runs(value, words, project, odd_server):
+    server = odd_server([], then=http_answer(200, "ok", kind="text/plain"))
+    project.scripted([calls(("get", {})), reply("done")], agent={"tools": ["get"]}, tools={"get": web(server, headers={"X-A": "{{ env.API_TOKEN }}"}, env_from=["API_TOKEN"])})
+    told = project.run(env={"API_TOKEN": value})
+    assert told.status != 0 and words in told.stderr and "API_TOKEN" in told.stderr and "abcdefgh" not in told.stderr and server.requests == []
 
 
 def test_a_secret_that_is_not_set_is_told_before_anything_runs(project, odd_server):

@@ -352,6 +352,29 @@ def test_the_path_stands_before_the_query_of_an_address(project, odd_server):
     assert server.requests[0][0].startswith("POST /openai/deployments/x/chat/completions?api-version=1 HTTP/1.1")
 
 
+def test_a_whole_stream_is_an_answer_also_where_nobody_asked_for_one(project, odd_server):
+    body = 'data: {"choices": [{"index": 0, "delta": {"content": "fine"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    project.on(odd_server([], then=http_answer(200, body, kind="text/event-stream")).provider(stream=False))
+    assert project.run().expect(0).doc["result"] == "fine"
+
+
+def test_a_header_that_is_too_long_is_told_as_that(project, odd_server):
+    project.on(odd_server([], then=http_answer(200, "abc", "X-A: " + "a" * 1_000_000)).provider(stream=False), model={"retry": {**QUICK, "attempts": 1}})
+    told = project.run("--id", "R1").expect(1).doc["results"][0]["error"]
+    assert "a header of more than 100 KiB" in told and "memory" not in told
+
+
+@pytest.mark.parametrize("more, pointer, words", [
+    ({"base_url": "http://x/v1#y"}, "/providers/p/base_url", "a fragment (#) is never sent"),
+    ({"headers": {"Content-Length": "3"}}, "/providers/p/headers/Content-Length", "belongs to the transfer"),
+    ({"headers": {"transfer-encoding": "chunked"}}, "/providers/p/headers/transfer-encoding", "belongs to the transfer"),
+])
+def test_what_no_request_can_have_is_refused_where_it_stands(more, pointer, words, project, troupe):
+    project.on({"kind": "openai", "base_url": "http://x/v1", **more})
+    problems = troupe("validate", "troupe.yaml", "--json").expect(2).doc["problems"]
+    assert [each for each in problems if each["pointer"] == pointer and words in each["message"]], problems
+
+
 def test_a_secret_is_never_shown_even_when_a_provider_echoes_it(project, odd_server):
     secret = "sk-verysecret-0123456789"
     server = odd_server([], then=http_answer(400, {"error": {"message": f"bad key {secret}", "type": "invalid_request_error"}}))

@@ -1,6 +1,9 @@
 // Providers and models: who answers, in which order, at what price.
 
+#include <algorithm>
+
 #include "troupe/config/resolver.hpp"
+#include "troupe/policy/request_template.hpp"
 #include "troupe/util/duration.hpp"
 #include "troupe/util/suggest.hpp"
 
@@ -10,6 +13,15 @@ namespace {
 
 bool is_http_url(std::string_view url) {
   return (url.substr(0, 7) == "http://" && url.size() > 7) || (url.substr(0, 8) == "https://" && url.size() > 8);
+}
+
+/// What a gateway or a proxy on the way reads.
+bool says_where(std::string_view header) {
+  const auto is = [header](std::string_view name) {
+    return std::equal(name.begin(), name.end(), header.begin(), header.end(),
+                      [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+  };
+  return is("host") || is("proxy-authorization");
 }
 
 void read_price(const view& from, token_price& into) {
@@ -64,6 +76,8 @@ void resolver::providers() {
     for (const auto& [header, value] : into.headers)
       if (value.find_first_of("\r\n") != std::string::npos)
         from["headers"][header].wrong("a header cannot hold a line break");
+      else if (policy::is_reserved_header(header) && !says_where(header))
+        from["headers"][header].wrong("it belongs to the transfer and cannot be set here");
     const auto script = from["script"];
     script.read_path(into.script);
     if (!into.script.empty() && in_.is_readable && !in_.is_readable(into.script))

@@ -20,6 +20,9 @@ namespace troupe::llm {
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+/// CURLE_TOO_LARGE, since libcurl 8.6; before that, it calls it a lack of memory.
+constexpr int curl_too_large = 100;
+
 const char* name_of(http_error kind) {
   switch (kind) {
   case http_error::none:
@@ -224,7 +227,10 @@ private:
     else if (t.verdict == http_error::too_large)
       words = t.body_started ? "the response is larger than " + std::to_string(t.request.max_response_bytes) + " bytes"
                              : "the response has more than 256 KiB of headers";
-    else if (t.verdict == http_error::stopped)
+    else if (t.result.status > 0 && !t.body_started && (code == CURLE_OUT_OF_MEMORY || static_cast<int>(code) == curl_too_large)) {
+      t.verdict = http_error::too_large;
+      words = "the response has a header of more than 100 KiB, which libcurl does not take";
+    } else if (t.verdict == http_error::stopped)
       words = "the receiver wanted no more";
     else if (t.address_refused)
       words = "the address that the host resolves to is not allowed";

@@ -99,7 +99,10 @@ struct http_provider::exchange {
   void on_done(http_result&& result) {
     if (delivered)
       return;
-    deliver(outcome_of(result), result.headers);
+    if (result.status >= 200 && result.status <= 299 && is_event_stream(result.headers) && !result.body.empty()) // nobody asked for one
+      on_data(result, std::exchange(result.body, {}));
+    if (!delivered)
+      deliver(outcome_of(result), result.headers);
   }
 
   llm_outcome outcome_of(http_result& result) {

@@ -131,24 +131,6 @@ expected<std::unique_ptr<provider>> make_scripted(const provider_spec& spec, htt
   return std::make_unique<scripted_provider>(std::move(*script));
 }
 
-/// Why a key can be none, in words that go on after its variable's name and show nothing of it; empty: it may be one. A header cannot hold
-/// a line break, and drops white space at its ends.
-std::string flaw_of_key(std::string_view key) {
-  constexpr std::string_view white = " \t\r\n\v\f";
-  const auto first = key.find_first_not_of(white);
-  if (first == std::string_view::npos)
-    return "is nothing but white space; set it to the key alone";
-  const auto end = key.find_last_not_of(white) + 1;
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  if (std::any_of(key.begin() + static_cast<std::ptrdiff_t>(first), key.begin() + static_cast<std::ptrdiff_t>(end), is_control))
-    return "has a line break or another control character in it, so it is not one key; set it to the key alone";
-  if (key.find_first_of("\r\n", end) != std::string_view::npos)
-    return "ends with a line break, as what was read from a file often does; set it to the key alone, as in VARIABLE=\"$(cat FILE)\"";
-  if (first > 0 || end < key.size())
-    return "has white space before or after the key; set it to the key alone";
-  return {};
-}
-
 } // namespace
 
 const std::vector<provider_row>& provider_rows() {

@@ -6,6 +6,7 @@
 
 #include "troupe/llm/http_transfer.hpp"
 #include "troupe/util/clock.hpp"
+#include "troupe/util/redact.hpp"
 
 namespace troupe::tools {
 
@@ -116,6 +117,8 @@ expected<std::map<std::string, std::string>> secrets_of(const tool_spec& spec, c
       value = set;
     if (!value)
       return fail(error_code::not_found, "`env_from` names " + name + ", which is not set in the environment; set it, or take it out");
+    if (const auto wrong = flaw_of_key(*value); !wrong.empty())
+      return fail(error_code::invalid_argument, "the environment variable " + name + ", which `env_from` names, " + wrong);
     out.emplace(name, std::move(*value));
   }
   return out;

@@ -1,5 +1,7 @@
 #include "troupe/util/redact.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -120,6 +122,22 @@ expected<std::string> take_secret(const std::string& variable) {
   if (const auto found = taken.find(variable); found != taken.end())
     return found->second;
   return fail(error_code::not_found, "the environment variable \"" + variable + "\" is not set; set it to the secret that it stands for");
+}
+
+std::string flaw_of_key(std::string_view key) {
+  constexpr std::string_view white = " \t\r\n\v\f";
+  const auto first = key.find_first_not_of(white);
+  if (first == std::string_view::npos)
+    return "is nothing but white space; set it to the key alone";
+  const auto end = key.find_last_not_of(white) + 1;
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(key.begin() + static_cast<std::ptrdiff_t>(first), key.begin() + static_cast<std::ptrdiff_t>(end), is_control))
+    return "has a line break or another control character in it, so it is not one key; set it to the key alone";
+  if (key.find_first_of("\r\n", end) != std::string_view::npos)
+    return "ends with a line break, as what was read from a file often does; set it to the key alone, as in VARIABLE=\"$(cat FILE)\"";
+  if (first > 0 || end < key.size())
+    return "has white space before or after the key; set it to the key alone";
+  return {};
 }
 
 } // namespace troupe

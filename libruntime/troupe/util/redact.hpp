@@ -47,4 +47,8 @@ std::string redacted(std::string text);
 /// thread may change the environment meanwhile: call it while starting.
 expected<std::string> take_secret(const std::string& variable);
 
+/// Why a key can be none, in words that go on after its variable's name and show nothing of it; empty: it may be one. A header cannot hold
+/// a line break, and drops white space at its ends.
+std::string flaw_of_key(std::string_view key);
+
 } // namespace troupe

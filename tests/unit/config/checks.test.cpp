@@ -130,6 +130,21 @@ TROUPE_TEST("names refer to what is there, or the nearest one is suggested") {
   });
 }
 
+TROUPE_TEST("a provider's address and headers are those of requests") {
+  const auto provider = [](const std::string& rest) {
+    return sections{{"providers", "{ rehearsal: { kind: scripted, script: s.yaml }, p: { kind: openai, " + rest + " } }"}};
+  };
+  check({
+      {"a query", provider("base_url: \"https://x/openai/deployments/d?api-version=1\""), ""},
+      {"a fragment", provider("base_url: \"https://x/v1#x\""), "/providers/p/base_url: a fragment (#) is never sent; leave it out"},
+      {"a length", provider("headers: { content-length: \"3\" }"), "/providers/p/headers/content-length: it belongs to the transfer"},
+      {"chunks", provider("headers: { Transfer-Encoding: chunked }"), "/providers/p/headers/Transfer-Encoding: it belongs to the transfer"},
+      {"a gateway's host", provider("headers: { Host: x, Proxy-Authorization: y }"), ""},
+      {"the limit's name", provider("max_tokens_field: max_completion_tokens"), ""},
+      {"another limit's name", provider("max_tokens_field: max_output_tokens"), "/providers/p/max_tokens_field: "},
+  });
+}
+
 TROUPE_TEST("names of tools are those that providers accept") {
   check({
       {"a dot",

@@ -349,6 +349,42 @@ TROUPE_TEST("a redirect is an answer, unless it may be followed") {
   CHECK(result.error == http_error::refused);
 }
 
+TROUPE_TEST("a redirect changes a method only where its status says so") {
+  struct row {
+    int status;
+    const char* method;
+    const char* then;
+  };
+  test_server server([](const auto& request) {
+    if (request.target[1] == '3')
+      return test_server::reply{test_server::ok("", "Location: /there\r\n", request.target.substr(1) + " Elsewhere")};
+    return test_server::reply{test_server::ok(request.method + request.body)};
+  });
+  http_client client;
+  for (const auto& each :
+       {row{301, "POST", "GET"}, row{302, "POST", "GET"}, row{303, "POST", "GET"}, row{307, "POST", "POSTbody"},
+        row{308, "POST", "POSTbody"}, row{301, "PUT", "PUTbody"}, row{302, "PATCH", "PATCHbody"}, row{301, "DELETE", "DELETEbody"},
+        row{308, "DELETE", "DELETEbody"}, row{303, "PUT", "GET"}, row{303, "DELETE", "GET"}, row{301, "GET", "GET"}, row{303, "GET", "GET"},
+        row{301, "HEAD", "HEAD"}, row{303, "HEAD", "HEAD"}}) {
+    IN_ROW(std::to_string(each.status) + " " + each.method);
+    auto request = post(server.url("/" + std::to_string(each.status)), "body");
+    request.method = each.method;
+    if (request.method == "GET" || request.method == "HEAD")
+      request.body.clear();
+    request.max_redirects = 1;
+    CHECK_EQ(fetch(client, std::move(request)).status, 200);
+    CHECK_EQ(server.last().method + server.last().body, each.then);
+  }
+}
+
+TROUPE_TEST("a header that libcurl does not take is told as that") {
+  test_server server([](const auto&) { return test_server::reply{test_server::ok("abc", "X-A: " + std::string(200'000, 'a') + "\r\n")}; });
+  http_client client;
+  const auto result = fetch(client, get(server.url("/")));
+  CHECK(result.error == http_error::too_large);
+  CHECK(result.message.find("header of more than 100 KiB") != std::string::npos);
+}
+
 TROUPE_TEST("credentials stay behind when a redirect leaves their origin, and scripts of other schemes are not followed") {
   test_server other([](const auto&) { return test_server::reply{test_server::ok("there")}; });
   test_server server([&](const auto& request) {

@@ -274,6 +274,22 @@ TROUPE_TEST("bodies that do not parse are malformed, errors of any shape keep st
   }
 }
 
+TROUPE_TEST("a stream is read as one also where nobody asked for it") {
+  auto request = test::simple_request();
+  request.stream = false;
+  const std::string type = "Content-Type: text/event-stream\r\n";
+  const std::string begun = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+  const std::string end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+  for (const auto& [body, expected] : std::vector<std::pair<std::string, const char*>>{
+           {begun + end + "data: [DONE]\n\n", "a | | stop | no usage"},
+           {begun + end, "a | | stop | no usage"},
+           {begun, "truncated 200  | the response ended before the model said"},
+       }) {
+    IN_ROW(body);
+    CHECK_EQ(summary(play_one(provider_kind::openai, test_server::ok(body, type), test_server::then::keep, request)), expected);
+  }
+}
+
 TROUPE_TEST("a response without an answer keeps the usage that it states; one that broke off has none") {
   struct usage_row {
     provider_kind kind;
