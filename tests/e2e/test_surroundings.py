@@ -170,6 +170,18 @@ def test_the_password_of_a_url_is_redacted(project):
     assert "pass-word-77" not in told.stdout + told.stderr
 
 
+@pytest.mark.parametrize("place", ["base_url", "proxy"])
+def test_the_password_of_a_url_is_redacted_as_it_was_sent(place, project, odd_server):
+    """Basic sends it in base64, behind the user's name."""
+    server = odd_server([], then=lambda connection, server: connection.sendall(http_answer(403, {"error": {"message": server.requests[-1][0].split("uthorization: ")[1].split("\r\n")[0]}})))
+    url = server.url.replace("//", "//user:${PASSWORD}@")
+    where = {"base_url": url + "/v1"} if place == "base_url" else {"base_url": "http://api.example.invalid/v1", "proxy": url}
+    project.on({"kind": "openai", "stream": False, **where})
+    told = project.run("--id", "R1", env={"PASSWORD": "pa55%2Fword9"}).expect(1)
+    events = project.troupe("show", "troupe.yaml", "R1", "--events", env={"PASSWORD": "another-one"}).expect(0).stdout
+    assert "Basic [redacted]" in events and "dXNlcjpwYTU1L3dvcmQ5" not in events + told.stderr
+
+
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_a_key_that_the_model_says_is_kept_nowhere(kind, project, mock_llm):
     key = "model-knows-key-1"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 #include <curl/curl.h>
 
@@ -55,15 +56,40 @@ struct vendor {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-/// The password of "scheme://user:password@host"; empty for none.
-std::string_view password_of(std::string_view url) {
+/// The "user:password" of "scheme://user:password@host"; empty for none.
+std::string_view credentials_of(std::string_view url) {
   const auto begin = url.find("://");
   if (begin == std::string_view::npos)
     return {};
   const auto authority = url.substr(begin + 3, url.find_first_of("/?#", begin + 3) - begin - 3);
   const auto at = authority.rfind('@');
-  const auto colon = authority.find(':');
-  return at == std::string_view::npos || colon >= at ? std::string_view() : authority.substr(colon + 1, at - colon - 1);
+  return at == std::string_view::npos ? std::string_view() : authority.substr(0, at);
+}
+
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (; !text.empty(); text.remove_prefix(1)) {
+    unsigned char byte = 0;
+    if (text.front() == '%' && text.size() >= 3 && std::from_chars(text.data() + 1, text.data() + 3, byte, 16).ptr == text.data() + 3) {
+      out += static_cast<char>(byte);
+      text.remove_prefix(2);
+    } else {
+      out += text.front();
+    }
+  }
+  return out;
+}
+
+/// The password of a URL is a secret, as it stands there and as it is sent; Basic sends it behind the user's name.
+void keep_secret(std::string_view url) {
+  const auto own = credentials_of(url);
+  const auto colon = own.find(':');
+  if (colon == std::string_view::npos || colon + 1 == own.size())
+    return;
+  const auto password = own.substr(colon + 1);
+  secrets().add(password);
+  secrets().add(percent_decoded(password));
+  secrets().add(percent_decoded(own));
 }
 
 expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_client& client, const std::string& secret, vendor of,
@@ -106,7 +132,7 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
         where.said.push_back(said);
   }
   for (const auto& url : {base, spec.proxy})
-    secrets().add(password_of(url));
+    keep_secret(url);
   return std::make_unique<http_provider>(std::move(where), std::move(format), client);
 }
 

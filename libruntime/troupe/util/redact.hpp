@@ -16,13 +16,19 @@ namespace troupe {
 /// load where no secret is known, else one search for each secret.
 class redactor {
 public:
-  /// Adds a secret, and the forms it takes inside a JSON string and a URL. Values under 4 bytes are ignored: redacting them would
-  /// wreck any text and hide nothing.
+  /// Adds a secret, and the forms it takes inside a JSON string (as the writers of several languages escape it), a URL, and in base64,
+  /// also in the middle of what was encoded ("user:password" of Basic). Values under 4 bytes are ignored: redacting them would wreck any
+  /// text and hide nothing.
   void add(std::string_view secret);
 
   /// The text without any known secret; longer secrets are replaced first, so that one inside another leaves nothing behind. A secret
   /// that is split over two calls is not found: redact whole texts.
   std::string apply(std::string text) const;
+
+  /// What a text was cut off from. A secret that the cut ran through is no longer found whole.
+  enum class cut { start, end };
+  /// The text without the part of a secret, of 4 bytes and more, that a cut has left at that edge. `apply` does the rest.
+  std::string_view without_remains(std::string_view text, cut at) const;
 
   bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
@@ -40,6 +46,12 @@ redactor& secrets();
 
 /// `secrets().apply(text)`.
 std::string redacted(std::string text);
+
+/// A text of which nothing is known beyond its edge, as it may be shown: `redacted`, and "[redacted]" for what is left of a secret there.
+std::string redacted_at(std::string text, redactor::cut at);
+
+/// The longest prefix of at most `max_bytes` bytes that cuts neither a code point nor a secret: for texts that are redacted later.
+std::string_view safe_prefix(std::string_view text, std::size_t max_bytes);
 
 /// Reads a secret from an environment variable, adds it to `secrets()`, and overwrites it in our own environment, so that neither
 /// /proc/PID/environ nor a child process shows it (afterwards the variable is there and empty). Later calls for the same name answer

@@ -23,6 +23,50 @@ TROUPE_TEST("a secret is replaced wherever it stands, also as JSON and in a URL"
   CHECK_EQ(all.apply(""), "");
 }
 
+TROUPE_TEST("a secret is found as any writer of JSON escapes it, and in base64, also behind a user's name") {
+  redactor all;
+  all.add("abc/def+ghi<1234>");
+  all.add("p\xC3\xA4ssw\xC3\xB6rd-\xF0\x9F\x98\x80");
+  all.add("pa55word9");
+  struct row {
+    const char* says;
+    const char* text;
+    const char* shown;
+  };
+  for (const auto& row : std::vector<row>{
+           {"PHP", R"({"h":"abc\/def+ghi<1234>"})", R"({"h":"[redacted]"})"},
+           {"Go", R"(abc/def+ghi\u003c1234\u003e)", "[redacted]"},
+           {".NET", R"(abc/def\u002Bghi\u003C1234\u003E)", "[redacted]"},
+           {"Python", R"(p\u00e4ssw\u00f6rd-\ud83d\ude00)", "[redacted]"},
+           {"in upper case", R"(p\u00E4ssw\u00F6rd-\uD83D\uDE00)", "[redacted]"},
+           {"a URL in lower case", "abc%2fdef%2bghi%3c1234%3e", "[redacted]"},
+           {"base64", "cGE1NXdvcmQ5", "[redacted]"},
+           {"behind one byte more", "OnBhNTV3b3JkOQ==", "On[redacted]Q=="},      // :pa55word9
+           {"Basic", "Basic dXNlcjpwYTU1d29yZDk=", "Basic dXNlcjp[redacted]k="}, // user:pa55word9
+       }) {
+    IN_ROW(row.says);
+    CHECK_EQ(all.apply(row.text), row.shown);
+  }
+}
+
+TROUPE_TEST("what a cut leaves of a secret goes too, from four bytes on") {
+  redactor all;
+  all.add("s3cretvalue123");
+  all.add("value");
+  using enum redactor::cut;
+  CHECK_EQ(std::string(all.without_remains("it is s3cretvalue12", end)), "it is ");
+  CHECK_EQ(std::string(all.without_remains("it is s3cr", end)), "it is ");
+  CHECK_EQ(std::string(all.without_remains("it is s3c", end)), "it is s3c");
+  CHECK_EQ(std::string(all.without_remains("tvalue123 it is", start)), " it is");
+  CHECK_EQ(std::string(all.without_remains("", end)), "");
+  CHECK_EQ(std::string(redactor().without_remains("s3cr", end)), "s3cr");
+  all.add("abcdabcd"); // its end is its beginning
+  CHECK_EQ(std::string(all.without_remains("it is abcdabcd", end)), "it is ");
+  CHECK_EQ(std::string(all.without_remains("abcdabcd it is", start)), " it is");
+  CHECK_EQ(std::string(all.without_remains("s3cretvalue123s3cretvalue123s3cret", end)), "s3cretvalue123s3cretvalue123"); // found later
+  CHECK_EQ(std::string(all.without_remains("it is abcdabcdabcd", end)), "it is ");
+}
+
 TROUPE_TEST("a secret that was taken from the environment no longer stands there, and is redacted from then on") {
   ::setenv("TROUPE_TEST_SECRET", "hunter2-hunter2", 1);
   const char* raw = std::getenv("TROUPE_TEST_SECRET");
