@@ -10,6 +10,8 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "troupe/util/redact.hpp"
+
 namespace troupe::cli {
 
 namespace {
@@ -23,6 +25,11 @@ protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
+    if (!secrets().empty()) { // before it is cut: a part of a secret is not found any more
+      const auto clean = redacted(std::string(line.data(), line.size()));
+      line.clear();
+      line.append(clean.data(), clean.data() + clean.size());
+    }
     if (line.size() > max_line_bytes) {
       line.resize(max_line_bytes - 1);
       line.push_back('\n');

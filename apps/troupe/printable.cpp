@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "troupe/util/redact.hpp"
+
 namespace troupe::cli {
 
 namespace {
@@ -67,7 +69,9 @@ std::string escape_of(char32_t c) {
 
 } // namespace
 
-std::string printable(std::string_view text, std::size_t columns) {
+std::string printable(std::string_view raw, std::size_t columns) {
+  const auto clean = secrets().empty() ? std::string() : redacted(std::string(raw)); // a part of a secret is not found any more
+  auto text = secrets().empty() ? raw : std::string_view(clean);
   std::string out;
   std::size_t used = 0;
   std::size_t cut_at = 0; // where "…" still fits

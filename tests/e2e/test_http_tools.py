@@ -89,6 +89,28 @@ def test_a_secret_is_sent_and_seen_nowhere_else(project, odd_server):
         assert SECRET.encode() not in file.read_bytes()
 
 
+@pytest.mark.parametrize("how", ["http", "process"])
+def test_a_limit_that_cuts_through_a_secret_leaves_nothing_of_it(how, project, odd_server):
+    """The texts are shifted against each other, so that some cut is in the middle of one."""
+    given = {"description": "d", "env_from": ["API_TOKEN"], "retries": 0, "limits": {"output": "1KiB"}}
+    shifts = (0, 5, 10)
+    if how == "http":
+        tools = {f"t{n}": web(odd_server([http_answer(200, "." * n + SECRET * 500, kind="text/plain")]), headers={"X-A": "{{ env.API_TOKEN }}"}, **given) for n in shifts}
+    else:
+        tools = {f"t{n}": {"kind": "process", "command": ["python3", "-c", f"import os; print('.' * {n} + os.environ['API_TOKEN'] * 500)"], "effect": "none", **given} for n in shifts}
+    told = use(project, tools, *[(name, {}) for name in tools], env={"API_TOKEN": SECRET})
+    for each in told:
+        assert "[redacted][redacted]" in each["text"] and "[cut: " in each["text"], each
+        assert SECRET[:4] not in each["text"], each
+
+
+@pytest.mark.parametrize("secret, said", [("abc/def+ghi1234", r"abc\/def+ghi1234"), ("p\u00e4ssw\u00f6rd-1234", r"p\u00e4ssw\u00f6rd-1234")])
+def test_a_secret_is_found_as_writers_of_json_escape_it(secret, said, project, odd_server):
+    server = odd_server([], then=http_answer(200, '{"h":"%s"}' % said))
+    told = use(project, {"get": web(server, headers={"X-A": "{{ env.API_TOKEN }}"}, env_from=["API_TOKEN"])}, ("get", {}), env={"API_TOKEN": secret})
+    assert told[0]["text"] == '{"h":"[redacted]"}'
+
+
 @pytest.mark.parametrize("body, kind, evil, sent", [
     ('{"to": "{{ text }}", "admin": false}', None, 'a", "admin": true, "x": "', '{"to": "a\\", \\"admin\\": true, \\"x\\": \\"", "admin": false}'),
     ("to={{ text }}&admin=0", None, "a&admin=1", "to=a%26admin%3D1&admin=0"),

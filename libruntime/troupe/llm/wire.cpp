@@ -8,6 +8,7 @@
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/util/fast_json.hpp"
+#include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::llm {
@@ -124,7 +125,7 @@ bool mend_numbers(std::string& text) {
 std::string bounded(std::string text) {
   mend_utf8(text);
   if (text.size() > message_bytes_max)
-    text = std::string(utf8_prefix(text, message_bytes_max - 3)) + "…";
+    text = std::string(safe_prefix(text, message_bytes_max - 3)) + "…";
   return text;
 }
 
@@ -212,7 +213,7 @@ std::optional<llm_failure> error_object_of(const json& body, int http_status) {
   } else {
     return std::nullopt;
   }
-  failure.code = failure.code.substr(0, utf8_prefix(failure.code, 128).size());
+  failure.code.resize(safe_prefix(failure.code, 128).size());
   failure.message = bounded(std::move(failure.message));
   return failure;
 }

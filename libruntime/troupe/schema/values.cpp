@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "troupe/schema/canonical_json.hpp"
-#include "troupe/util/utf8.hpp"
+#include "troupe/util/redact.hpp"
 
 namespace troupe::schema {
 namespace {
@@ -217,13 +217,13 @@ std::string excerpt(const json& value) {
   if (value.is_string()) {
     const auto& text = value.get_ref<const std::string&>();
     if (text.size() > limit)
-      return canonical_json(std::string(utf8_prefix(text, limit)) + "…");
+      return canonical_json(std::string(safe_prefix(text, limit)) + "…");
     return canonical_json(value);
   }
   if (value.is_structured() && (larger_than(value, 64) || depth_of(value, 8) > 8))
     return value.is_array() ? "an array" : "an object";
   auto text = canonical_json(value);
-  return text.size() <= limit ? text : std::string(utf8_prefix(text, limit)) + "…";
+  return text.size() <= limit ? text : std::string(safe_prefix(text, limit)) + "…";
 }
 
 } // namespace troupe::schema

@@ -8,6 +8,7 @@
 
 #include "troupe/tools/builtin_parts.hpp"
 #include "troupe/tools/confined.hpp"
+#include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::tools {
@@ -99,6 +100,7 @@ tool_outcome read_file(const tool_spec& spec, const std::vector<std::string>& hi
     else
       found.text.resize(utf8_prefix(found.text, found.text.size() - 4).size());
   }
+  found.text = found.more ? redacted_at(std::move(found.text), redactor::cut::end) : redacted(std::move(found.text));
   mend_utf8(found.text);
   if (found.text.size() > builtin_text_bytes_max)
     found.text.resize(utf8_prefix(found.text, builtin_text_bytes_max).size());

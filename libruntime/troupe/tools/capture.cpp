@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::tools {
@@ -21,6 +22,14 @@ void capture::take(std::string_view bytes) {
 std::string capture::take_text() {
   auto text = std::move(text_);
   text_.clear();
+  if (total_ <= text.size()) {
+    text = redacted(std::move(text)); // before it is cut: a part of a secret is not found any more
+  } else if (which_ == keep::start) {
+    text.resize(utf8_prefix(text, limit_).size());
+    text = redacted_at(std::move(text), redactor::cut::end);
+  } else {
+    text = redacted_at(std::move(text), redactor::cut::start);
+  }
   if (which_ == keep::end && text.size() > limit_) {
     auto from = text.size() - limit_;
     while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80)

@@ -18,7 +18,8 @@ public:
   std::uint64_t total_bytes() const { return total_; }
   bool cut() const { return total_ > limit_; }
 
-  /// What was kept, as valid UTF-8 of at most the limit, without a note. Ends the capture.
+  /// What was kept, as valid UTF-8 of at most the limit, without secrets, also those that the bound cuts, and without a note. Ends the
+  /// capture.
   std::string take_text();
 
 private:

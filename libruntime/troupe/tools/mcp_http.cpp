@@ -338,7 +338,7 @@ private:
     } else {
       out.words = "it answered with status " + std::to_string(result.status);
       if (!seen.body.empty())
-        out.words += ": " + mended_utf8(utf8_prefix(seen.body, 300));
+        out.words += ": " + mended_utf8(safe_prefix(seen.body, 300));
     }
     return out;
   }

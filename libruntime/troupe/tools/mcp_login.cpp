@@ -185,7 +185,7 @@ private:
   error useless(const std::string& words, const llm::http_result& result) const {
     if (result.status == 0)
       return silent(words + result.message);
-    return refused(words + "status " + std::to_string(result.status) + " " + in_quotes(result.body.substr(0, 300)));
+    return refused(words + "status " + std::to_string(result.status) + " " + in_quotes(safe_prefix(result.body, 300)));
   }
 
   /// A document from an address that somebody else named.

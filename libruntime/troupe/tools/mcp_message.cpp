@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "troupe/util/parse_json.hpp"
-#include "troupe/util/utf8.hpp"
+#include "troupe/util/redact.hpp"
 
 namespace troupe::tools {
 
@@ -56,7 +56,7 @@ expected<mcp_message> read_message(json& document) {
     message.method = method->get<std::string>();
     message.params = taken(document, "params");
     if (!message.params.is_null() && !message.params.is_object())
-      return wrong("the params of \"" + std::string(utf8_prefix(message.method, 60)) + "\" are no object");
+      return wrong("the params of \"" + std::string(safe_prefix(message.method, 60)) + "\" are no object");
     return message;
   }
   if (document.contains("error"))

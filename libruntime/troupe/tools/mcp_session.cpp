@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "troupe/util/redact.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -25,10 +26,11 @@ json client_info() {
   return {{"name", "troupe"}, {"version", TROUPE_VERSION}};
 }
 
-std::string short_text(std::string text) {
+std::string short_text(std::string text, std::size_t bytes_max = 2'000) {
+  text = redacted(std::move(text)); // before it is cut: a part of a secret is not found any more
   mend_utf8(text);
-  if (text.size() > 2'000)
-    text = std::string(utf8_prefix(text, 2'000)) + " …";
+  if (text.size() > bytes_max)
+    text = std::string(utf8_prefix(text, bytes_max)) + " …";
   return text;
 }
 
@@ -166,7 +168,7 @@ void mcp_session::choose_version(mcp_actions& out, const json& supported, time_p
       }
   std::string words;
   for (const auto& name : names)
-    words += (words.empty() ? "" : ", ") + short_text(name.substr(0, 40));
+    words += (words.empty() ? "" : ", ") + short_text(name, 40);
   breaks(out, {error_code::unavailable,
                who() + " speaks " + (words.empty() ? "no version that it names" : words) + ", and of these we speak none"
                    + (may_be_old ? "" : " that `protocol` allows"),
@@ -523,7 +525,7 @@ void mcp_session::asked(mcp_actions& out, const mcp_message& message) {
   else if (message.method == "elicitation/create")
     answer = mcp_result(message.id, elicited(message.params));
   else
-    answer = mcp_error(message.id, method_not_found, "this client does not offer " + short_text(message.method.substr(0, 60)));
+    answer = mcp_error(message.id, method_not_found, "this client does not offer " + short_text(message.method, 60));
   out.push_back(mcp_send{0, std::move(answer), headers_of("", {}), false});
 }
 
@@ -544,7 +546,7 @@ void mcp_session::noticed(mcp_actions& out, const mcp_message& message, time_poi
         const auto total = member(message.params, "total");
         call.progress = short_text(member(message.params, "progress").dump() + (total.is_null() ? "" : " of " + total.dump()));
         if (const auto words = string_member(message.params, "message"); !words.empty())
-          call.progress += ": " + short_text(words.substr(0, 300));
+          call.progress += ": " + short_text(words, 300);
       }
   }
 }

@@ -9,6 +9,7 @@
 #include "troupe/tools/mcp_transport.hpp"
 #include "troupe/tools/process.hpp"
 #include "troupe/tools/process_call.hpp"
+#include "troupe/util/redact.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -116,7 +117,7 @@ private:
       return;
     auto messages = parse_mcp_messages(line);
     if (!messages) {
-      garbage(messages.error().message + ": " + mended_utf8(utf8_prefix(line, 200)));
+      garbage(messages.error().message + ": " + mended_utf8(safe_prefix(line, 200)));
       return;
     }
     for (auto& each : *messages)

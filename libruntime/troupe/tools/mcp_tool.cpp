@@ -9,6 +9,7 @@
 #include "troupe/schema/schema.hpp"
 #include "troupe/tools/mcp_digest.hpp"
 #include "troupe/tools/mcp_message.hpp"
+#include "troupe/util/redact.hpp"
 #include "troupe/util/suggest.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -282,6 +283,7 @@ tool_outcome mcp_outcome(const std::string& who, const mcp_tool& tool, const jso
     }
   if (structured != result.end() && !said_in_text)
     out.output += (out.output.empty() ? "" : "\n") + structured->dump(-1, ' ', false, json::error_handler_t::replace);
+  out.output = redacted(std::move(out.output)); // before it is cut: a part of a secret is not found any more
   mend_utf8(out.output);
   if (out.output.size() > bytes_max) {
     const auto all = out.output.size();

@@ -45,7 +45,7 @@ std::vector<std::pair<std::string, std::string>> mcp_argument_headers(const mcp_
 std::string mcp_header_value(std::string_view text);
 
 /// The result of tools/call as an outcome: texts as they are, what is not text as a note of its kind and size, structured content as JSON
-/// where no text says the same. Cut at `bytes_max`. Structured content must satisfy the tool's output schema.
+/// where no text says the same. Without secrets, then cut at `bytes_max`. Structured content must satisfy the tool's output schema.
 tool_outcome mcp_outcome(const std::string& who, const mcp_tool& tool, const json& result, std::size_t bytes_max);
 
 /// A server and its tools by the server's names, in its order.

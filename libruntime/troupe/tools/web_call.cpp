@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "troupe/llm/vendor_headers.hpp"
+#include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::tools {
@@ -18,15 +19,16 @@ struct hop {
 
 std::string content_type(const llm::http_result& result) {
   const auto* type = result.headers.find("content-type");
-  return type ? mended_utf8(std::string_view(*type).substr(0, 100)) : std::string();
+  return type ? mended_utf8(safe_prefix(*type, 100)) : std::string();
 }
 
-/// The body as text; true when it was cut.
+/// The body as text without secrets, also those that the cut runs through; true when it was cut.
 bool take_text(llm::http_result& result, std::size_t bytes_max, std::string& into) {
   bool cut = result.error == llm::http_error::too_large;
   into = std::move(result.body);
   if (cut && into.size() > 4)
     into.resize(utf8_prefix(into, into.size() - 4).size());
+  into = cut ? redacted_at(std::move(into), redactor::cut::end) : redacted(std::move(into));
   mend_utf8(into);
   if (into.size() > bytes_max) {
     into.resize(utf8_prefix(into, bytes_max).size());

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe {
@@ -32,7 +33,7 @@ expected<nlohmann::json> parse_bounded(std::string_view text, std::size_t max_de
     std::string_view words = problem.what();
     if (const auto end = words.find("] "); end != std::string_view::npos)
       words.remove_prefix(end + 2);
-    return fail(error_code::invalid_argument, mended_utf8(utf8_prefix(words, 300)));
+    return fail(error_code::invalid_argument, mended_utf8(safe_prefix(words, 300)));
   }
 }
 

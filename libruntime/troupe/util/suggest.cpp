@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 
+#include "troupe/util/redact.hpp"
+
 namespace troupe {
 
 namespace {
@@ -93,10 +95,7 @@ std::string in_quotes(std::string_view name) {
   constexpr std::string_view hex = "0123456789abcdef";
   bool cut = false;
   if (name.size() > longest_quote) {
-    std::size_t end = longest_quote;
-    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80)
-      --end;
-    name = name.substr(0, end);
+    name = safe_prefix(name, longest_quote);
     cut = true;
   }
   std::string out = "\"";
