@@ -652,3 +652,40 @@ def test_a_run_that_is_resumed_with_yes_waits_for_nobody(project, out):
     again.wait().expect(0)
     decided = project.events("R1", "approval_decided")
     assert [(each["id"], each["status"], each["by_human"], each["pending"]) for each in decided] == [(request["id"], "approved", False, 0)]
+
+
+ASKS = [calls(("ask", {}), when={"agent": "res", "turn": 1}), calls(("agent_res", {"task": "t"}), when={"agent": "lead", "turn": 1}),
+        calls(("ask", {}), when={"agent": "critic", "turn": 1}), reply('{"verdict": "pass"}', when={"agent": "critic"}), reply("fine: {{ last }}")]
+BELOW = {
+    "the agent's, a delegated one waits": ({"lead": {"tools": ["agent:res", "ask"], "timeout": "2s"}}, {"agent": "lead"}, {}),
+    "the task's, a delegated one waits": ({"lead": {"tools": ["agent:res", "ask"]}}, {"agent": "lead", "timeout": "2s"}, {}),
+    "the agent's, its reviewer waits": ({"writer": {"output": {"max_length": 3, "retries": 0, "reviewer": "critic"}, "timeout": "2s"}}, {"agent": "writer"}, {}),
+    "a sub-workflow's": ({}, {"workflow": "inner", "timeout": "2s"}, {}),
+    "a sub-workflow's own": ({}, {"workflow": "inner"}, {"budget": {"time": "2s"}}),
+}
+
+
+@pytest.mark.parametrize("level", BELOW)
+def test_waiting_takes_nothing_from_the_time_of_any_level_above(level, project):
+    more, first, inner = BELOW[level]
+    agents = {"res": {"system": "res", "description": "res", "tools": ["ask"]}, "critic": {"system": "critic", "tools": ["ask"]}, **more}
+    given = {} if "workflow" in first else {"instruction": "x"}
+    project.scripted(ASKS, agents=agents, tools={"ask": process("true", risk="high")}, tasks=[{"id": "t", **first, **given}],
+                     workflows={"inner": {"tasks": [{"id": "d", "agent": "res", "instruction": "x"}], **inner}} if "workflow" in first else {})
+    running = project.start("--json")
+    request = request_of(project)
+    time.sleep(3.2)  # a human takes longer than what is above may work
+    decide(project, "approve", request)
+    assert running.wait().expect(0).doc["results"][0]["status"] == "success"
+
+
+def test_a_sub_workflow_that_was_given_time_back_still_ends_in_time(project):
+    rules = [calls(("ask", {}), when={"turn": 1}), reply("late", latency="60s")]
+    project.scripted(rules, agents={"res": {"system": "res", "tools": ["ask"]}}, tools={"ask": process("true", risk="high")},
+                     tasks=[{"id": "t", "workflow": "inner", "timeout": "2s"}], workflows={"inner": {"tasks": [{"id": "d", "agent": "res", "instruction": "x"}]}})
+    running = project.start("--json")
+    request = request_of(project)
+    time.sleep(3)
+    decide(project, "approve", request)
+    document = running.wait().expect(1).doc
+    assert document["results"][0]["status"] == "timeout" and 4.8 < document["duration_seconds"] < 8

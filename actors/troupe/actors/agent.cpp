@@ -67,11 +67,8 @@ void send_human(agent_self self, std::uint64_t number);
 
 void ask_human(agent_self self, approval_ask&& wanted, std::function<void(const approval_answer&)> then) {
   auto& task = task_of(self);
-  if (task.humans.empty()) {
-    task.waits_since = self->clock().now();
-    if (task.assignment.human)
-      task.waits = std::make_unique<human_time_guard>(task.assignment.human, self->clock());
-  }
+  if (task.humans.empty())
+    task.waits = std::make_unique<human_time_guard>(task.assignment.human, self->clock());
   ++task.in_flight;
   task.humans.emplace(++task.last_human, human_wait{std::move(wanted), std::move(then)});
   send_human(self, task.last_human);
@@ -86,12 +83,8 @@ void take_decision(agent_self self, std::uint64_t number, const approval_answer&
     return;
   --task.in_flight;
   if (task.humans.empty()) {
-    const auto now = self->clock().now();
-    const auto latest = deadline_of(*task.assignment.run, now);
     task.waits.reset();
-    task.deadline = task.own_deadline ? std::min(latest, task.deadline + (now - task.waits_since)) : latest;
-    if (task.own_deadline)
-      watch_deadline(self);
+    watch_deadline(self);
   }
   if (stop_if_ending(self))
     return;
@@ -185,7 +178,8 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .messages = task.context.summary_of(task.messages, wanted),
                 .temperature = task.spec->temperature,
                 .max_tokens = wanted.tokens,
-                .deadline = task.deadline,
+                .deadline = deadline_of(task, self->clock().now()),
+                .task_deadline = moved_end(task, task.task_end, self->clock().now()),
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
@@ -246,8 +240,6 @@ void next_step(agent_self self) {
     return;
   auto& task = task_of(self);
   const auto& a = task.assignment;
-  if (!task.own_deadline && a.run->config->checkpoint.pause_clock)
-    task.deadline = deadline_of(*a.run, self->clock().now()); // others of the run may have waited
   llm_ask order{.run = a.run,
                 .task = a.task,
                 .agent = a.agent,
@@ -257,7 +249,8 @@ void next_step(agent_self self) {
                 .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens,
-                .deadline = task.deadline,
+                .deadline = deadline_of(task, self->clock().now()),
+                .task_deadline = moved_end(task, task.task_end, self->clock().now()),
                 .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);
@@ -398,11 +391,15 @@ void restore(agent_self self, const task_events& recorded) {
 /// One wake-up under way, not one a task: it stays until it fires, however early its task ends.
 void watch_deadline(agent_self self) {
   auto& state = state_of(self);
-  const auto at = state.task->deadline;
-  if (state.wake_up_at && *state.wake_up_at <= at)
+  const auto now = self->clock().now();
+  const auto end = own_deadline(*state.task, now);
+  if (end == clock_point::max())
     return;
-  state.wake_up_at = at;
-  tell_later(self, agent_actor(self), at - self->clock().now(), deadline_hit{});
+  const auto left = state.task->assignment.human->next_look(end - now); // others who work for the same task may wait
+  if (state.wake_up_at && *state.wake_up_at <= now + left)
+    return;
+  state.wake_up_at = now + left;
+  tell_later(self, agent_actor(self), left, deadline_hit{});
 }
 
 } // namespace
@@ -462,26 +459,19 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
       task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
   begin_conversation(self);
-  const auto now = self->clock().now();
-  task.deadline = deadline_of(*task.assignment.run, now);
-  if (task.assignment.deadline < task.deadline) {
-    task.deadline = task.assignment.deadline;
-    task.own_deadline = true;
-  }
-  const auto& human = task.assignment.human;
-  const auto limit = [&](milliseconds time, time_mark since) {
-    if (!since.set())
-      since = mark(human, now);
-    const auto end = moved(since.at + time, since, human, now);
-    if (time.count() > 0 && end < task.deadline) {
-      task.deadline = end;
-      task.own_deadline = true;
-    }
-  };
-  limit(task.spec->timeout, task.assignment.begun);
-  limit(task.assignment.timeout, task.assignment.given);
-  if (task.own_deadline)
-    watch_deadline(self);
+  auto& human = task.assignment.human;
+  if (!human)
+    human = std::make_shared<human_time>();
+  const auto now = mark(human, self->clock().now());
+  const auto begun = task.assignment.begun.set() ? task.assignment.begun : now;
+  const auto given = task.assignment.given.set() ? task.assignment.given : now;
+  if (task.spec->timeout.count() > 0)
+    task.agent_end = begun.at + task.spec->timeout - begun.human;
+  if (task.assignment.timeout.count() > 0)
+    task.task_end = given.at + task.assignment.timeout - given.human;
+  if (task.assignment.deadline != clock_point::max())
+    task.task_end = std::min<clock_point>(task.task_end, task.assignment.deadline - given.human);
+  watch_deadline(self);
   if (!task.assignment.resumed) {
     next_step(self);
     return promise;
@@ -515,9 +505,9 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
       [self](const deadline_hit&) {
         auto& state = state_of(self);
         state.wake_up_at.reset();
-        if (!state.task || !state.task->own_deadline || !state.task->humans.empty())
+        if (!state.task || !state.task->humans.empty())
           return;
-        if (self->clock().now() >= state.task->deadline)
+        if (const auto now = self->clock().now(); now >= own_deadline(*state.task, now))
           begin_ending(self, task_status::timeout);
         else
           watch_deadline(self);

@@ -179,8 +179,9 @@ void give_review(agent_self self, bool resumed) {
                                                     : "the pool of agent \"" + order.agent + "\" died, and does not come back"});
     return;
   }
-  if (task.deadline != clock_point::max())
-    order.timeout = std::max(milliseconds{1}, std::chrono::duration_cast<milliseconds>(task.deadline - self->clock().now()));
+  order.human = task.assignment.human;
+  order.given = mark(order.human, self->clock().now());
+  order.deadline = own_deadline(task, order.given.at);
   const auto to = pool->second->now();
   task.reviewing = to.address();
   watch(self, to);

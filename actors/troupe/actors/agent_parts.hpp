@@ -13,6 +13,7 @@
 // from the journal.
 // Cancelled, or out of time: nothing new begins, and the task ends once nothing of it is under way.
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -72,18 +73,18 @@ struct work {
   policy::answer_quality quality;
   std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending; ///< it is being stopped: the status that it ends with
-  clock_point deadline;
-  bool own_deadline = false; ///< it is not the run's, which the orchestrator watches
-  bool recovering = false;   ///< the next request may have been made by the incarnation before, or the gateway before
-  caf::actor_addr asked;     ///< the gateway that has the request in flight; null: none
+  // Its own limits of time, less what humans had given back when they began; max: none. The run's is watched by the orchestrator.
+  clock_point agent_end = clock_point::max();
+  clock_point task_end = clock_point::max();
+  bool recovering = false; ///< the next request may have been made by the incarnation before, or the gateway before
+  caf::actor_addr asked;   ///< the gateway that has the request in flight; null: none
   std::unique_ptr<running_check> check;
   std::unique_ptr<task_assignment> review; ///< its reviewer's
   caf::actor_addr reviewing;               ///< the pool that has it
   std::map<std::uint64_t, human_wait> humans;
   std::uint64_t last_human = 0;
   caf::actor_addr checkpoint;              ///< that was asked
-  clock_point waits_since;                 ///< for a human; its clock stands still meanwhile
-  std::unique_ptr<human_time_guard> waits; ///< … and so does its task's
+  std::unique_ptr<human_time_guard> waits; ///< for a human; the clocks of all that it works for stand still meanwhile
 };
 
 struct agent_state {
@@ -108,6 +109,19 @@ using agent_self = agent_actor::stateful_pointer<agent_state>;
 
 inline work& task_of(agent_self self) {
   return *state_of(self).task;
+}
+
+/// With what humans have given back by now; max: there is none.
+inline clock_point moved_end(const work& task, clock_point end, clock_point now) {
+  return end == clock_point::max() ? end : end + task.assignment.human->until(now);
+}
+/// The first of its own limits.
+inline clock_point own_deadline(const work& task, clock_point now) {
+  return moved_end(task, std::min(task.agent_end, task.task_end), now);
+}
+/// … and the run's.
+inline clock_point deadline_of(const work& task, clock_point now) {
+  return std::min(own_deadline(task, now), deadline_of(*task.assignment.run, now));
 }
 
 /// A request that is in the hands of an actor when it dies is never answered: CAF tells by the down message only.

@@ -59,7 +59,7 @@ tl::expected<json, std::string> admissible(agent_self self, const tool_call& cal
 void leave_member(agent_self self, const tool_slot* handoff) {
   auto& task = task_of(self);
   auto pause = std::make_shared<task_pause>();
-  pause->deadline = task.deadline;
+  pause->deadline = own_deadline(task, self->clock().now());
   if (handoff != nullptr) {
     const std::size_t first = task.spec->system.empty() ? 1 : 2; // behind the instruction
     conversation turn(task.messages.begin() + static_cast<std::ptrdiff_t>(std::min(first, task.messages.size())), task.messages.end());
@@ -122,7 +122,7 @@ bool ask_colleague(agent_self self, std::size_t index, bool cut_off) {
       refuse(self, index, std::move(order.error()));
       return true;
     }
-    order->deadline = task.deadline;
+    order->deadline = own_deadline(task, self->clock().now());
     if (const auto desk = caf::actor_cast<delegation_desk_actor>(task.assignment.desk))
       tell(self, desk, std::move(*order));
   }
@@ -145,7 +145,7 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
                .tool = call.name,
                .call_id = call.id,
                .arguments = std::move(arguments),
-               .deadline = task.deadline,
+               .deadline = deadline_of(task, self->clock().now()),
                .agent_tools = task.may->names,
                .recovering = recovering,
                .quota = task.quota,

@@ -1,6 +1,8 @@
 #pragma once
-// What waiting for humans gives back to a task's limits of time (SEMANTICS 7): the time in which anybody of the task waits.
+// What waiting for humans gives back to a task's limits of time (SEMANTICS 7): the time in which anybody of the task waits, also who works
+// for it: agents that it has asked, reviewers, the tasks of its sub-workflow.
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -10,26 +12,45 @@
 
 namespace troupe::actors {
 
-/// One for all elements, members and attempts of a task. Any thread.
+/// While somebody waits, an end that humans move is looked at again after this at the earliest.
+inline constexpr std::chrono::seconds human_pause{1};
+
+/// One for all elements, members and attempts of a task, and for those that it has asked. Any thread.
 class human_time {
 public:
+  /// `above`: of the task whose sub-workflow this one's task is in; null: none.
+  explicit human_time(std::shared_ptr<human_time> above = nullptr) : above_(std::move(above)) {}
   void begin(clock_point now) {
     const std::lock_guard guard(mutex_);
-    if (waiting_++ == 0)
-      since_ = now;
+    if (waiting_++ != 0)
+      return;
+    since_ = now;
+    if (above_)
+      above_->begin(now);
   }
   void end(clock_point now) {
     const std::lock_guard guard(mutex_);
-    if (--waiting_ == 0 && now > since_)
+    if (--waiting_ != 0)
+      return;
+    if (now > since_)
       total_ += now - since_;
+    if (above_)
+      above_->end(now);
   }
   std::chrono::nanoseconds until(clock_point now) const {
     const std::lock_guard guard(mutex_);
     return total_ + (waiting_ > 0 && now > since_ ? std::chrono::nanoseconds(now - since_) : std::chrono::nanoseconds{0});
   }
 
+  /// In how long what has this left is to be looked at.
+  clock_point::duration next_look(clock_point::duration left) const {
+    const std::lock_guard guard(mutex_);
+    return std::max<clock_point::duration>(left, waiting_ > 0 ? clock_point::duration(human_pause) : clock_point::duration::zero());
+  }
+
 private:
-  mutable std::mutex mutex_; // guards what follows
+  const std::shared_ptr<human_time> above_;
+  mutable std::mutex mutex_; // guards what follows; taken before that of what is above
   std::int64_t waiting_ = 0;
   clock_point since_{};
   std::chrono::nanoseconds total_{0};

@@ -158,8 +158,9 @@ struct llm_ask {
   std::string tool_choice;
   std::optional<double> temperature;
   std::int64_t max_tokens = 4096;
-  clock_point deadline;             ///< of the task on this agent, the run's included
-  bool recovering = false;          ///< its agent came back: the response may be recorded meanwhile
+  clock_point deadline;                           ///< of the task on this agent, the run's included
+  clock_point task_deadline = clock_point::max(); ///< the task's own, whichever agent has it
+  bool recovering = false;                        ///< its agent came back: the response may be recorded meanwhile
   std::int64_t input_tokens = 0;    ///< estimated; models whose context it does not fit are not asked. 0: not known, all may be
   std::size_t first_link = 0;       ///< models of the chain before this one are not asked
   std::int64_t requests_before = 0; ///< of this step, sent for an earlier ask
@@ -310,7 +311,7 @@ struct delegate {
   std::string instruction;
   std::vector<std::string> tools; ///< names that it may use there, of tools and of agents ("agent:NAME")
   bool restricted = true;         ///< false: all of its own
-  clock_point deadline;           ///< of who asks
+  clock_point deadline;           ///< of who asks; max: the run's
 };
 /// Who starts delegated tasks: the run's orchestrator.
 using delegation_desk_actor = caf::typed_actor<takes<delegate>>;
@@ -324,7 +325,7 @@ struct handoff_wish {
 /// The task is not over: it waits for those that it has asked, or goes on with another agent.
 struct task_pause {
   std::optional<handoff_wish> handoff;
-  clock_point deadline; ///< of the task, which goes on
+  clock_point deadline; ///< of the task, which goes on; max: the run's
 };
 /// A time, and what waiting for humans had given back by then.
 struct time_mark {

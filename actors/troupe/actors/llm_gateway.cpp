@@ -380,6 +380,8 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
                                .first_link = std::min(call.ask.first_link, model->chain.size() - 1),
                                .requests_before = call.ask.requests_before};
   facts.until.agent = call.ask.deadline;
+  if (call.ask.task_deadline != clock_point::max())
+    facts.until.task = call.ask.task_deadline;
   facts.until.run = deadline_of(*call.ask.run, self->clock().now());
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;

@@ -266,13 +266,13 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
 
 } // namespace
 
-milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit) {
+milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit, const std::shared_ptr<human_time>& human) {
   const auto now = self->clock().now();
   auto& state = state_of(self);
   const auto before = state.setup.time_used.find(scope);
   const auto used = before == state.setup.time_used.end() ? milliseconds{0} : before->second;
-  const auto since = state.began.emplace(std::move(scope), now - used).first->second;
-  return std::max(milliseconds{0}, limit - std::chrono::duration_cast<milliseconds>(now - since));
+  const auto since = state.began.emplace(std::move(scope), mark(human, now)).first->second;
+  return std::max(milliseconds{0}, limit - used - std::chrono::duration_cast<milliseconds>(now - moved(since.at, since, human, now)));
 }
 
 namespace {
@@ -285,10 +285,14 @@ std::string whole_of(std::string_view path, const task_spec& task) {
 
 } // namespace
 
-const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& path, const task_spec& task) {
-  auto& known = state_of(self).human[whole_of(path, task)];
-  if (!known)
-    known = std::make_shared<human_time>();
+const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& prefix, const std::string& path,
+                                                 const task_spec& task) {
+  auto& state = state_of(self);
+  auto& known = state.human[whole_of(path, task)];
+  if (!known) {
+    const auto graph = state.graphs.find(prefix);
+    known = std::make_shared<human_time>(graph == state.graphs.end() ? nullptr : graph->second.human);
+  }
   return known;
 }
 
@@ -299,15 +303,13 @@ clock_point end_of(orchestrator_self self, const given_task& given) {
 namespace {
 
 /// The least of the limits of time that hold for a task now; nothing: there is none.
-std::optional<milliseconds> time_for(orchestrator_self self, const std::string& path, const task_spec& task, const limits& task_limits,
-                                     const std::string& agent) {
+std::optional<milliseconds> time_for(orchestrator_self self, const std::string& prefix, const std::string& path, const task_spec& task,
+                                     const limits& task_limits, const std::string& agent) {
   std::optional<milliseconds> least;
   const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
   for (const auto limit : {task.timeout, task_limits.time.value_or(milliseconds{0})})
-    if (limit.count() > 0) {
-      const auto back = human_time_of(self, path, task)->until(self->clock().now());
-      take(time_left(self, policy::task_scope(whole_of(path, task)), limit + std::chrono::duration_cast<milliseconds>(back)));
-    }
+    if (limit.count() > 0)
+      take(time_left(self, policy::task_scope(whole_of(path, task)), limit, human_time_of(self, prefix, path, task)));
   const auto& agents = state_of(self).setup.run->config->agents;
   if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
     take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
@@ -370,7 +372,7 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
         {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
     return;
   }
-  const auto time = time_for(self, what.path, *what.spec, what.spec->budget, what.agent);
+  const auto time = time_for(self, prefix, what.path, *what.spec, what.spec->budget, what.agent);
   if (time && time->count() == 0) {
     task_ended(self, prefix, what.path, what.attempt,
                {task_status::timeout, "timeout", "the time of its task or agent is used up", nullptr, true});
@@ -384,14 +386,14 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
                         .within = std::move(what.within),
                         .resumed = what.resumed,
                         .timeout = time.value_or(milliseconds{0}),
-                        .human = human_time_of(self, what.path, *what.spec)};
+                        .human = human_time_of(self, prefix, what.path, *what.spec)};
   order.given = mark(order.human, self->clock().now());
   if (!what.arbitrates.empty())
     order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
   if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
     order.crashes = before->second;
   given_task given{.order = std::move(order), .prefix = prefix, .pool = {}, .end = {}, .handoffs = {}};
-  if (const auto task_time = time_for(self, what.path, *what.spec, what.spec->budget, {}))
+  if (const auto task_time = time_for(self, prefix, what.path, *what.spec, what.spec->budget, {}))
     given.until = self->clock().now() + *task_time;
   if (const auto before = state.setup.handoffs.find(what.path); what.resumed && before != state.setup.handoffs.end()) {
     given.handoffs = before->second;
@@ -430,7 +432,8 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
     }
   }
   const auto own_prefix = what.path + "/";
-  const auto time = time_for(self, what.path, *what.spec, what.spec->budget == limits{} ? found->second.budget : what.spec->budget, {});
+  const auto time =
+      time_for(self, prefix, what.path, *what.spec, what.spec->budget == limits{} ? found->second.budget : what.spec->budget, {});
   if (time && time->count() == 0) {
     task_ended(self, prefix, what.path, what.attempt, {task_status::timeout, "timeout", "the time of its task is used up", nullptr, true});
     return;
@@ -446,8 +449,15 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   auto within = state.graphs.at(prefix).within;
   if (what.attempt > 1)
     within += what.path + "@" + std::to_string(what.attempt) + "/";
-  auto& made = state.graphs.insert_or_assign(own_prefix, graph_of{std::move(graph), prefix, what.path, what.attempt, std::move(within)})
-                   .first->second;
+  auto& made =
+      state.graphs
+          .insert_or_assign(own_prefix,
+                            graph_of{std::move(graph), prefix, what.path, what.attempt, std::move(within), {}, clock_point::max(), {}})
+          .first->second;
+  made.human = human_time_of(self, prefix, what.path, *what.spec);
+  made.given = mark(made.human, self->clock().now());
+  if (time)
+    made.until = made.given.at + *time;
   let_read(self, made.graph);
   made.graph.belongs_to(made.within);
   static const policy::restored_state fresh;
@@ -569,6 +579,12 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
   const auto found = state.graphs.find(which.path + "/");
   if (state.over || state.suspended || found == state.graphs.end() || found->second.attempt != which.attempt)
     return;
+  const auto now = self->clock().now();
+  const auto& graph = found->second;
+  if (const auto left = moved(graph.until, graph.given, graph.human, now) - now; left > clock_point::duration::zero()) {
+    tell_later(self, orchestrator_actor(self), graph.human->next_look(left), which);
+    return;
+  }
   const auto before = std::exchange(state.timed_out, true);
   perform(self, which.path + "/", found->second.graph.abort(policy::abort_reason::timeout));
   state.timed_out = before;
@@ -598,7 +614,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
                run_timer{run_alarm::time_up});
   }
   warn_of_time(self);
-  auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1, {}}).first->second;
+  auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1, {}, {}, clock_point::max(), {}}).first->second;
   let_read(self, top.graph);
   perform(self, "", top.graph.start(setup.input, setup.restored));
   if (state.early)

@@ -84,7 +84,7 @@ void ask_to_start(orchestrator_self self, const std::string& prefix, policy::sta
                       .risk_level = *what.spec->approval,
                       .needed = policy::approvals_needed(run->config->checkpoint, *what.spec->approval)};
   const auto path = what.path;
-  auto waits = std::make_unique<human_time_guard>(human_time_of(self, path, *what.spec), self->clock());
+  auto waits = std::make_unique<human_time_guard>(human_time_of(self, prefix, path, *what.spec), self->clock());
   state.to_approve.insert_or_assign(
       path, task_to_approve{++state.last_request, std::move(what), prefix, std::move(wanted), {}, std::move(waits)});
   send_approval(self, path);
@@ -113,7 +113,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_hu
                             prefix,
                             std::move(wanted),
                             {},
-                            std::make_unique<human_time_guard>(human_time_of(self, path, *what.spec), self->clock())});
+                            std::make_unique<human_time_guard>(human_time_of(self, prefix, path, *what.spec), self->clock())});
   send_approval(self, path);
 }
 

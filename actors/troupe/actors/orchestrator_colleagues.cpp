@@ -49,8 +49,6 @@ void hand_on(orchestrator_self self, const std::string& path, const handoff_wish
             handed_off{from, wish.to, wish.reason, wish.call_id, given.handoffs.number(), wish.text, static_cast<std::int64_t>(wish.said),
                        static_cast<std::int64_t>(wish.brought)}});
     given.order.agent = wish.to;
-    given.until = end_of(self, given);
-    given.order.given = mark(given.order.human, self->clock().now());
     given.order.deadline = given.until;
     const auto& agents = state.setup.run->config->agents;
     if (const auto spec = agents.find(wish.to); spec != agents.end() && spec->second.budget.time)
@@ -88,6 +86,8 @@ void pause(orchestrator_self self, const std::string& path, const task_result& r
   auto& given = state_of(self).with_pool.at(path);
   given.pool = nullptr;
   given.order.crashes = result.crashes;
+  given.until = end_of(self, given);
+  given.order.given = mark(given.order.human, self->clock().now());
   given.order.deadline = result.pause->deadline;
   if (result.pause->handoff)
     hand_on(self, path, *result.pause->handoff);
@@ -184,6 +184,8 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
                         .instruction = wanted.instruction,
                         .within = asker.order.within,
                         .resumed = resumed,
+                        .given = mark(asker.order.human, self->clock().now()),
+                        .human = asker.order.human,
                         .deadline = wanted.deadline,
                         .rights = wanted.tools,
                         .desk = {}};
@@ -216,8 +218,8 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
   const auto until = given.order.deadline;
   state.with_pool[wanted.path] = std::move(given);
   give(self, wanted.path);
-  // Its agent watches the time while it is at work; it may also wait for a member.
-  if (until < state.setup.run->deadline)
+  // Its agent watches the time while it is at work; it may also rest, or wait for a member.
+  if (until != clock_point::max())
     tell_later(self, orchestrator_actor(self), std::max(until - self->clock().now(), clock_point::duration::zero()),
                delegation_timer{wanted.path});
 }
@@ -226,6 +228,13 @@ void delegated_late(orchestrator_self self, const std::string& path) {
   const auto found = state_of(self).with_pool.find(path);
   if (found == state_of(self).with_pool.end() || found->second.stopped)
     return;
+  const auto now = self->clock().now();
+  const auto& order = found->second.order;
+  if (const auto left = moved(order.deadline, order.given, order.human, now) - now; left > clock_point::duration::zero()) {
+    if (order.deadline != clock_point::max())
+      tell_later(self, orchestrator_actor(self), order.human ? order.human->next_look(left) : left, delegation_timer{path});
+    return;
+  }
   found->second.late = true;
   stop_given(self, path);
 }

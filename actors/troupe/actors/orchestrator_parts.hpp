@@ -21,7 +21,10 @@ struct graph_of {
   std::string parent_prefix; ///< of the graph above; for the top: itself
   std::string parent_path;   ///< of the task there; empty: the top
   std::int64_t attempt = 1;
-  std::string within; ///< the attempts of the tasks above, as `task_started` has them
+  std::string within;                     ///< the attempts of the tasks above, as `task_started` has them
+  std::shared_ptr<human_time> human;      ///< of the task above; null: the top
+  clock_point until = clock_point::max(); ///< of the task above; from `given` on, and moved as that is
+  time_mark given;
 };
 
 /// A task that an agent works on.
@@ -80,7 +83,7 @@ struct orchestrator_state {
   bool abandoned = false; ///< calls may be under way whose agents are gone
   bool over = false;
   std::optional<policy::abort_reason> early;                ///< an abort that came before the start
-  std::map<std::string, clock_point> began;                 ///< when a task or an agent with a limit of time was first at work, by scope
+  std::map<std::string, time_mark> began;                   ///< when a task or an agent with a limit of time was first at work, by scope
   std::map<std::string, std::shared_ptr<human_time>> human; ///< by the path of a whole task
 };
 
@@ -101,11 +104,13 @@ void stop_given(orchestrator_self self, const std::string& path);
 /// The end of a task that was told to stop: in time, or too late.
 task_result cut_off(orchestrator_self self, const given_task& given);
 /// The task as the file has it: elements of a for_each, and several agents, share its time, and so do its attempts.
-const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& path, const task_spec& task);
+const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& prefix, const std::string& path,
+                                                 const task_spec& task);
 /// When a task's time is over, whatever agent has it.
 clock_point end_of(orchestrator_self self, const given_task& given);
-/// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing.
-milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit);
+/// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing. `human`: what gives it time
+/// back; null: nothing does.
+milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit, const std::shared_ptr<human_time>& human = {});
 /// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
 output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter);
 void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);

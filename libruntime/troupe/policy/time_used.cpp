@@ -63,6 +63,8 @@ std::map<std::string, std::chrono::milliseconds> time_used(const std::vector<eve
         watch.ask(asked->id, last_us);
       else if (const auto* decided = std::get_if<approval_decided>(&e->body))
         watch.decide(decided->id, last_us);
+      else if (const auto* withdrawn = std::get_if<approval_withdrawn>(&e->body))
+        watch.decide(withdrawn->id, last_us);
       else if (std::holds_alternative<task_finished>(e->body) && path == e->task)
         watch.stop(last_us);
     }

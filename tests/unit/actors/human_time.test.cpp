@@ -38,4 +38,31 @@ TROUPE_TEST("an end is moved by what was given back since its mark, not by what 
   CHECK(moved(given.at, given, nullptr, start + seconds{90}) == given.at); // nobody can be waited for
 }
 
+TROUPE_TEST("who waits in a sub-workflow gives back time to its own task and to all above it, and only once") {
+  const auto top = std::make_shared<human_time>();
+  const auto middle = std::make_shared<human_time>(top);
+  human_time one(middle), other(middle);
+  one.begin(start);
+  other.begin(start + seconds{1});
+  one.end(start + seconds{2});
+  CHECK(middle->until(start + seconds{3}) == seconds{3}); // one after the other, without a gap
+  other.end(start + seconds{4});
+  middle->begin(start + seconds{10});
+  middle->end(start + seconds{11});
+  const auto late = start + seconds{60};
+  CHECK(one.until(late) == seconds{2});
+  CHECK(other.until(late) == seconds{3});
+  CHECK(middle->until(late) == seconds{5});
+  CHECK(top->until(late) == seconds{5});
+}
+
+TROUPE_TEST("while somebody waits, an end that recedes is not looked at over and over") {
+  human_time t;
+  CHECK(t.next_look(std::chrono::milliseconds{3}) == std::chrono::milliseconds{3});
+  CHECK(t.next_look(-seconds{3}) == seconds{0});
+  t.begin(start);
+  CHECK(t.next_look(std::chrono::milliseconds{3}) == human_pause);
+  CHECK(t.next_look(seconds{3}) == seconds{3});
+}
+
 } // namespace

@@ -69,6 +69,15 @@ TROUPE_TEST("waiting for humans does not count, however many are asked, nor wher
   CHECK_EQ(j.used("task t"), 20);
 }
 
+TROUPE_TEST("what is withdrawn waits for nobody any more") {
+  journal_of j;
+  approval_requested request;
+  request.id = "x";
+  j.at(0, run_started{}).at(0, task_started{}, "t").at(10, request, "t(a)").at(500, approval_withdrawn{"x", 0}, "t(a)");
+  j.at(530, message_injected{}, "t(b)");
+  CHECK_EQ(j.used("task t"), 40);
+}
+
 TROUPE_TEST("elements, members and what a sub-workflow does are their task's time") {
   journal_of j;
   j.at(0, run_started{})
