@@ -293,3 +293,13 @@ def test_an_agents_time_begins_when_it_begins_with_a_task_and_not_in_the_line_of
                      tasks=[{"id": "t", "agent": "worker", "instruction": "{{ item }}", "for_each": "{{ input.list }}", "parallel": 4}])
     project.write("in.json", {"list": [1, 2, 3, 4]})
     assert project.run("--input", "in.json").expect(0).doc["results"][0]["output"] == ["fine"] * 4
+
+
+def test_a_tasks_time_is_over_also_while_it_waits_for_a_member(project):
+    project.scripted([reply("slow", latency="4s", when={"last": "^slow"}), reply("quick")], supervision={"children": [{"pool": "worker", "size": 1}]},
+                     tasks=[{"id": "t", "agent": "worker", "instruction": "slow"},
+                            {"id": "u", "agent": "worker", "instruction": "quick", "timeout": "1s", "attempts": 3, "on_failure": "continue"}])
+    document = project.run("--id", "R1").expect(0).doc
+    assert [e["task_id"] for e in project.events("R1", "task_finished")] == ["u", "t"] and document["llm_calls"] == 1
+    row = next(each for each in document["results"] if each["task_id"] == "u")
+    assert row["status"] == "timeout" and "the task's time is over before a member" in row["error"] and row["attempts"] == 1

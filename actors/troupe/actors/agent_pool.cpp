@@ -1,5 +1,6 @@
 #include "troupe/actors/agent_pool.hpp"
 
+#include <algorithm>
 #include <set>
 #include <unordered_map>
 
@@ -83,7 +84,7 @@ void hand_over(pool_self self, const policy::assignment& given) {
 
 /// The end of a cancelled task that no member has. The calls that its last one made go on by themselves, and would be paid for: they end
 /// with it.
-void end_cancelled(pool_self self, const std::string& key) {
+void end_cancelled(pool_self self, const std::string& key, bool in_line = false) {
   auto& state = state_of(self);
   const auto& task = state.tasks.at(key);
   const auto& order = task.assignment;
@@ -100,8 +101,32 @@ void end_cancelled(pool_self self, const std::string& key) {
                      .attempt = order.attempt,
                      .status = late ? task_status::timeout : task_status::cancelled,
                      .reason = late ? "timeout" : "cancelled",
-                     .error = order.resumed ? "its agent was gone" : "it had not begun",
+                     .error = in_line         ? "the task's time is over before a member of its pool was free"
+                              : order.resumed ? "its agent was gone"
+                                              : "it had not begun",
                      .abandoned = order.resumed});
+}
+
+/// A task's time goes on while it waits for a member; nobody else looks at it meanwhile.
+void watch_in_line(pool_self self, const std::string& key) {
+  auto& state = state_of(self);
+  const auto found = state.tasks.find(key);
+  if (found == state.tasks.end() || state.routing->where(key))
+    return;
+  const auto& order = found->second.assignment;
+  const auto own = order.timeout.count() > 0 && order.given.set() ? order.given.at + order.timeout : clock_point::max();
+  const auto end = std::min<clock_point>(own, order.deadline);
+  if (end == clock_point::max())
+    return;
+  const auto now = self->clock().now();
+  const auto left = moved(end, order.given, order.human, now) - now;
+  if (left > clock_point::duration::zero()) {
+    tell_later(self, agent_pool_actor(self), order.human ? order.human->next_look(left) : left, line_timer{key, order.attempt});
+    return;
+  }
+  found->second.cancelled = cancel_task{order.run->run_id, order.task, true};
+  static_cast<void>(state.routing->cancel(key));
+  end_cancelled(self, key, true);
 }
 
 void apply(pool_self self, const policy::routing_changes& changes) {
@@ -146,6 +171,8 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
   state.tasks.emplace(key, pooled_task{std::move(assignment), promise});
   if (placed.assigned)
     hand_over(self, *placed.assigned);
+  else
+    watch_in_line(self, key);
   return promise;
 }
 
@@ -175,7 +202,8 @@ void member_down(pool_self self, const caf::down_msg& down) {
   state.up.erase(known);
   const bool crashed =
       down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
-  for (const auto& key : state.routing->tasks_of(name)) {
+  const auto lost = state.routing->tasks_of(name);
+  for (const auto& key : lost) {
     auto& assignment = state.tasks.at(key).assignment;
     assignment.resumed = true;
     if (crashed) {
@@ -186,6 +214,8 @@ void member_down(pool_self self, const caf::down_msg& down) {
   }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
   apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
+  for (const auto& key : lost)
+    watch_in_line(self, key);
 }
 
 /// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, and its task goes on with
@@ -225,6 +255,11 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
         apply(self, s.routing->join(joined.member, self->clock().now()));
       },
       [self](const member_gone& gone) { apply(self, state_of(self).routing->not_coming(gone.member, self->clock().now())); },
+      [self](const line_timer& due) {
+        const auto found = state_of(self).tasks.find(due.key);
+        if (found != state_of(self).tasks.end() && found->second.assignment.attempt == due.attempt)
+          watch_in_line(self, due.key);
+      },
       [self](const pool_query&) {
         const auto now = state_of(self).routing->stats();
         return pool_stats{state_of(self).agent, now.pool_size, now.queued_tasks, now.active_workers, now.idle_workers};

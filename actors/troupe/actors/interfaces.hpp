@@ -377,6 +377,11 @@ struct cancel_task {
   bool timed_out = false;   ///< the run's time ran out
 };
 struct deadline_hit {};
+/// The time of a task that waits for a member may be over.
+struct line_timer {
+  std::string key;
+  std::int64_t attempt = 1;
+};
 /// The gateway, or the host of this call, had died: it is asked again.
 struct ask_again {
   std::uint64_t generation = 0;
@@ -417,7 +422,7 @@ BOOST_DESCRIBE_STRUCT(pool_stats, (), (name, pool_size, queued_tasks, active_wor
 /// The AGENT POOL hands tasks to its least loaded member and keeps the rest in a bounded line. It monitors its members: the task of one
 /// that dies goes to the next incarnation, or to another.
 using agent_pool_actor = caf::typed_actor<answers<task_result, task_assignment>, takes<cancel_task>, takes<member_joined>,
-                                          takes<member_gone>, answers<pool_stats, pool_query>>;
+                                          takes<member_gone>, takes<line_timer>, answers<pool_stats, pool_query>>;
 
 // --- supervisor ----------------------------------------------------------------------------------------------------
 
@@ -550,7 +555,7 @@ using metrics_collector_actor = caf::typed_actor<takes<published>, takes<close_r
   X(replace_members) X(give_again) X(stop_tree) X(supervision_timer) X(start_run) X(run_ended) X(cancel_run) X(suspend_run) \
   X(run_timer) X(task_timer) X(summary_query) X(change_child) X(child_changed) X(ask_again) X(summary_answer) X(observation) \
   X(judgement) X(check_ended) X(approval_ask) X(approval_answer) X(decision_arrived) X(approval_timer) X(delegate) \
-  X(delegation_timer)
+  X(delegation_timer) X(line_timer)
 // clang-format on
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, caf::first_custom_type_id)

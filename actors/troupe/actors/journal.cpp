@@ -78,8 +78,7 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   std::vector<event_ptr> events;
   events.reserve(bodies.size());
   for (auto& body : bodies) {
-    line->second.ended =
-        line->second.ended || std::holds_alternative<run_finished>(body) || std::holds_alternative<run_interrupted>(body);
+    line->second.ended = line->second.ended || std::holds_alternative<run_finished>(body) || std::holds_alternative<run_interrupted>(body);
     auto made = std::make_shared<event>();
     made->seq = ++last;
     made->time_us = now_us;

@@ -60,11 +60,8 @@ agent_pool_actor::behavior_type listener(agent_pool_actor::stateful_pointer<list
                                          std::function<void(const std::string&)> gone) {
   install_handlers(self);
   return {
-      [](task_assignment&) { return task_result{}; },
-      [](const cancel_task&) {},
-      [](const member_joined&) {},
-      [gone](const member_gone& which) { gone(which.member); },
-      [](const pool_query&) { return pool_stats{}; },
+      [](task_assignment&) { return task_result{}; },           [](const cancel_task&) {}, [](const member_joined&) {},
+      [gone](const member_gone& which) { gone(which.member); }, [](const line_timer&) {},  [](const pool_query&) { return pool_stats{}; },
   };
 }
 
