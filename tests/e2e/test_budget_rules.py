@@ -1,4 +1,5 @@
 """Budgets beyond one run's: tenants, the process, tasks, agents, and what a refusal leaves to do (SEMANTICS 3)."""
+import json
 import os
 import sqlite3
 import time
@@ -205,6 +206,33 @@ def test_the_money_of_a_task_does_not_end_the_run(project, mock_llm):
     document = project.run("--id", "R1").expect(0).doc
     assert rows(document)["a"]["status"] == "budget_exceeded" and rows(document)["a"]["cost_usd"] <= enough_for(2) and rows(document)["b"]["output"] == "fine"
     assert refusals(project, "R1") == [("task a", "money")]
+
+
+DEAR = {"input": 1, "output": 10}  # dollars of a million tokens: 300 of the answer are $0.0030
+GO_ON = [{"id": "t", "agent": "lead", "instruction": "go", "budget": {"usd": 0.0024}, "on_failure": "continue"}, {"id": "u", "needs": ["t"], "agent": "free", "instruction": "x"}]
+
+
+@pytest.mark.parametrize("delegated", [False, True])
+def test_the_innermost_limit_that_is_too_small_is_the_one_that_refuses(delegated, project):
+    """The run's $0.0029 would do for an answer of 280 tokens, the task's $0.0024 for less than 256: the task ends, the run goes on."""
+    lead = {"system": "lead", "tools": ["agent:big"]} if delegated else {"system": "lead", "model": "paid", "max_tokens": 300}
+    agents = {"lead": lead, "big": {"system": "big", "description": "big", "model": "paid", "max_tokens": 300}, "free": {"system": "free"}}
+    rules = [calls(("agent_big", {"task": "t"}), when={"agent": "lead", "turn": 1}), reply("fine")] if delegated else [reply("fine")]
+    project.scripted(rules, agents=agents, models={"paid": {"chain": [{"provider": "p", "model": "paid", "usd_per_mtok": DEAR}]}}, tasks=GO_ON, workflow={"budget": {"usd": 0.0029}})
+    document = project.run("--id", "R1").expect(0).doc
+    assert rows(document)["t"]["status"] == ("success" if delegated else "budget_exceeded") and rows(document)["u"]["output"] == "fine"
+    refused = project.events("R1", "budget_refused")
+    assert [(e["scope"], e["kind"]) for e in refused] == [("task t", "money")] and "$0.0024" in json.dumps(refused)
+
+
+def test_a_request_is_lowered_to_the_least_of_what_all_limits_have_left(project):
+    for run, name in ((0.0029, "R1"), (0.0040, "R2")):
+        project.scripted([reply("fine", usage={"input": 20, "output": 9})], agents={"lead": {"model": "paid", "max_tokens": 400}, "free": {}},
+                         models={"paid": {"chain": [{"provider": "p", "model": "paid", "usd_per_mtok": DEAR}]}},
+                         tasks=[{**GO_ON[0], "budget": {"usd": 0.0033}}, GO_ON[1]], workflow={"budget": {"usd": run}})
+        project.run("--id", name).expect(0)
+        lowered = project.events(name, "max_tokens_lowered")
+        assert len(lowered) == 1 and 10 * lowered[0]["to"] <= min(run, 0.0033) * 1e6 < 10 * (lowered[0]["to"] + 50)
 
 
 def test_elements_of_a_list_spend_from_their_task(project, mock_llm):

@@ -46,19 +46,20 @@ clock_point time_of(guard_self self) {
   return pause ? now - paused(*pause, now) : now;
 }
 
-/// The scopes here that a call counts against: those that have limits.
+/// The scopes here that a call counts against, innermost first: those that have limits.
 std::vector<std::string> scopes_of(const guard_state& state, const std::string& task, const std::string& agent) {
-  std::vector<std::string> scopes{state.setup.scope};
+  if (state.setup.inner.empty())
+    return {state.setup.scope};
+  std::vector<std::string> scopes;
   const auto add = [&](std::string name) {
     if (state.setup.inner.count(name) != 0)
       scopes.push_back(std::move(name));
   };
-  if (state.setup.inner.empty())
-    return scopes;
-  add(policy::agent_scope(agent));
   // An element counts for its for_each task, a task of a sub-workflow for the task that runs it too.
   for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
     add(policy::task_scope(path));
+  add(policy::agent_scope(agent));
+  scopes.push_back(state.setup.scope);
   return scopes;
 }
 
@@ -70,9 +71,14 @@ reserve_answer granted_answer(guard_self self, const std::string& id) {
   return reserve_answer{true, {}, {}, {}, usd::max()};
 }
 
-reserve_answer refused_answer(guard_self self, const reserve& wanted, const policy::budget_refusal& why) {
-  const auto left = state_of(self).ledger.left_if_all_settle(scopes_of(state_of(self), wanted.task, wanted.agent));
-  return reserve_answer{false, why.scope, why.kind, why.message, left.money};
+/// A limit that the request could be lowered to is not what refuses it, where a limit further in has not even that much left.
+reserve_answer refused_answer(guard_self self, const reserve& wanted, policy::budget_refusal why) {
+  const auto& ledger = state_of(self).ledger;
+  const auto scopes = scopes_of(state_of(self), wanted.task, wanted.agent);
+  if (why.kind != limit_kind::time)
+    if (auto innermost = ledger.stands_in_the_way(scopes, wanted.worst_case, {wanted.least, wanted.worst_case.steps}))
+      why = std::move(*innermost);
+  return reserve_answer{false, std::move(why.scope), why.kind, std::move(why.message), ledger.left_if_all_settle(scopes).money};
 }
 
 /// Granted here: the parent is asked next, or the asker is told.

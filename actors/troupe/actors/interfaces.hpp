@@ -102,12 +102,13 @@ struct reserve {
   std::string task;  ///< the task's id in its workflow; counts against its limits
   std::string agent; ///< likewise
   spend worst_case;
-  bool waits = true;  ///< false: refused where others would have to settle first
-  std::string run_id; ///< set by the run's guard when it asks further up: who is told of warnings there
+  usd least = usd::max(); ///< of the smallest request that is of use (max_tokens lowered); more than the worst case counts as that
+  bool waits = true;      ///< false: refused where others would have to settle first
+  std::string run_id;     ///< set by the run's guard when it asks further up: who is told of warnings there
 };
 struct reserve_answer {
   bool granted = false;
-  std::string scope;                   ///< refused: whose limit …
+  std::string scope;                   ///< refused: whose limit (the innermost one that even the least does not fit) …
   limit_kind kind = limit_kind::money; ///< … of what
   std::string message;                 ///< … in words
   usd left = usd::max();               ///< … and what the tightest limit could still give once everything held has settled

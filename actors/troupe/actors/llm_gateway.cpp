@@ -163,7 +163,7 @@ void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const po
     arm_timer(self, id, *wanted.until);
   const auto reservation = call.reservation;
   const auto guard = call.ask.run->guard;
-  ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case, wanted.waits})
+  ask(self, guard, reserve{reservation, call.ask.task, call.ask.agent, wanted.worst_case, wanted.least, wanted.waits, {}})
       .then(
           [self, id, reservation, guard](const reserve_answer& said) {
             auto found = state_of(self).calls.find(id);

@@ -174,21 +174,33 @@ budget_ledger::assessment budget_ledger::assess(const entry& e) const {
   return out;
 }
 
+std::optional<budget_refusal> budget_ledger::too_small(const scope_state& s, spend least, usd told) {
+  const spend left = room_if_settled(s);
+  if (least.steps > left.steps)
+    return budget_refusal{s.name, limit_kind::steps,
+                          left.steps == 0 ? "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") is used up"
+                                          : "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") has "
+                                                + std::to_string(left.steps) + " left and " + std::to_string(least.steps) + " are needed"};
+  if (least.money > left.money)
+    return budget_refusal{s.name, limit_kind::money,
+                          "the budget of " + to_string(limit_of(s.limit).money) + " (" + s.name + ") has " + to_string(left.money)
+                              + " left and the next step could cost " + to_string(told)};
+  return std::nullopt;
+}
+
 std::optional<budget_refusal> budget_ledger::impossible(const entry& e) const {
-  for (auto i : e.scopes) {
-    const auto& s = scopes_[i];
-    const spend left = room_if_settled(s);
-    if (e.least.steps > left.steps)
-      return budget_refusal{s.name, limit_kind::steps,
-                            left.steps == 0
-                                ? "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") is used up"
-                                : "the limit of " + std::to_string(bounded(*s.limit.steps)) + " steps (" + s.name + ") has "
-                                      + std::to_string(left.steps) + " left and " + std::to_string(e.least.steps) + " are needed"};
-    if (e.least.money > left.money)
-      return budget_refusal{s.name, limit_kind::money,
-                            "the budget of " + to_string(limit_of(s.limit).money) + " (" + s.name + ") has " + to_string(left.money)
-                                + " left and the next step could cost " + to_string(e.least.money)};
-  }
+  for (auto i : e.scopes)
+    if (auto refused = too_small(scopes_[i], e.least, e.least.money))
+      return refused;
+  return std::nullopt;
+}
+
+std::optional<budget_refusal> budget_ledger::stands_in_the_way(const std::vector<std::string>& scopes, spend worst, spend least) const {
+  const auto asked = bounded(worst);
+  for (const auto& name : scopes)
+    if (const auto at = find(name))
+      if (auto refused = too_small(scopes_[*at], least_of(bounded(least), asked), asked.money))
+        return refused;
   return std::nullopt;
 }
 

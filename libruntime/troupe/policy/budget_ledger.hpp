@@ -130,6 +130,9 @@ public:
   /// Left in all of these scopes: now, and if all that is held were released unspent. `budget_unlimited` where nothing limits it.
   spend left_now(const std::vector<std::string>& scopes) const;
   spend left_if_all_settle(const std::vector<std::string>& scopes) const;
+  /// Which limit stands in the way of a request for good, though it be lowered to `least`: the first of `scopes` (innermost first) that has
+  /// not that much left. `worst` is what was asked for, and is told. Nothing: lowered, it may be asked for again.
+  std::optional<budget_refusal> stands_in_the_way(const std::vector<std::string>& scopes, spend worst, spend least) const;
 
   std::vector<scope_usage> usage(time_point now) const;
   std::size_t held() const { return entries_.size() - waiting_; }
@@ -184,6 +187,7 @@ private:
   static void warn(scope_state& s, ledger_changes& changes);
   assessment assess(const entry& e) const;
   std::optional<budget_refusal> impossible(const entry& e) const;
+  static std::optional<budget_refusal> too_small(const scope_state& s, spend least, usd told);
   void hold(entry& e, spend amount);
   void unhold(entry& e, spend less);
   void enqueue(entries::value_type& node);

@@ -336,7 +336,8 @@ void llm_call::reserve(llm_step& step, std::int64_t max_tokens) {
   phase_ = phase::reserving;
   max_tokens_ = max_tokens;
   worst_case_ = worst_case(bounds(max_tokens), link().price);
-  reserve_for wanted{link_, spend{worst_case_, 1}, max_tokens, std::nullopt, !facts_.second};
+  const auto least = policy::worst_case(bounds(std::min(max_tokens, useful_tokens_min)), link().price);
+  reserve_for wanted{link_, spend{worst_case_, 1}, least, max_tokens, std::nullopt, !facts_.second};
   for (const auto& deadline : {facts_.until.agent, facts_.until.task, facts_.until.run})
     if (deadline)
       wanted.until = wanted.until ? std::min(*wanted.until, *deadline) : *deadline;

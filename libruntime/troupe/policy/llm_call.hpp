@@ -114,6 +114,7 @@ struct llm_call_facts {
 struct reserve_for {
   std::size_t link = 0;
   spend worst_case; ///< one step and the worst case at this link's price
+  usd least;        ///< … with max_tokens as low as is of use: a limit with less left than this ends the step
   std::int64_t max_tokens = 0;
   std::optional<time_point> until; ///< the nearest deadline: waiting in line longer than that is no use
   bool waits = true;               ///< false: refused where others would have to settle first

@@ -116,6 +116,41 @@ TROUPE_TEST("a refusal names scope and kind and says what is left and what was n
   CHECK_EQ(refusal(no_steps).message, "the limit of 2 steps (run) is used up");
 }
 
+TROUPE_TEST("a table of limits: which one stands in the way, innermost first, of a request that may be lowered") {
+  struct row {
+    const char* name;
+    std::int64_t task, run; // what is left there
+    std::int64_t steps;     // of the run
+    std::string scope;      // empty: lowered, it fits all of them
+    limit_kind kind = limit_kind::money;
+  };
+  const row rows[] = {
+      {"the run's could be lowered to, the task's not: the task's", 240, 290, 9, "task t"},
+      {"the other way round: the run's", 290, 240, 9, "run"},
+      {"neither: the task's", 240, 200, 9, "task t"},
+      {"both could be lowered to", 290, 260, 9, ""},
+      {"what is left is exactly the least", 256, 256, 9, ""},
+      {"no step of the run is left", 290, 290, 0, "run", limit_kind::steps},
+      {"nor any money of the task", 240, 290, 0, "task t"},
+  };
+  for (const auto& r : rows) {
+    IN_ROW(r.name);
+    budget_ledger ledger;
+    auto of_run = dollars(r.run);
+    of_run.steps = r.steps;
+    ledger.define("run", of_run);
+    ledger.define("task t", dollars(r.task));
+    const auto said = ledger.stands_in_the_way({"task t", "agent none", "run"}, money(300), money(256));
+    CHECK_EQ(said.has_value(), !r.scope.empty());
+    if (said) {
+      CHECK_EQ(said->scope, r.scope);
+      CHECK(said->kind == r.kind);
+      CHECK(r.kind != limit_kind::money || said->message.ends_with("could cost $0.0003")); // what was asked for, not the least
+    }
+    CHECK_EQ(ledger.stands_in_the_way({"task t", "run"}, money(200), money(budget_unlimited)).has_value(), r.steps == 0);
+  }
+}
+
 TROUPE_TEST("a reservation is held in all of its scopes or in none") {
   fixture f;
   f.ledger.define("run", dollars(100));
