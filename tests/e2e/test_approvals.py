@@ -689,3 +689,23 @@ def test_a_sub_workflow_that_was_given_time_back_still_ends_in_time(project):
     decide(project, "approve", request)
     document = running.wait().expect(1).doc
     assert document["results"][0]["status"] == "timeout" and 4.8 < document["duration_seconds"] < 8
+
+
+# --- what is not listed is not decided ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_about_an_aborted_run_is_refused_and_what_it_asks_anew_is_decidable(project, out):
+    deploying(project, checkpoint={"timeout": "4s"})
+    running = project.start("--json")
+    request = request_of(project)
+    project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    running.wait().expect(3)
+    assert pending(project) == []
+    assert "R1 has ended" in decide(project, "approve", request, status=1).stderr
+    wait_for(lambda: time.time() * 1e6 > project.events("R1", "approval_requested")[0]["deadline_us"], "its old deadline")
+    again = project.troupe.start("resume", "troupe.yaml", "R1", "--json")
+    anew = request_of(project)
+    assert anew["id"] == request["id"] and deployed(out) == []
+    decide(project, "approve", anew)
+    again.wait().expect(0)
+    assert deployed(out) == ["v1"]

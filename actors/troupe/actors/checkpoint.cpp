@@ -182,9 +182,12 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   auto& state = state_of(self);
   auto& one = state.requests.at(id);
   std::optional<approval_requested> before;
+  bool anew = false; // an abort of the run had ended its task: nobody could decide since then
   for (const auto& e : recorded.events) {
     if (const auto* requested = std::get_if<approval_requested>(&e->body); requested && requested->sha256 == one.hash)
-      before = *requested;
+      before = *requested, anew = false;
+    else if (std::holds_alternative<task_finished>(e->body))
+      anew = true;
     else if (const auto* vote = std::get_if<approval_voted>(&e->body); vote && vote->id == id)
       one.votes_recorded = vote->approvals;
     else if (const auto* end = std::get_if<approval_decided>(&e->body); end && before && end->id == before->id) {
@@ -193,9 +196,11 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
     }
   }
   const auto& policy = one.run->config->checkpoint;
-  auto what = before.value_or(approval_requested{
-      id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level, std::max<std::int64_t>(1, wanted.needed),
-      state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count(), one.hash, policy.pause_clock});
+  const auto deadline = state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count();
+  auto what = before.value_or(approval_requested{id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level,
+                                                 std::max<std::int64_t>(1, wanted.needed), deadline, one.hash, policy.pause_clock});
+  if (anew)
+    what.deadline_us = deadline;
   if (one.askers.empty()) { // withdrawn meanwhile: nobody is to decide about it
     answer_all(self, id, {});
     return;

@@ -28,8 +28,11 @@ expected<std::vector<approval_row>> approvals_of(journal& from, const run_row& r
   std::map<std::string, std::size_t> at;
   for (const auto& e : *events) {
     if (const auto* asked = std::get_if<approval_requested>(&e->body)) {
-      if (at.emplace(asked->id, found.size()).second)
+      const auto [known, first] = at.emplace(asked->id, found.size());
+      if (first)
         found.push_back({policy::folded(*asked, *rows), run.run_id, run.workflow, e->task, e->agent, e->time_us, run.owned});
+      else if (found[known->second].request.what().deadline_us != asked->deadline_us) // asked anew, after its run had been aborted
+        found[known->second].request = policy::folded(*asked, *rows);
     } else if (const auto* end = std::get_if<approval_decided>(&e->body)) {
       if (const auto known = at.find(end->id); known != at.end())
         found[known->second].request.ended(*end);
@@ -39,6 +42,12 @@ expected<std::vector<approval_row>> approvals_of(journal& from, const run_row& r
   for (auto& row : found)
     row.over = row.request.pending() && open.count(row.request.what().id) == 0;
   return found;
+}
+
+/// Whether requests of this run wait, as far as its row tells. One that nobody works on may wait whatever its row says: its last event is
+/// its interruption, or its process was killed.
+bool may_wait(const run_row& run) {
+  return run.status == run_status::waiting_approval || (!has_ended(run.status) && !run.owned);
 }
 
 std::string words_of(const std::vector<schema::violation>& broken) {
@@ -95,8 +104,7 @@ expected<std::vector<approval_row>> pending_approvals(journal& from) {
     return tl::unexpected(runs.error());
   std::vector<approval_row> found;
   for (const auto& run : *runs) {
-    // One that nobody works on may wait whatever its row says: its last event is its interruption, or its process was killed.
-    if (run.status != run_status::waiting_approval && (has_ended(run.status) || run.owned))
+    if (!may_wait(run))
       continue;
     auto rows = approvals_of(from, run);
     if (!rows)
@@ -147,8 +155,14 @@ expected<approval_row> decide(journal& in, const std::string& id, const policy::
   const auto what = row->request.what();
   if (!row->request.pending())
     return fail(error_code::conflict, "already decided: " + policy::decided_words(*row->request.end()), what.id);
-  if (const auto run = in.find_run(row->run_id); run && (run->status == run_status::completed || run->status == run_status::failed))
-    return fail(error_code::conflict, "run " + row->run_id + " has ended; nothing waits for this any more", what.id);
+  if (const auto run = in.find_run(row->run_id); run && has_ended(run->status))
+    return fail(error_code::conflict,
+                "run " + row->run_id + " has ended"
+                    + (run->status == run_status::aborted ? ", and asks anew when it is resumed; nothing waits for this now"
+                                                          : "; nothing waits for this any more"),
+                what.id);
+  else if (run && !may_wait(*run))
+    return fail(error_code::conflict, "nothing waits for this now; see `troupe approvals`", what.id);
   if (row->over)
     return fail(error_code::conflict, "its task, " + row->task + ", has ended without it; nothing waits for this any more", what.id);
   if (decision.choice == policy::approval_choice::modify)
