@@ -1,6 +1,8 @@
 // `troupe approvals`, `approve`, `reject`, `modify`: humans decide, from any process.
 
 #include <cstdio>
+#include <optional>
+#include <string>
 
 #include <unistd.h>
 
@@ -22,7 +24,7 @@ struct approval_arguments {
   std::string config;
   std::string id;
   std::string comment;
-  std::string reviewer;
+  std::optional<std::string> reviewer;
   std::string action;
   bool as_json = false;
 };
@@ -89,7 +91,7 @@ int list(const approval_arguments& arguments) {
 }
 
 int decide(const approval_arguments& arguments, policy::approval_choice choice) {
-  policy::approval_decision decision{choice, arguments.reviewer.empty() ? user_name() : arguments.reviewer, arguments.comment, nullptr};
+  policy::approval_decision decision{choice, arguments.reviewer.value_or(user_name()), arguments.comment, nullptr};
   if (choice == policy::approval_choice::modify) {
     const auto action = read_json_argument(arguments.action, "--action");
     if (!action)

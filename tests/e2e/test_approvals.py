@@ -709,3 +709,20 @@ def test_a_decision_about_an_aborted_run_is_refused_and_what_it_asks_anew_is_dec
     decide(project, "approve", anew)
     again.wait().expect(0)
     assert deployed(out) == ["v1"]
+
+
+# --- who decides -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_spaces_around_a_name_make_no_other_reviewer(project, out):
+    deploying(project, checkpoint={"policy": {"high": {"approvals": 2}}})
+    running = project.start("--json")
+    request = request_of(project)
+    for nobody in ("", "  "):
+        assert "the name of its reviewer" in decide(project, "approve", request, "--reviewer", nobody, status=2).stderr
+    decide(project, "approve", request, "--reviewer", "ana")
+    assert "approved it already" in decide(project, "approve", request, "--reviewer", " ana ", status=1).stderr
+    assert deployed(out) == []
+    decide(project, "approve", request, "--reviewer", " bob ")
+    running.wait().expect(0)
+    assert project.events("R1", "approval_decided")[0]["reviewer"] == "bob"

@@ -22,6 +22,14 @@ bool is_hexadecimal(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+/// The name without the spaces around it: "ana" and " ana" are one reviewer.
+std::string reviewer_of(const approval_decision& decision) {
+  constexpr const char* spaces = " \t\r\n\v\f";
+  const auto begin = decision.reviewer.find_first_not_of(spaces);
+  return begin == std::string::npos ? std::string()
+                                    : decision.reviewer.substr(begin, decision.reviewer.find_last_not_of(spaces) - begin + 1);
+}
+
 } // namespace
 
 std::string text_of(const approval_decision& decision) {
@@ -72,16 +80,16 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
   }
   if (late)
     return fail(error_code::timeout, "its time is up: it is rejected automatically", what_.id);
-  if (decision.reviewer.empty())
+  const auto reviewer = reviewer_of(decision);
+  if (reviewer.empty())
     return fail(error_code::invalid_argument, "a decision needs the name of its reviewer", what_.id);
   if (decision.choice == approval_choice::reject) {
-    end_ = approval_decided{what_.id, approval_status::rejected, decision.reviewer, decision.comment, nullptr, true, 0};
+    end_ = approval_decided{what_.id, approval_status::rejected, reviewer, decision.comment, nullptr, true, 0};
     return approval_effect{*end_};
   }
-  if (approved_by_.count(decision.reviewer) != 0)
+  if (approved_by_.count(reviewer) != 0)
     return fail(error_code::conflict,
-                in_quotes(decision.reviewer) + " has approved it already; it needs " + std::to_string(what_.needed)
-                    + " different reviewers",
+                in_quotes(reviewer) + " has approved it already; it needs " + std::to_string(what_.needed) + " different reviewers",
                 what_.id);
   if (decision.choice == approval_choice::modify) {
     if (decision.modified_action.is_null())
@@ -90,20 +98,16 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
       return fail(error_code::invalid_argument, "others have approved the action as it is; reject it instead, with a comment", what_.id);
     modified_ = decision.modified_action;
   }
-  approved_by_.insert(decision.reviewer);
+  approved_by_.insert(reviewer);
   if (approvals() < what_.needed) {
     auto comment = decision.comment;
     if (decision.choice == approval_choice::modify)
       comment += (comment.empty() ? "" : " ") + ("modified: " + modified_.dump());
-    return approval_effect{approval_voted{what_.id, decision.reviewer, std::move(comment), approvals(), what_.needed}};
+    return approval_effect{approval_voted{what_.id, reviewer, std::move(comment), approvals(), what_.needed}};
   }
-  end_ = approval_decided{what_.id,
-                          modified_.is_null() ? approval_status::approved : approval_status::modified,
-                          decision.reviewer,
-                          decision.comment,
-                          modified_,
-                          true,
-                          0};
+  end_ = approval_decided{
+      what_.id, modified_.is_null() ? approval_status::approved : approval_status::modified, reviewer, decision.comment, modified_, true,
+      0};
   return approval_effect{*end_};
 }
 

@@ -5,7 +5,8 @@
 //   identity   a request's hash is SHA-256 of the canonical action with its run, task and moment: what was approved is what runs, once. The
 //              same action at another moment is another request. Its id is the run's, "-" and the first 8 digits of the hash.
 //   decided    once: the first valid decision wins, later ones are refused and told who was first.
-//   N          different reviewers must approve; the same one counts once, and is told so. One rejection ends it at once.
+//   N          different reviewers must approve; the same one counts once (spaces around a name are none of it), and is told so. One
+//              rejection ends it at once.
 //   modify     is an approval of another action. Among several reviewers it must come first: what others have approved is not changed
 //              under them, and who comes after it approves what was made of the action.
 //   deadline   a decision that was admitted at it still counts, a later one does not. Then: rejected, "Auto-rejected: approval timeout", by

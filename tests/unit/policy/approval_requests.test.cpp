@@ -49,6 +49,8 @@ const policy::approval_decision expire{approval_choice::expire, {}, {}, nullptr}
 
 const row rows[] = {
     {"one approval is enough where one is asked for", 1, {}, {approve("ana")}, {}, approval_status::approved, 1},
+    {"spaces around a name are none of it", 2, {{approve("ana")}}, {approve(" ana\t")}, error_code::conflict, approval_status::pending, 1},
+    {"a name of spaces is none", 1, {}, {approve(" \t ")}, error_code::invalid_argument, approval_status::pending, 0},
     {"a rejection ends it", 1, {}, {reject("ana", "not on a Friday")}, {}, approval_status::rejected, 0},
     {"a modification is an approval of another action", 1, {}, {modify("ana")}, {}, approval_status::modified, 1},
     {"a modification without an action is refused and it stays pending",
