@@ -726,3 +726,13 @@ def test_spaces_around_a_name_make_no_other_reviewer(project, out):
     decide(project, "approve", request, "--reviewer", " bob ")
     running.wait().expect(0)
     assert project.events("R1", "approval_decided")[0]["reviewer"] == "bob"
+
+
+def test_an_output_asks_for_what_its_risk_needs(project):
+    project.scripted([reply("too long")], agent={"output": {"max_length": 2, "retries": 0, "human": True}}, checkpoint={"policy": {"medium": {"approvals": 2}}})
+    running = project.start("--json")
+    request = request_of(project)
+    assert request["risk_level"] == "medium"
+    assert "1 of 2 approvals" in decide(project, "approve", request, "--reviewer", "ana").stdout
+    decide(project, "approve", request, "--reviewer", "bob")
+    assert running.wait().expect(0).doc["results"][0]["output"] == "too long"

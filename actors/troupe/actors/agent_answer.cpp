@@ -98,7 +98,8 @@ void carry_out(agent_self self, policy::ask_person& what) {
                       .moment = step_of(a, task_of(self).steps),
                       .action = std::move(what.output),
                       .details = std::move(what.details),
-                      .risk_level = risk::medium};
+                      .risk_level = risk::medium,
+                      .needed = policy::approvals_needed(a.run->config->checkpoint, risk::medium)};
   ask_human(self, std::move(wanted), [self](const approval_answer& answer) {
     perform(self, task_of(self).quality.decided({answer.status, answer.reviewer, answer.comment, answer.modified_action, answer.by_human}));
   });

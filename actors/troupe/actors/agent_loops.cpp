@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "troupe/actors/context.hpp"
+#include "troupe/policy/approval.hpp"
+
 namespace troupe::actors {
 
 namespace {
@@ -73,7 +76,8 @@ approval_ask loop_request(const task_assignment& of, std::int64_t step, const po
           .moment = step_of(of, step),
           .action = policy::loop_action(found, call),
           .details = {{"why", text}},
-          .risk_level = risk::medium};
+          .risk_level = risk::medium,
+          .needed = policy::approvals_needed(of.run->config->checkpoint, risk::medium)};
 }
 
 } // namespace troupe::actors

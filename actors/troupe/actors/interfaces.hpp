@@ -273,7 +273,7 @@ struct approval_ask {
   json action;
   json details;
   risk risk_level = risk::high;
-  std::int64_t needed = 1;
+  std::int64_t needed = 1; ///< as its risk says; who asks wants one at least
 };
 struct approval_answer {
   approval_status status = approval_status::pending; ///< pending: withdrawn before anybody decided

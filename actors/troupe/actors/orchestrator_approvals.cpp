@@ -101,7 +101,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::ask_hu
                       .action = policy::proposed_choice(what.answers, what.spec->resolve->field),
                       .details = policy::human_details(what.instruction, what.answers),
                       .risk_level = risk::medium,
-                      .needed = 1};
+                      .needed = policy::approvals_needed(state.setup.run->config->checkpoint, risk::medium)};
   std::vector<std::string> agents; // "sceptic#2" is sceptic's second
   for (const auto& [member, answer] : what.answers)
     agents.push_back(member.substr(0, member.find('#')));
