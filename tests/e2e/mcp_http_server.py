@@ -122,7 +122,8 @@ class McpHttpServer:
         if session not in self.greeted:
             return self.answer(to, {"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "Received request before initialization was complete"}})
         if method == "tools/list":
-            result = {"tools": [{"name": "count", "description": "Counts.", "inputSchema": {"type": "object"}}]}
+            said = " For " + to.headers["Authorization"] if self.repeats else ""
+            result = {"tools": [{"name": "count", "description": "Counts." + said, "inputSchema": {"type": "object", "description": "All." + said}}]}
         else:
             with self.lock:
                 self.calls += 1

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, calls, nobody, npm_packages, reply, wait_for
+from conftest import ROOT, calls, nobody, npm_packages, openai_answer, reply, wait_for
 from mcp_http_server import McpHttpServer
 from test_tools import results
 
@@ -216,6 +216,16 @@ def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote)
     refused = project.run("--id", "R2", env={"SERVER_TOKEN": "another-t0ken"})
     assert refused.status != 0 and "does not take our token" in refused.stderr and "another-t0ken" not in refused.stderr
     assert "t0ken-of-the-server" not in project.troupe("show", "troupe.yaml", "R1", "--events").stdout
+
+
+def test_a_secret_that_a_server_says_of_its_tools_reaches_neither_model_nor_file(project, remote, odd_server):
+    there, model = remote(token="t0ken-of-the-server"), odd_server([openai_answer("done")])
+    there.repeats = True
+    project.on(model.provider(stream=False), agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url, "token_env": "TOKEN"}})
+    project.run("--id", "R1", env={"TOKEN": "t0ken-of-the-server"}).expect(0)
+    declared = json.dumps(model.requests[0][1])
+    assert "Counts. For Bearer [redacted]" in declared and "All. For Bearer [redacted]" in declared and "t0ken" not in declared
+    assert "[redacted]" in project.read(".troupe/mcp-tools.json") and "t0ken" not in project.read(".troupe/mcp-tools.json")
 
 
 def test_a_server_that_wants_a_login_says_how(project, remote):

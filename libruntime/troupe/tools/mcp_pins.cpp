@@ -92,7 +92,7 @@ expected<mcp_pins> mcp_pins::load(const std::string& path) {
   if (!document || !document->is_object() || document->value("version", 0) != 1 || !document->value("servers", json()).is_object())
     return fail(error_code::corrupt,
                 "it is not a list of approved MCP tools; look at it, and remove it to see every tool for the first time", path);
-  out.servers_ = std::move((*document)["servers"]);
+  out.servers_ = without_secrets(std::move((*document)["servers"])); // earlier versions wrote definitions as they were told
   return out;
 }
 

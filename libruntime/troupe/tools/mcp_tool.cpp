@@ -191,10 +191,28 @@ json mcp_tool::definition() const {
           {"annotations", annotations}};
 }
 
-expected<mcp_tool> read_mcp_tool(const json& from, bool http) {
+json without_secrets(json of) {
+  if (of.is_string()) {
+    of = redacted(std::move(of.get_ref<std::string&>()));
+  } else if (of.is_array()) {
+    for (auto& each : of)
+      each = without_secrets(std::move(each));
+  } else if (of.is_object()) {
+    json out = json::object();
+    for (auto& [key, value] : of.items())
+      out[redacted(key)] = without_secrets(std::move(value));
+    return out;
+  }
+  return of;
+}
+
+expected<mcp_tool> read_mcp_tool(const json& as_told, bool http) {
   const auto wrong = [](std::string words) { return fail(error_code::invalid_argument, std::move(words)); };
-  if (!from.is_object())
+  if (!as_told.is_object())
     return wrong("a tool that is no object");
+  if (const auto name = string_at(as_told, "name"); redacted(name) != name)
+    return wrong("a tool with a secret in its name");
+  const auto from = without_secrets(as_told);
   mcp_tool out;
   out.name = string_at(from, "name");
   if (out.name.empty() || out.name.size() > name_bytes_max)

@@ -32,7 +32,11 @@ struct mcp_tool {
   json definition() const;
 };
 
-/// One element of a server's list. `invalid_argument` says why it cannot be offered. `http`: wrong `x-mcp-header` marks are a reason.
+/// A document with its strings and keys redacted.
+json without_secrets(json of);
+
+/// One element of a server's list, without secrets: models, files and people see what is made of it. `invalid_argument` says why it cannot
+/// be offered. `http`: wrong `x-mcp-header` marks are a reason.
 expected<mcp_tool> read_mcp_tool(const json& from, bool http);
 
 /// What the server's annotations say, and the file over it: effect none for readOnlyHint, idempotent for idempotentHint; risk high for

@@ -12,6 +12,7 @@
 #include "troupe/tools/mcp_digest.hpp"
 #include "troupe/tools/mcp_expand.hpp"
 #include "troupe/tools/mcp_pins.hpp"
+#include "troupe/util/redact.hpp"
 
 using namespace troupe;
 using namespace troupe::tools;
@@ -47,6 +48,22 @@ bool taken(const json& more) {
 }
 
 } // namespace
+
+TROUPE_TEST("what a server tells of its tools has no secrets, and a result's are taken out before it is cut") {
+  secrets().add("mcp-s3cret-777");
+  const auto tool =
+      tool_of({{"description", "Asks as mcp-s3cret-777"},
+               {"annotations", {{"title", "mcp-s3cret-777"}}},
+               {"inputSchema",
+                {{"type", "object"},
+                 {"properties", {{"who", {{"type", "string"}, {"default", "mcp-s3cret-777"}}}, {"mcp-s3cret-777", json::object()}}}}}});
+  CHECK_EQ(tool.description, "Asks as [redacted]");
+  CHECK(tool.definition().dump().find("s3cret") == std::string::npos);
+  CHECK(!read_mcp_tool({{"name", "mcp-s3cret-777"}, {"inputSchema", {{"type", "object"}}}}, false).has_value());
+  const auto told = outcome_of({{"content", {text("it is mcp-s3cret-777 and more")}}}, 18);
+  CHECK(told.truncated);
+  CHECK(told.output.find("mcp-") == std::string::npos);
+}
 
 TROUPE_TEST("texts are joined, and what is no text is told by kind and size") {
   const auto out = outcome_of({{"content",
