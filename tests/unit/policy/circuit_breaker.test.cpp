@@ -140,6 +140,14 @@ TROUPE_TEST_WITH(fixture, "a permit that moves settles once") {
   CHECK(breaker.state(now) == breaker_state::closed); // four in all
 }
 
+TROUPE_TEST_WITH(fixture, "the half minute has thirty seconds: what was called in the first of them counts") {
+  (void) call(false);
+  now += 29s;
+  for (int i = 0; i < 18; ++i)
+    CHECK(!call(i % 2 == 0).has_value());    // nine of each
+  CHECK(call(false) == breaker_state::open); // the twentieth, and the eleventh failure
+}
+
 TROUPE_TEST_WITH(fixture, "calls of more than 30 s ago count no more") {
   for (int i = 0; i < 19; ++i)
     (void) call(i % 2 == 0);

@@ -70,6 +70,17 @@ struct scene {
 
 } // namespace
 
+TROUPE_TEST("what is exactly as long as the window fits, a token more does not") {
+  scene s;
+  exchange(s.messages, 4'000);
+  exchange(s.messages, 0);
+  const auto total = s.meter.tokens(s.messages);
+  s.model.chain[0].context = total + 500; // beside an answer of 500
+  CHECK(std::holds_alternative<context_fits>(s.plan()));
+  --s.model.chain[0].context;
+  CHECK(std::holds_alternative<context_cut>(s.plan()));
+}
+
 TROUPE_TEST("a conversation is cut in the order of the rule") {
   struct row {
     const char* says;

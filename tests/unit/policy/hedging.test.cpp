@@ -151,6 +151,18 @@ TROUPE_TEST_WITH(hedged_fixture, "a second request neither waits nor retries nor
   CHECK_EQ(the<llm_failed>(failed).next, "give_up");
   CHECK(failed.settle == (spend{usd{0}, 1}));
   CHECK(!call->done());
+  // A circuit that opens while it is being paid for: it goes to nobody else.
+  model->chain.push_back({"spare", "model", {true, 1'000'000, 0, 0, 10'000'000, 0, 0, 0}, 0});
+  facts.links.push_back(facts.links.front());
+  make();
+  begin();
+  now += 2s;
+  made = call->hedge(now);
+  REQUIRE(is<reserve_for>(made->start(now)));
+  open(1);
+  const auto late = made->granted(now);
+  CHECK(is<gave_up>(late));
+  CHECK(late.settle == spend{});
   // Refused money is nobody's trouble: the first request has its own.
   make();
   begin();
@@ -173,6 +185,17 @@ TROUPE_TEST_WITH(hedged_fixture, "who is overtaken is ended, and charged with wh
   CHECK_EQ(the<llm_failed>(lost).reason, "overtaken");
   CHECK(lost.settle == (spend{usd{11'000}, 1}));
   CHECK(is<gave_up>(lost));
+}
+
+TROUPE_TEST_WITH(hedged_fixture, "who is overtaken as its time ends was overtaken") {
+  facts.until.run = now + 3s;
+  make();
+  auto made = second();
+  now += 1s;
+  REQUIRE(is<abort_transfer>(call->overtaken(now)));
+  const auto lost = call->failed(1, broken(llm_failure_kind::cancelled), now, 0.5);
+  CHECK_EQ(the<llm_failed>(lost).reason, "overtaken");
+  CHECK_EQ(the<llm_failed>(lost).message, "cancelled");
 }
 
 TROUPE_TEST_WITH(hedged_fixture, "an answer of the one that was overtaken is paid for, and recorded") {

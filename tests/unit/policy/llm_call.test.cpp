@@ -445,6 +445,9 @@ TROUPE_TEST_WITH(llm_call_fixture, "a refused budget lowers max_tokens while a u
   CHECK(get<gave_up>(call->refused({"run", limit_kind::steps, usd::max(), "no steps"}, now)).status == task_status::budget_exceeded);
   make();
   CHECK(is<reserve_for>(call->start(now)));
+  CHECK(is<gave_up>(call->refused({"run", limit_kind::steps, usd{1'000 + 4'000}, "no steps"}, now))); // fewer tokens are no fewer steps
+  make();
+  CHECK(is<reserve_for>(call->start(now)));
   CHECK(get<gave_up>(call->refused({"run", limit_kind::time, usd::max(), "no time"}, now)).status == task_status::timeout);
 }
 
@@ -462,6 +465,8 @@ TROUPE_TEST_WITH(llm_call_fixture, "when the chain is exhausted every attempt is
   CHECK(last.status == task_status::error);
   CHECK(last.reason == llm_reason::llm_overloaded);
   CHECK(!last.fatal);
+  CHECK(!last.next_probe); // circuits that are closed need none
+  CHECK(last.message.find("circuits") == std::string::npos);
   REQUIRE(last.attempts.size() == 4);
   CHECK_EQ(last.attempts[0].provider, "openai");
   CHECK_EQ(last.attempts[3].request, 4);
@@ -490,6 +495,9 @@ TROUPE_TEST_WITH(llm_call_fixture, "a rate limit seen in advance is waited for b
 }
 
 TROUPE_TEST_WITH(llm_call_fixture, "one further away than the cap or the time left fails over, and the last model is asked all the same") {
+  make();
+  links[0]->pace.observe({0, {}, 30s, {}}, now); // as far as the cap: waited for
+  CHECK(get<wait_until>(call->start(now)).at == now + 30s);
   make();
   links[0]->pace.observe({0, {}, 31s, {}}, now);
   auto step = call->start(now);
