@@ -86,6 +86,8 @@ TROUPE_TEST("repeats and window are what the configuration says") {
   CHECK(!play(narrow, reading(2), came(2)));
   CHECK(!play(narrow, reading(3), came(3)));
   CHECK(!play(narrow, reading(1), came(1))); // the first one is out of the window
+  CHECK(!play(narrow, reading(4), came(4)));
+  CHECK(play(narrow, reading(1), came(1))); // the last one is just in it
   loop_detector wide({.repeats = 4, .window = 100});
   for (std::uint64_t i = 0; i < 3; ++i) {
     CHECK(!play(wide, reading(1), came(1)));
@@ -135,6 +137,13 @@ TROUPE_TEST("a polling tool has twenty times, while its outcome is the same") {
     CHECK(!play(d, poll, came(2)));
   CHECK(play(d, poll, refused) == (loop_found{loop_kind::repeat, 0, 20, true}));
   CHECK(play(d, poll, refused) == (loop_found{loop_kind::repeat, 0, 20, true})); // a refusal neither resets nor counts
+  loop_detector other;
+  for (int i = 0; i < 19; ++i) {
+    if (i > 0)
+      CHECK(!play(other, poll, refused)); // for another reason, such as a limit of its own
+    CHECK(!play(other, poll, came(1)));
+  }
+  CHECK(play(other, poll, came(1)) == (loop_found{loop_kind::repeat, 0, 20, true}));
 }
 
 TROUPE_TEST("cycles of two, three and four calls are found in their third round, of five not at all") {
@@ -259,6 +268,17 @@ TROUPE_TEST(
   }
 }
 
+TROUPE_TEST("a tool that was taken away for something else has a streak of refusals of its own") {
+  loop_detector d;
+  for (std::uint64_t i = 0; i < 3; ++i)
+    CHECK(!play(d, reading(10 + i), came(1)));
+  auto call = reading(20);
+  call.taken = true;
+  for (; call.sign < 25; ++call.sign)
+    CHECK(!play(d, call, refused));
+  CHECK(play(d, call, refused) == (loop_found{loop_kind::no_progress, 0, 6, true}));
+}
+
 TROUPE_TEST("memory is bounded, whatever names and arguments are made up") {
   loop_detector d;
   for (std::uint64_t i = 1; i < 100'000; ++i)
@@ -318,6 +338,20 @@ TROUPE_TEST("each further call of a tool that brings nothing is one rung, also o
     }
     CHECK(seen == (std::vector<std::string>{"-", "-", "-", "-", "-", "told 6", "tool_taken 7", "restarted 8", "failed 9"}));
   }
+}
+
+TROUPE_TEST("what was taken away goes on bringing nothing when the watch is made from the journal") {
+  loop_watch watch;
+  for (std::int64_t step = 1; step <= 8; ++step) {
+    const auto asked = reading(static_cast<std::uint64_t>(100 + step));
+    if (step >= 6)
+      watch.recorded(step == 6 ? loop_rung::told : step == 7 ? loop_rung::tool_taken : loop_rung::restarted, step, asked);
+    watch.replay({.number = step, .calls = {asked}, .results = {step <= 7 ? came(1) : refused}});
+  }
+  const auto verdict = watch.observe({.number = 9, .calls = {reading(200)}, .results = {refused}});
+  REQUIRE(verdict.found);
+  CHECK(*verdict.found == (loop_found{loop_kind::no_progress, 0, 9, true}));
+  CHECK(verdict.rung == loop_rung::failed);
 }
 
 TROUPE_TEST("with a human the fourth rung asks, and a step that is judged again asks the same") {

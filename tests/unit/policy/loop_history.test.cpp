@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/context_fit.hpp"
 #include "troupe/policy/loop_texts.hpp"
 #include "troupe/policy/replay.hpp"
 
@@ -329,6 +330,16 @@ TROUPE_TEST("who takes a task over has done nothing of it yet; a resume takes no
   CHECK(!rebuild_loops(s.journal, 1, {}, tool_named).watch.observe(third).found);
   taken.record(handed_off{});
   CHECK(rebuild_loops(taken.journal, 1, {}, tool_named).taken.empty());
+}
+
+TROUPE_TEST("a summary is no answer: the exchange before it stays open until the cut") {
+  stage s;
+  s.record(llm_responded{.step_id = "t@1/1", .message = calling({{"c1", "read", "{}"}})});
+  s.record(tool_finished{"c1", "read", tool_status::ok, "twelve lines", 0});
+  s.record(llm_responded{.step_id = summary_step("t@1/2"), .message = saying("all of it, in short")});
+  const auto loops = rebuild_loops(s.journal, 1, {}, tool_named);
+  REQUIRE(loops.results.size() == 1);
+  CHECK(loops.results[0].outcome != 0);
 }
 
 TROUPE_TEST("a table of results: what each says of the world") {

@@ -301,6 +301,37 @@ TROUPE_TEST_WITH(fixture, "a circuit that opens between the attempts ends the re
   open("grep");
   retry();
   CHECK(runs("ripgrep"));
+  breakers = {};
+  start();
+  for (int i = 0; i < 4; ++i)
+    (void) breakers.of("grep")->acquire(now).permit.failed(now);
+  finish(tool_status::timed_out); // the fifth: nobody waits for what is not called
+  CHECK_EQ(next(), "alternative");
+  CHECK(runs("ripgrep"));
+}
+
+TROUPE_TEST_WITH(fixture, "what failed is recorded before what takes its place") {
+  add(spec("grep", effect::once, "ripgrep"));
+  add(spec("ripgrep"));
+  open("ripgrep");
+  now += 15s;
+  start();
+  finish(tool_status::failed);
+  REQUIRE(runs("ripgrep"));
+  REQUIRE(last.events.size() == 2);
+  CHECK(std::holds_alternative<tool_failed>(last.events[0]));
+  CHECK(std::holds_alternative<breaker_changed>(last.events[1])); // its probe
+}
+
+TROUPE_TEST_WITH(fixture, "what could not be started has not run") {
+  auto tool = spec("grep", effect::once);
+  tool.retries = 0;
+  add(std::move(tool));
+  start();
+  finish(tool_status::not_started, "no such program");
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->tool.empty());
+  CHECK(reports()->status == tool_status::not_started);
 }
 
 TROUPE_TEST_WITH(fixture, "a call that is dropped amid its probe gives the probe back") {

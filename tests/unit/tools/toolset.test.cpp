@@ -71,6 +71,12 @@ TROUPE_TEST_WITH(tool_fixture, "wrong arguments are an error that the model can 
     CHECK(got.error().message.size() < 5'000);
   }
   CHECK(tools::check_arguments(*tool, R"({"pattern":"]}[{","path":"\"[[["})").has_value());
+  for (const std::size_t depth : {64u, 65u}) // the object itself is the first level
+    CHECK_EQ(tools::check_arguments(*tool, "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}")
+                     .error()
+                     .message.find("deeper")
+                 != std::string::npos,
+             depth == 65);
 }
 
 TROUPE_TEST_WITH(tool_fixture, "no arguments at all are an empty object") {
