@@ -128,6 +128,29 @@ TROUPE_TEST("how the answers of three become one") {
   }
 }
 
+TROUPE_TEST("half of an even number is no majority") {
+  for (const std::size_t agree : {2u, 3u}) {
+    answer_panel panel(vote(), {"a", "b", "c", "d"}, 1);
+    for (std::size_t i = 0; i < 4; ++i)
+      panel.ended(i, says(i < agree ? 0 : i));
+    CHECK_EQ(told(panel.next()), agree == 2 ? "conflict by vote" : "success by vote: a -> 0");
+  }
+}
+
+TROUPE_TEST("who has not the field agrees with nobody, so that somebody decides") {
+  auto rule = by("arbiter");
+  rule.field = "v";
+  answer_panel panel(rule, {"a", "b"}, 1);
+  panel.ended(0, says({{"v", 1}}));
+  panel.ended(1, says({{"w", 1}}));
+  CHECK_EQ(told(panel.next()), "arbiter judge");
+}
+
+TROUPE_TEST("words around JSON are part of an answer, but where a field is compared") {
+  CHECK(compared("so: {\"a\": 1}", "") != compared("{\"a\": 1}", ""));
+  CHECK(compared("so: {\"a\": 1}", "a") == compared("{\"a\": 1}", "a"));
+}
+
 TROUPE_TEST("the order in which answers come decides nothing but a race: all orders of all outcomes of four agents") {
   const std::vector<task_outcome> outcomes{says({{"v", 1}, {"n", 1}}), says({{"v", 2}, {"n", 2}}), says({{"v", 1}, {"n", 3}}), fails()};
   std::string differ;
@@ -298,6 +321,11 @@ TROUPE_TEST("a table of ends without an answer that counts: after which another 
       {"answers differ, and one failed for good", vote(), {says(1), says(2), refused}, task_status::conflict, true},
       {"a quorum of all, and one failed for good", vote(3), {says(1), says(1), refused}, task_status::conflict, false},
       {"the budget of one is used up", vote(3), {says(1), says(1), broke}, task_status::conflict, false},
+      {"the budget of one is used up, though the others could differ anew",
+       vote(),
+       {says(1), says(2), broke},
+       task_status::conflict,
+       false},
       {"a human rejected one of them", vote(), {says(1), says(2), vetoed}, task_status::conflict, false},
       {"a human rejected the output of one", vote(), {says(1), says(2), output_vetoed}, task_status::conflict, false},
       {"nobody answered, and a human had rejected one", vote(), {fails(), fails(), vetoed}, task_status::error, false},
@@ -331,6 +359,8 @@ TROUPE_TEST("a human who took none of the answers is not asked for others; an ar
   CHECK_EQ(veto.outcome.status, task_status::conflict);
   CHECK(!may_try_again(veto.outcome));
   CHECK(!may_try_again(panel.outcome_of(veto.event, nullptr)));
+  CHECK(!may_try_again(panel.decided("human", says({{"choice", 7}}), {0, 1}).outcome));
+  CHECK(may_try_again(panel.decided("arbiter", says({{"choice", 7}}), {0, 1}).outcome));
   CHECK(may_try_again(panel.decided("arbiter", fails(), {0, 1}).outcome));
   CHECK(!may_try_again(panel.decided("arbiter", fails("it loops", task_status::loop), {0, 1}).outcome));
 }

@@ -118,6 +118,10 @@ TROUPE_TEST("whether an agent that is asked can change anything: by what it and 
            {"who gets its part has no more than it was granted", lead, {to(named("b", {"read"}), {"c"}), named("c", {"send"})}, false},
            {"who gets its part writes", lead, {to(named("b", {"send"}), {"c"}), named("c", {"send"})}, true},
            {"its reviewer has tools of its own", named("lead", {}, {"b"}), {reviewed(named("b"), "c"), named("c", {"send"})}, true},
+           {"who gets its part has a reviewer with tools of its own",
+            named("lead", {}, {"b"}),
+            {to(named("b"), {"c"}), reviewed(named("c"), "d"), named("d", {"send"})},
+            true},
            {"its reviewer only reads", named("lead", {}, {"b"}), {reviewed(named("b"), "c"), named("c", {"read"})}, false},
            {"there is no such agent", lead, {named("x", {"send"})}, false},
        }) {
@@ -201,6 +205,9 @@ TROUPE_TEST("an output without end is cut, and that is said") {
   const auto read = json::parse(told.text);
   CHECK_EQ(read["output"].get<std::string>().size(), delegated_output_bytes_max);
   CHECK(read["cut"].get<std::string>().starts_with("the output has 1048586 bytes"));
+  const auto whole = json::parse(outcome_of(task_status::success, "", "", std::string(delegated_output_bytes_max, 'x')).text);
+  CHECK_EQ(whole["output"].get<std::string>().size(), delegated_output_bytes_max);
+  CHECK(!whole.contains("cut"));
 }
 
 TROUPE_TEST("calls of other agents are read, and what is wrong is told") {

@@ -87,6 +87,7 @@ TROUPE_TEST("a run's state has an end, and what is overwritten gives its room ba
   while (holds(bytes.write("a", std::to_string(count), large, 0)))
     ++count;
   CHECK_EQ(count, 17);
+  CHECK(holds(bytes.write("a", "1", large, 1))); // in place of the same
   CHECK(holds(bytes.write("a", "0", 1, 1)));
   CHECK(holds(bytes.write("a", "17", large, 0)));
 }

@@ -435,6 +435,7 @@ TROUPE_TEST("finished tasks are not started again, unfinished ones go on with th
   first.fails("b");
   run second(w);
   CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start b#2 resumed", "start c#1 resumed"}));
+  CHECK_EQ(second.instruction("b"), std::string(next_attempt_words)); // said once
   CHECK_EQ(second.instruction("c"), "A");
   second.succeeds("b");
   CHECK_EQ(second.succeeds("c", "C").back(), "finish completed \"C\"");
@@ -461,6 +462,12 @@ TROUPE_TEST("a failure that was recorded fails the run that is taken up, as it w
     CHECK_EQ(second.start({}, fold_tasks(kept)), (lines{"finish failed broken"}));
     CHECK_EQ(second.graph.completed_tasks(), 0);
   }
+  run both(w); // the first that failed is why, wherever it stands
+  both.start();
+  both.fails("b", task_status::error, "earlier");
+  both.fails("a", task_status::error, "later");
+  run third(w);
+  CHECK_EQ(third.start({}, fold_tasks(both.journal)), (lines{"finish failed earlier"}));
 }
 
 TROUPE_TEST("a for_each that is taken up runs its unfinished items only, within `parallel`") {

@@ -150,6 +150,33 @@ TROUPE_TEST("an abort stops all who are at work; a run that is resumed goes on w
            (lines{"record check(z) success", "record check success by vote: x", "record check success", "finish completed 1"}));
 }
 
+TROUPE_TEST("who was stopped by an abort has not voted: the task is unfinished, not a conflict") {
+  run r(workflow({panel("vote")}));
+  r.start();
+  r.succeeds("check(x)", 1);
+  r.take(r.graph.abort(abort_reason::cancelled));
+  r.fails("check(y)", task_status::cancelled);
+  CHECK_EQ(r.fails("check(z)", task_status::cancelled),
+           (lines{"record check(z) cancelled cancelled", "record check cancelled cancelled", "finish aborted cancelled"}));
+}
+
+TROUPE_TEST("an arbiter that failed before a kill is asked anew by the next attempt") {
+  auto t = panel("arbiter", "fail", {"x", "y"});
+  t.attempts = 2;
+  run r(workflow({t}));
+  r.start();
+  r.succeeds("check(x)", 1);
+  r.succeeds("check(y)", 2);
+  r.note("check(:arbiter)", task_finished{1, task_status::error, "broken", "it broke", nullptr}); // then it was killed
+  run again(workflow({t}));
+  CHECK_EQ(again.start({}, fold_tasks(r.journal)),
+           (lines{"record check conflict by arbiter", "record check retried#2", "record check started#2", "record check(x) started#2",
+                  "start check(x)#2", "record check(y) started#2", "start check(y)#2"}));
+  again.succeeds("check(x)", 1);
+  CHECK_EQ(again.succeeds("check(y)", 2), (lines{"record check(y) success", "record check differ, arbiter decides: judge",
+                                                 "record check(:arbiter) started#2", "start check(:arbiter)#2"}));
+}
+
 TROUPE_TEST("within the grace of an abort a vote may still come to its end, but nobody new is asked") {
   run r(workflow({panel("vote", "arbiter")}));
   r.start();
