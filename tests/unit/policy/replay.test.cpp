@@ -323,6 +323,8 @@ TROUPE_TEST("a run's spending counts what was charged, and the worst case of wha
   CHECK_EQ(h.spent, (spend{usd{510}, 3}));
   CHECK_EQ(h.spent_by_agent["b"], (spend{usd{500}, 2}));
   CHECK(h.unanswered.empty());
+  s.add(outcome_unknown{.id = "c1", .charged = usd{}}, "z", "b"); // of a tool: no step
+  CHECK_EQ(s.run().spent, (spend{usd{510}, 3}));
 }
 
 TROUPE_TEST("a run's tasks are where they stopped") {
@@ -404,4 +406,8 @@ TROUPE_TEST("a task that is started with another attempt begins anew, with the s
   CHECK_EQ(s.task().steps, 0);
   CHECK(s.task().messages.empty());
   CHECK_EQ(s.task().attempt, 2);
+  // Of a sub-workflow that begins anew: the same attempt of the same path, once it had ended.
+  s.add(answer("s2", say("two"))).add(task_finished{2, task_status::success, {}, {}, "two"}).add(task_started{2});
+  CHECK_EQ(s.task().steps, 0);
+  CHECK(!s.task().finished);
 }

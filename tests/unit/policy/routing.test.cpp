@@ -204,6 +204,14 @@ TROUPE_TEST("a member that leaves finishes what it has and takes nothing new; it
   CHECK_EQ(p.r.stats(), pool_stats{});
 }
 
+TROUPE_TEST("a member that dies while it leaves is not waited for") {
+  pool p;
+  p.join("m1");
+  p.submit("a");
+  p.r.leave("m1", at(0));
+  CHECK_EQ(p.down("m1"), "requeued a; failed a no_member; ");
+}
+
 TROUPE_TEST("a member that joins again under its name has lost what it had, without blame") {
   pool p;
   p.join("m");

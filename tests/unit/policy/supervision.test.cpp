@@ -582,6 +582,15 @@ TROUPE_TEST("the range starts anew once a child has run for `within`") {
   CHECK_EQ(t.crashes("a").back(), "timer 50");
 }
 
+TROUPE_TEST("a start that fails has not run, however long ago the last one did") {
+  tree t(supervisor(alone, {child("a")}));
+  t.boot();
+  t.pass(milliseconds{5000});
+  CHECK_EQ(t.crashes("a").back(), "timer 50");
+  t.fires();
+  CHECK_EQ(t.not_up("a").back(), "timer 100");
+}
+
 TROUPE_TEST("with the longest waits the intensity can still be reached") {
   for (std::int64_t max : {1, 2, 3, 10, 100}) {
     auto s = supervisor(alone, {child("a")});
@@ -622,6 +631,17 @@ TROUPE_TEST("any_significant ends the supervisor when one of its significant chi
   CHECK_EQ(t.exits("b", exit_kind::normal), (said{"stop c#1", "timer 5000"}));
   t.stops("c");
   CHECK_EQ(t.stops("a"), (said{"end shutdown"}));
+}
+
+TROUPE_TEST("a child that is not significant ends alone") {
+  for (const auto how : {auto_shutdown_type::any_significant, auto_shutdown_type::all_significant}) {
+    auto s = supervisor(alone, {child("a", transient), significant("b")});
+    s.auto_shutdown = how;
+    tree t(s);
+    t.boot();
+    CHECK(t.exits("a", exit_kind::normal).empty());
+    CHECK_EQ(t.exits("b", exit_kind::normal), (said{"end shutdown"}));
+  }
 }
 
 TROUPE_TEST("all_significant ends it when the last active one has ended") {
@@ -701,6 +721,10 @@ TROUPE_TEST("a child that waits for its restart can be terminated, and stays so"
   CHECK_EQ(t.take(t.machine.terminate_child("b", t.now)), (said{"done b"}));
   CHECK_EQ(t.machine.take_gone().size(), 1u);
   CHECK(t.fires().empty());
+  // What it waited for is over: started by request it is told of once, and not tried again.
+  CHECK_EQ(t.take(t.machine.restart_child("b", t.now)), (said{"start b#2"}));
+  CHECK_EQ(t.not_up("b"), (said{"report start_error b: why", "done b: child \"b\" did not start: why"}));
+  CHECK(t.state("b") == child_state::stopped);
 }
 
 TROUPE_TEST("a temporary child that is terminated is forgotten") {

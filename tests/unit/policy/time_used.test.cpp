@@ -78,6 +78,17 @@ TROUPE_TEST("what is withdrawn waits for nobody any more") {
   CHECK_EQ(j.used("task t"), 40);
 }
 
+TROUPE_TEST("who was waited for when an owner died is waited for anew by the next one") {
+  journal_of j;
+  approval_requested asked;
+  asked.id = "x";
+  approval_decided decided;
+  decided.id = "x";
+  j.at(0, run_started{}).at(0, task_started{}, "t").at(10, asked, "t").at(12, message_injected{}, "u");
+  j.at(100, run_resumed{}).at(101, message_injected{}, "t").at(103, asked, "t").at(105, decided, "t").at(110, message_injected{}, "t");
+  CHECK_EQ(j.used("task t"), 10 + 2 + 5);
+}
+
 TROUPE_TEST("elements, members and what a sub-workflow does are their task's time") {
   journal_of j;
   j.at(0, run_started{})
