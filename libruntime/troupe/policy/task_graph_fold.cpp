@@ -11,7 +11,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
   replay_fold run;
   paused_time paused;
-  bool run_refused = false;      // a limit of the run, or above it, was met since the last start
+  bool run_refused = false;      // a limit of the run, or above it, was met by this owner: another task may begin before that is known
   std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
   std::int64_t order = 0;
   const auto unfinish = [&](const auto& ended_by_abort) {
@@ -43,7 +43,6 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       t.finished.reset();
       t.resolved.reset();
       last.clear();
-      run_refused = false;
     } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
       auto& t = out[e->task];
       t.attempt = r->next_attempt;

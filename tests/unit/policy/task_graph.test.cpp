@@ -531,6 +531,7 @@ TROUPE_TEST("a table of aborts whose process died before the run's end was recor
   const std::vector<row> rows{
       {"a cancelled task goes on", abort_reason::cancelled, {}, true},
       {"the run's money had run out", abort_reason::budget_exceeded, {of_run}, true},
+      {"and another task began before that was known here", abort_reason::budget_exceeded, {of_run, task_started{1, {}, {}}}, true},
       {"the task's own money had run out: it has ended", abort_reason::budget_exceeded, {of_task}, false},
       {"the task's own time was up: it has ended", abort_reason::timeout, {}, false},
   };
