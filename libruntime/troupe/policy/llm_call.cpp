@@ -519,7 +519,6 @@ void llm_call::exhausted(llm_step& step, time_point now) {
       reason = attempt.reason;
   give_up(step, task_status::error, reason, "no model of \"" + model_->name + "\" answered");
   auto& last = std::get<gave_up>(step.next);
-  last.fatal = fatal_;
   for (auto i = facts_.first_link; i < links_.size() && !last.too_long_for; ++i)
     if (!fits(i) && links_[i]->breaker.admits(now))
       last.too_long_for = i;

@@ -243,6 +243,24 @@ TROUPE_TEST_WITH(llm_call_fixture, "a step adds a tenth to a provider's retry bu
   CHECK(links[0]->retries->tokens() > 8.05 && links[0]->retries->tokens() < 8.15);
 }
 
+TROUPE_TEST("a retry budget holds ten, however many calls fill it, and a call fills a tenth") {
+  retry_budget budget;
+  const auto retries = [&] {
+    int taken = 0;
+    while (budget.take_retry())
+      ++taken;
+    return taken;
+  };
+  for (int i = 0; i < 50; ++i)
+    budget.add_call();
+  CHECK_EQ(retries(), 10);
+  for (int i = 0; i < 9; ++i)
+    budget.add_call();
+  CHECK_EQ(retries(), 0);
+  budget.add_call();
+  CHECK_EQ(retries(), 1);
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "an open circuit is failed over without a call") {
   make();
   open(0);
