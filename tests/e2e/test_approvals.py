@@ -358,6 +358,17 @@ def test_a_rejected_member_rejects_nobody_else_and_nothing_is_recorded_after_the
     assert pending(project) == []
 
 
+def test_who_decides_between_approved_answers_is_not_approved_again(project):
+    agents = {name: {"system": name} for name in ("x", "y", "judge")}
+    project.scripted([reply('{"choice": 1}', when={"agent": "judge"}), reply("{{ agent }}")], agents=agents,
+                     tasks=[{"id": "t", "agents": ["x", "y"], "resolve": {"by": "arbiter", "arbiter": "judge"}, "approval": {"risk": "high"}, "instruction": "i"}])
+    running = project.start("--json")
+    for request in request_of(project, 2):
+        decide(project, "approve", request)
+    assert running.wait().expect(0).doc["result"] in ("x", "y")
+    assert project.count("R1", "approval_requested") == 2
+
+
 def test_what_was_asked_for_an_attempt_is_not_answered_to_the_next(project):
     """A race: the winner stops who still waits; its withdrawn request is nobody's rejection, in this attempt or another."""
     agents = {name: {"system": name} for name in ("x", "y", "z")}
@@ -638,6 +649,18 @@ def test_humans_who_are_asked_at_the_same_time_give_back_that_time_once(project)
     running.wait()
     ended = project.troupe("show", "troupe.yaml", "R1", "--json").doc
     assert ended["results"][0]["status"] == "timeout" and 4.8 < ended["duration_seconds"] < 7.5
+
+
+def test_time_that_humans_gave_back_stays_given_back_when_the_agent_dies(project):
+    """It waits longer than it may work, and dies afterwards: its next incarnation has the time that was left to the first."""
+    project.scripted([calls(("ask", {})), reply("fine", fault={"crash": True, "times": 1})], agent={"tools": ["ask"], "timeout": "2s"},
+                     tools={"ask": process("true", risk="high")}, tasks=[{"id": "t", "agent": "worker", "instruction": "i", "timeout": "2s"}])
+    running = project.start("--json")
+    request = request_of(project)
+    time.sleep(2.5)
+    decide(project, "approve", request)
+    assert running.wait().expect(0).doc["result"] == "fine"
+    assert project.count("R1", "agent_crashed") == 1
 
 
 def test_a_run_that_is_resumed_with_yes_waits_for_nobody(project, out):

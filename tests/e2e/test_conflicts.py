@@ -76,6 +76,21 @@ def test_a_sure_vote_does_not_stop_a_reviewer_half_way_through_what_has_an_effec
     assert row_of(ended.doc)["answers"][2]["status"] == ("success" if effect == "once" else "cancelled")
 
 
+@pytest.mark.parametrize("tools,asked", [(["agent:judge"], ("agent_judge", {"task": "act"})), (["look"], ("look", {}))], ids=["whom it asks", "an alternative"])
+def test_a_sure_vote_does_not_stop_what_may_have_an_effect_behind_what_has_none(tools, asked, project):
+    """c itself only asks another agent, or calls a tool that reads: what acts is behind that."""
+    (project.folder / "out").mkdir()
+    process = {"kind": "process", "description": "d", "retries": 0}
+    act = {**process, "effect": "once", "command": ["sh", "-c", "echo begun > out/begun; sleep 2; echo done > out/mark"], "sandbox": {"write": ["out"]}}
+    look = {**process, "effect": "none", "command": ["false"], "alternative": "act"}
+    rules = [calls(asked, when={"agent": "c", "turn": 1}), calls(("act", {}), when={"agent": "judge", "turn": 1}), reply("done", when={"agent": "judge"})]
+    panel(project, {"a": "yes", "b": "yes", "c": "no"}, {"by": "vote", "quorum": 2}, rules=rules, latency={"a": "700ms", "b": "700ms"}, tools={"act": act, "look": look},
+          agents={"c": {"tools": tools, "delegate": {"rights": "own"}}, "judge": {"tools": ["act"]}}, supervision={"children": [{"agent": name} for name in (*NAMES, "judge")]})
+    ended = project.run("--id", "R1").expect(0)
+    assert ended.doc["result"] == "yes" and (project.folder / "out/begun").exists() and (project.folder / "out/mark").exists()
+    assert row_of(ended.doc)["answers"][2]["status"] == "success"
+
+
 def test_no_quorum_and_nobody_to_ask_is_a_conflict_that_keeps_all_answers(project):
     panel(project, {"a": "1", "b": "2", "c": "3"}, {"by": "vote", "quorum": 2})
     document = project.run("--id", "R1").expect(1).doc

@@ -256,6 +256,24 @@ def test_cancelled_with_who_asked_and_its_tools_are_gone(project):
     assert told(project.resume("R1").expect(0).doc)["status"] == "success"
 
 
+def test_deaths_of_who_is_asked_are_remembered_when_a_run_is_resumed(project):
+    company(project, asking(writes(fault={"crash": True, "times": 2}, latency="1200ms")),
+            supervision={"max_restarts": 10, "children": [{"agent": "lead"}, {"agent": "writer"}]})
+    running = project.start()
+    running.wait_line("writer")
+    wait_for(lambda: project.count("R1", "agent_crashed") == 2, "two deaths")
+    running.kill()
+    assert told(project.resume("R1").expect(0).doc)["status"] == "error"
+    assert [event["crashes"] for event in project.events("R1", "agent_crashed")] == [1, 2, 3, 4]
+
+
+def test_who_is_asked_has_its_own_time(project):
+    company(project, asking(writes(latency="30s")), writer={"budget": {"time": "1s"}})
+    document = project.run("--id", "R1").expect(0).doc
+    assert told(document)["status"] == "timeout" and document["duration_seconds"] < 10
+    assert ends(project) == {"t>writer#1": "timeout", "t": "success"}
+
+
 def test_when_the_time_of_who_asked_is_up_the_asked_one_ends_first(project):
     mark = busy_writer(project, timeout="1s")
     document = project.run("--id", "R1").expect(1).doc

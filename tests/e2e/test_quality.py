@@ -90,6 +90,14 @@ def test_the_last_answer_is_kept_whatever_ends_the_task(name, project):
     assert row["status"] == status and row["output"] == ({"facts": []} if "command" in output else {"facts": [7]})
 
 
+def test_an_agent_that_dies_is_not_asked_again_more_often(project):
+    """It dies over its second answer; its next incarnation has one repair behind it."""
+    project.scripted([reply("one", when={"turn": 1}), reply("two", fault={"crash": True, "times": 1})], agent={"output": {"min_length": 100, "retries": 1}})
+    told = project.run("--id", "R1").expect(1)
+    assert told.doc["results"][0]["status"] == "quality_failed" and project.count("R1", "agent_crashed") == 1
+    assert [e["repair"] for e in project.events("R1", "contract_violated")] == [1, 0]
+
+
 def test_the_last_answer_is_kept_over_kill_9(project, mock_llm):
     server = mock_llm([reply(BAD, when={"turn": 2}, fault={"timeout": True}), reply(BAD)])
     project.on(server.provider(), agents={"writer": {"system": "writer", "output": {"schema": SCHEMA}}},

@@ -84,6 +84,9 @@ def test_a_task_that_is_cancelled_while_its_agent_is_ended_does_not_go_on(projec
     assert told.doc["reason"] == "poison" and told.seconds < 4
     assert {row["task_id"]: row["status"] for row in told.doc["results"]} == {"a": "cancelled", "b": "error"}
     assert project.count("R1", "llm_requested") == 2 and project.count("R1", "llm_responded") == 0, "nothing more is asked for"
+    events = project.events("R1")
+    assert [e["type"] for e in events if e.get("task_id") == "a" and e["type"] == "llm_failed"] == ["llm_failed"], "what it asked for is settled"
+    assert events[-1]["type"] == "run_finished", "before the run ends"
 
 
 def test_a_temporary_agent_does_not_come_back_and_its_task_fails_at_once(project):
