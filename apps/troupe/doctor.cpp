@@ -82,7 +82,7 @@ int status_of(const findings& all) {
 }
 
 int doctor(const doctor_arguments& asked) {
-  const auto config = load_or_tell(asked.config);
+  const auto config = load_and_warn(asked.config);
   if (!config)
     return status_usage;
   auto all = check_environment(*config);

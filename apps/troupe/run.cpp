@@ -371,7 +371,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
 
 int run(const run_arguments& arguments) {
   signal_watch signals;
-  auto config = load_or_tell(arguments.config);
+  auto config = load_and_warn(arguments.config);
   if (!config)
     return status_usage;
   const auto workflow = config->workflows.find(arguments.workflow);

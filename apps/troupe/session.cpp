@@ -38,12 +38,15 @@ std::string lines_after(std::string_view prefix, const std::string& text) {
   return out;
 }
 
-std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
+namespace {
+
+std::shared_ptr<const configuration> read_configuration(const std::string& path, bool warns) {
   auto loaded = config::load(path);
   for (const auto& problem : loaded.problems)
     print_lines("", problem.text());
-  for (const auto& warning : loaded.warnings)
-    print_lines("warning: ", warning.text());
+  if (warns)
+    for (const auto& warning : loaded.warnings)
+      print_lines("warning: ", warning.text());
   if (!loaded.value)
     return nullptr;
   // A rehearsal's script is part of what is checked.
@@ -58,6 +61,16 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
   if (!good)
     return nullptr;
   return std::make_shared<const configuration>(std::move(*loaded.value));
+}
+
+} // namespace
+
+std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
+  return read_configuration(path, false);
+}
+
+std::shared_ptr<const configuration> load_and_warn(const std::string& path) {
+  return read_configuration(path, true);
 }
 
 namespace {

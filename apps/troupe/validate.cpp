@@ -23,7 +23,7 @@ json row_of(const config::problem& problem) {
 
 int validate(const std::string& path, bool as_json) {
   if (!as_json) {
-    const auto config = load_or_tell(path);
+    const auto config = load_and_warn(path);
     if (!config)
       return status_usage;
     std::printf("%s: fine: %zu providers, %zu models, %zu tools, %zu agents, %zu workflows\n", path.c_str(), config->providers.size(),

@@ -183,6 +183,15 @@ def test_a_process_tool_that_does_not_say_its_effect_is_warned_of(simple, troupe
     assert any("effect" in row["message"] for row in warnings)
 
 
+def test_warnings_are_told_by_what_checks_the_file_or_runs_it_and_nowhere_else(simple, troupe):
+    simple.write("troupe.yaml", GOOD + "tools:\n  touch: { kind: process, description: Touches, command: [touch, x] }\n")
+    for command in (["validate", "troupe.yaml"], ["run", "troupe.yaml", "job", "--id", "R1", "-i", "what=it"]):
+        assert "warning: " in troupe(*command).expect(0).stderr
+    for command in (["show", "troupe.yaml", "R1"], ["runs", "troupe.yaml"], ["resume", "troupe.yaml", "R1"], ["approvals", "troupe.yaml"], ["tree", "troupe.yaml"]):
+        assert "warning" not in troupe(*command).expect(0).stderr, command
+    assert "warning" not in troupe("approve", "troupe.yaml", "R1-00000000").expect(2).stderr
+
+
 def test_a_schema_with_an_unsupported_keyword_is_refused(simple, troupe):
     simple.write("troupe.yaml", GOOD.replace("system: worker", 'system: worker, output: { schema: { type: string, pattern: "(?=a)b" } }'))
     told = troupe("validate", "troupe.yaml").expect(2)
