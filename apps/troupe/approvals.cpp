@@ -9,6 +9,7 @@
 #include "approving.hpp"
 #include "command.hpp"
 #include "input.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/model/described.hpp"
@@ -73,7 +74,7 @@ int list(const approval_arguments& arguments) {
     json documents = json::array();
     for (const auto& row : rows)
       documents.push_back(document_of(row));
-    std::printf("%s\n", redacted(json{{"approvals", std::move(documents)}}.dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+    print_document({{"approvals", std::move(documents)}});
     return status_completed;
   }
   if (rows.empty())
@@ -109,7 +110,7 @@ int decide(const approval_arguments& arguments, policy::approval_choice choice) 
     tell_error(row.error().text());
     return status_of_decision(row.error());
   }
-  std::printf("%s\n", redacted(outcome_line(row->request, row->owned)).c_str());
+  print_text(redacted(outcome_line(row->request, row->owned)) + "\n");
   return status_completed;
 }
 

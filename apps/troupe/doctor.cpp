@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/model/described.hpp"
@@ -104,7 +105,7 @@ int doctor(const doctor_arguments& asked) {
   };
   if (asked.as_json) {
     const json document{{"works", status == status_completed}, {"cost_usd", spent.dollars()}, {"checks", to_document(all)}};
-    std::printf("%s\n", document.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+    print_document(document);
     return status;
   }
   std::fputs(render_findings(all, terminal_width(STDOUT_FILENO), wants_colour(STDOUT_FILENO)).c_str(), stdout);

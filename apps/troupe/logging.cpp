@@ -10,6 +10,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "timeline.hpp"
 #include "troupe/util/redact.hpp"
 
 namespace troupe::cli {
@@ -61,6 +62,16 @@ public:
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<json_text>(); }
 };
 
+/// The message on one line, without what could drive a terminal: it may hold anything.
+class plain_text final : public spdlog::custom_flag_formatter {
+public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& into) override {
+    const auto text = printable({message.payload.data(), message.payload.size()}, max_line_bytes);
+    into.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<plain_text>(); }
+};
+
 } // namespace
 
 void start_logging(const global_options& global) {
@@ -70,7 +81,7 @@ void start_logging(const global_options& global) {
   if (global.log_format == "json")
     formatter->add_flag<json_text>('*').set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":%*})");
   else
-    formatter->set_pattern("%H:%M:%S.%e %-5l %v");
+    formatter->add_flag<plain_text>('*').set_pattern("%H:%M:%S.%e %-5l %*");
   logger->set_formatter(std::move(formatter));
   spdlog::set_default_logger(std::move(logger));
 }

@@ -106,7 +106,8 @@ int main(int argc, char** argv) {
     const int status = chosen();
     return output_lost() && status == status_completed ? status_unavailable : status;
   } catch (const std::exception& problem) {
-    std::fprintf(stderr, "troupe: %s. This is a defect of troupe; please report it with the command that you ran.\n", problem.what());
+    std::fprintf(stderr, "troupe: %s. This is a defect of troupe; please report it with the command that you ran.\n",
+                 printable(problem.what(), 4'000).c_str());
     return status_failed;
   }
 }

@@ -11,6 +11,7 @@
 
 #include "command.hpp"
 #include "input.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/llm/http_client.hpp"
@@ -61,7 +62,7 @@ public:
 
   /// Opens the address where a human says yes.
   static void show(const std::string& address, const std::string& command) {
-    std::fprintf(stderr, "Open this address in a browser, and come back here:\n%s\n", address.c_str());
+    std::fprintf(stderr, "Open this address in a browser, and come back here:\n%s\n", printable(address, 16'000).c_str());
     if (command.empty())
       return;
     const char* const words[] = {command.c_str(), address.c_str(), nullptr};
@@ -164,10 +165,11 @@ int list_tools(const mcp_arguments& arguments) {
     document["tools"].push_back(std::move(row));
   }
   if (arguments.as_json) {
-    std::printf("%s\n", redacted(document.dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+    print_document(document);
     return status_completed;
   }
-  std::printf("%s speaks %s and offers %zu tools\n", with->spec.name.c_str(), listing->version.c_str(), listing->tools.size());
+  std::printf("%s speaks %s and offers %zu tools\n", with->spec.name.c_str(), printable(listing->version, 60).c_str(),
+              listing->tools.size());
   for (const auto& row : document["tools"]) {
     print(row["name"].get<std::string>() + "  " + row["state"].get<std::string>() + ", effect " + row["effect"].get<std::string>()
           + ", risk " + row["risk"].get<std::string>());
@@ -220,9 +222,9 @@ int call_once(const mcp_arguments& arguments, desk& with, const json& given, boo
   if (outcome.status != tool_status::ok && arguments.login && wants_login)
     return status_failed;
   if (arguments.as_json)
-    std::printf("%s\n", redacted(to_document(outcome).dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+    print_document(to_document(outcome));
   else if (!outcome.output.empty())
-    std::printf("%s\n", redacted(outcome.output).c_str());
+    print_text(redacted(outcome.output) + "\n");
   if (outcome.status == tool_status::ok)
     return status_completed;
   tell_error(outcome.error);

@@ -67,7 +67,57 @@ std::string escape_of(char32_t c) {
   return c < 0x100 ? "\\x" + hex : "\\u{" + hex + "}";
 }
 
+/// What a terminal shows as it is in a text of several lines. Joiners are part of how words of many scripts are written.
+bool is_text(char32_t c) {
+  return c == '\n' || c == '\t' || c == 0x200C || c == 0x200D || !is_unprintable(c);
+}
+
+std::string visible(std::string_view text, std::string (*escape)(char32_t)) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto [c, length] = code_point(text);
+    if (c == mended)
+      out += "\xEF\xBF\xBD";
+    else if (is_text(c))
+      out += text.substr(0, length);
+    else
+      out += escape(c);
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
+/// As JSON spells it: in two halves beyond 16 bits.
+std::string json_escape_of(char32_t c) {
+  if (c > 0xFFFF)
+    return json_escape_of(0xD7C0 + (c >> 10)) + json_escape_of(0xDC00 + (c & 0x3FF));
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out = "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4)
+    out += digits[c >> shift & 15];
+  return out;
+}
+
 } // namespace
+
+std::size_t shown_columns(std::string_view text) {
+  std::size_t sum = 0;
+  while (!text.empty()) {
+    const auto [c, length] = code_point(text);
+    sum += columns_of(c);
+    text.remove_prefix(length);
+  }
+  return sum;
+}
+
+std::string printable_text(std::string_view text) {
+  return visible(text, escape_of);
+}
+
+std::string printable_json(std::string_view text) {
+  return visible(text, json_escape_of);
+}
 
 std::string printable(std::string_view raw, std::size_t columns) {
   const auto clean = secrets().empty() ? std::string() : redacted(std::string(raw)); // a part of a secret is not found any more

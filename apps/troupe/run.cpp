@@ -20,6 +20,7 @@
 #include "approving.hpp"
 #include "command.hpp"
 #include "input.hpp"
+#include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
@@ -200,15 +201,16 @@ std::string resume_hint(const run_arguments& arguments, const std::string& run_i
 
 void print_result(const run_arguments& arguments, const run_summary& summary) {
   if (arguments.as_json) {
-    std::printf("%s\n", redacted(result_document(summary).dump(2, ' ', false, json::error_handler_t::replace)).c_str());
+    print_document(result_document(summary));
   } else {
     const auto& result = summary.result;
     if (!result.is_null()) {
-      const auto text =
-          redacted(result.is_string() ? result.get<std::string>() : result.dump(2, ' ', false, json::error_handler_t::replace));
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      if (text.empty() || text.back() != '\n')
-        std::fputc('\n', stdout);
+      if (result.is_string()) {
+        const auto text = redacted(result.get<std::string>());
+        print_text(text.ends_with('\n') ? text : text + "\n");
+      } else {
+        print_document(result);
+      }
     }
   }
   std::fflush(stdout);
@@ -239,7 +241,7 @@ std::string next_step(const run_arguments& arguments, const run_summary& summary
   if (scope.empty() || scope == policy::run_scope)
     return go_on(" --add-usd 1 --add-steps 50");
   return "The limit is that of " + scope + ", and resume adds to the run's own only. Where it has a period, go on in the next one with: "
-         + resume_hint(arguments, summary.run_id, "") + "; else raise it in " + arguments.config + " and start a new run\n";
+         + resume_hint(arguments, summary.run_id, "") + "; else raise it in " + shell_word(arguments.config) + " and start a new run\n";
 }
 
 /// What is said beside the result: how it ended, for how much, and what can be done next.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "command.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "troupe/metrics/run_summary.hpp"
@@ -30,10 +31,6 @@ struct listing_arguments {
 
 timeline_style style_for(int descriptor) {
   return {.colour = wants_colour(descriptor), .width = ::isatty(descriptor) != 0 ? terminal_width(descriptor) : 120};
-}
-
-void print_document(const json& document) {
-  std::printf("%s\n", redacted(document.dump(2, ' ', false, json::error_handler_t::replace)).c_str());
 }
 
 /// What a list says of a run: a run that nobody owns any more is not running.
@@ -126,7 +123,7 @@ int show(const listing_arguments& arguments) {
   const auto summary = fold.summary();
   if (arguments.events) {
     for (const auto& e : *events)
-      std::printf("%s\n", redacted(event_to_document(*e).dump(-1, ' ', false, json::error_handler_t::replace)).c_str());
+      print_document(event_to_document(*e), -1);
   } else if (arguments.as_json) {
     print_document(result_document(summary));
   } else {

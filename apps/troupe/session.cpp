@@ -161,3 +161,12 @@ std::string shell_word(const std::string& text) {
 }
 
 } // namespace troupe::cli
+  if (printable(text, text.size() * 12) != text) { // what a terminal would act upon, or hide
+    std::string bytes = "$'";
+    for (const unsigned char c : text) {
+      char spelled[8];
+      std::snprintf(spelled, sizeof spelled, "\\x%02x", c);
+      bytes += c < 0x20 || c >= 0x7F || c == '\'' || c == '\\' ? spelled : std::string(1, static_cast<char>(c));
+    }
+    return bytes + "'";
+  }

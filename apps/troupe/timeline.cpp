@@ -378,12 +378,6 @@ std::string padded(std::string text, std::size_t columns, std::size_t shown) {
   return text;
 }
 
-/// Columns of a text that `printable` made, as far as tables need it: code points.
-std::size_t columns(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
 std::string event_line(std::int64_t at_us, std::string_view task, std::string_view agent, line what, const timeline_style& style) {
   constexpr std::size_t time_columns = 11;
   const std::string time = relative_time(at_us);
@@ -518,13 +512,13 @@ std::string render_runs(const std::vector<store::run_row>& rows, std::int64_t no
   for (auto& line_of : table)
     for (std::size_t i = 0; i < count_columns; ++i) {
       line_of[i] = printable(line_of[i], most[i]);
-      wide[i] = std::max(wide[i], columns(line_of[i]));
+      wide[i] = std::max(wide[i], shown_columns(line_of[i]));
     }
   std::string out;
   for (std::size_t n = 0; n < table.size(); ++n) {
     std::string text;
     for (std::size_t i = 0; i < count_columns; ++i) {
-      const std::size_t shown = columns(table[n][i]);
+      const std::size_t shown = shown_columns(table[n][i]);
       text += padded(std::move(table[n][i]), i + 1 < count_columns || n > 0 ? wide[i] : 0, shown) + "  ";
     }
     if (n > 0)

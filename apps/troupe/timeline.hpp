@@ -32,6 +32,12 @@ std::string render_runs(const std::vector<store::run_row>& rows, std::int64_t no
 /// Text from outside on one line: control characters, escape sequences and bidirectional overrides become visible escapes, what is longer
 /// than `columns` ends with "…". Invalid UTF-8 becomes U+FFFD.
 std::string printable(std::string_view text, std::size_t columns);
+/// Columns of a text that `printable` made.
+std::size_t shown_columns(std::string_view text);
+/// A text of several lines from outside, whole: line breaks and tabs stay.
+std::string printable_text(std::string_view text);
+/// The same of a JSON document: the escapes are JSON's, so that it stays the same document.
+std::string printable_json(std::string_view text);
 
 /// "+1:02.345", "+1:02:03.456"; never negative.
 std::string relative_time(std::int64_t microseconds);

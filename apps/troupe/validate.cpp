@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "command.hpp"
+#include "output.hpp"
 #include "session.hpp"
 #include "timeline.hpp"
 #include "tree.hpp"
@@ -26,8 +27,8 @@ int validate(const std::string& path, bool as_json) {
     const auto config = load_and_warn(path);
     if (!config)
       return status_usage;
-    std::printf("%s: fine: %zu providers, %zu models, %zu tools, %zu agents, %zu workflows\n", path.c_str(), config->providers.size(),
-                config->models.size(), config->tools.size(), config->agents.size(), config->workflows.size());
+    std::printf("%s: fine: %zu providers, %zu models, %zu tools, %zu agents, %zu workflows\n", printable(path, 4'000).c_str(),
+                config->providers.size(), config->models.size(), config->tools.size(), config->agents.size(), config->workflows.size());
     return status_completed;
   }
   const auto loaded = config::load(path);
@@ -36,7 +37,7 @@ int validate(const std::string& path, bool as_json) {
     document["problems"].push_back(row_of(problem));
   for (const auto& warning : loaded.warnings)
     document["warnings"].push_back(row_of(warning));
-  std::printf("%s\n", document.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+  print_document(document);
   return loaded.ok() ? status_completed : status_usage;
 }
 
@@ -45,7 +46,7 @@ int tree(const std::string& path, bool as_json) {
   if (!config)
     return status_usage;
   if (as_json)
-    std::printf("%s\n", to_document(config->supervision).dump(2).c_str());
+    print_document(to_document(config->supervision));
   else
     std::fputs(render_tree(config->supervision, *config).c_str(), stdout);
   return status_completed;

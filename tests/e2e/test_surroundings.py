@@ -3,11 +3,14 @@ import fcntl
 import json
 import os
 import pty
+import re
+import shutil
 import subprocess
+import termios
 
 import pytest
 
-from conftest import BINARY, DEADLINE, calls, clean_environment, http_answer, reply
+from conftest import BINARY, DEADLINE, ROOT, calls, clean_environment, http_answer, reply
 
 
 def test_paths_are_relative_to_the_configuration(project, troupe):
@@ -24,10 +27,12 @@ def test_the_folder_of_the_journal_is_private(project):
     assert (project.folder / ".troupe/journal.db").stat().st_mode & 0o077 == 0, "prompts and answers are nobody else's"
 
 
-def on_terminal(project, *args, **env):
-    """Runs on a pseudo-terminal; returns status and what was shown."""
+def on_terminal(project, *args, window=None, **env):
+    """Runs on a pseudo-terminal of so many rows and columns; returns status and what was shown."""
     main, side = pty.openpty()
-    child = subprocess.Popen([BINARY, *args], cwd=project.folder, env=clean_environment(TERM="xterm", **env), stdin=side, stdout=side, stderr=side)
+    if window:
+        termios.tcsetwinsize(side, window)
+    child = subprocess.Popen([BINARY, *args], cwd=project.folder, env=clean_environment(**{"TERM": "xterm", **env}), stdin=side, stdout=side, stderr=side)
     os.close(side)
     shown = b""
     while True:
@@ -55,6 +60,37 @@ def test_the_model_cannot_drive_the_terminal(project):
     told = project.troupe("run", "troupe.yaml", "job", "--id", "R1").expect(0)
     assert "\x1b" not in told.stderr
     assert "\x1b" not in project.troupe("show", "troupe.yaml", "R1").stdout
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\x9b\u202e\x7f text\n\tof two lines \u65e5\u672c\u8a9e"
+SHOWN = "\\x1b]0;owned\\x07\\x1b[2J\\r\\x9b\\u{202e}\\x7f text\n\tof two lines \u65e5\u672c\u8a9e"
+DRIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+@pytest.mark.parametrize("command, document", [
+    (["run", "troupe.yaml", "job"], None), (["resume", "troupe.yaml", "R1"], None), (["run", "troupe.yaml", "job", "--json"], "result"), (["resume", "troupe.yaml", "R1", "--json"], "result"),
+    (["show", "troupe.yaml", "R1", "--json"], "result"), (["show", "troupe.yaml", "R1", "--events"], "events"), (["mcp", "call", "troupe.yaml", "files", "echo", "--arguments", json.dumps({"text": HOSTILE})], None)],
+    ids=["run", "resume", "run-json", "resume-json", "show-json", "show-events", "mcp-call"])
+def test_what_a_model_or_tool_says_does_not_drive_the_terminal(command, document, project):
+    """Into a pipe it goes byte for byte; on a terminal control characters are visible, and a JSON document stays the same one."""
+    shutil.copy(ROOT / "tests/e2e/mcp_server.py", project.folder)
+    (project.folder / "state").mkdir()
+    server = {"kind": "mcp", "command": ["python3", "mcp_server.py", "state"], "sandbox": {"write": ["state"]}}
+    project.scripted([reply(HOSTILE)], tools={"files": server})
+    if command[0] in ("resume", "show"):
+        project.run("--id", "R1").expect(0)
+    piped = project.troupe(*command).expect(0).stdout
+    status, shown = on_terminal(project, *command, NO_COLOR="1")
+    shown = shown.replace("\r\n", "\n")
+    shown = re.sub("\x1b\\[(\\?(2026|25)[hl]|[0-9]*[AJK])|\r", "", shown)  # the board's
+    assert status == 0 and not DRIVES.search(shown), ascii(DRIVES.search(shown))
+    if document == "result":
+        json_text = shown[shown.index("{\n"):shown.rindex("}\n") + 1]
+        assert json.loads(piped)["result"] == json.loads(json_text)["result"] == HOSTILE
+    elif document == "events":
+        assert json.loads(piped.splitlines()[-1])["result"] == json.loads(shown.splitlines()[-1])["result"] == HOSTILE
+    else:
+        assert piped == HOSTILE + "\n" and SHOWN + "\n" in shown
 
 
 def test_logs_are_json_when_asked(project, troupe):

@@ -134,6 +134,35 @@ TROUPE_TEST("text from outside cannot move the cursor, hide, or break a line") {
            8u + 8u);
 }
 
+TROUPE_TEST("a whole text keeps its lines and its words, and drives no terminal; a JSON document stays the same one") {
+  struct row {
+    const char* what;
+    std::string text, shown, as_json;
+  };
+  const std::vector<row> rows{
+      {"lines and tabs stay", "a\n\tb\n", "a\n\tb\n", "a\n\tb\n"},
+      {"escape sequences", "\x1b[2J\x07\r", "\\x1b[2J\\x07\\r", "\\u001b[2J\\u0007\\u000d"},
+      {"of eight bits, and deletion", "\xC2\x9B\x7f", "\\x9b\\x7f", "\\u009b\\u007f"},
+      {"directions", "\xE2\x80\xAE", "\\u{202e}", "\\u202e"},
+      {"beyond 16 bits", "\xF3\xA0\x81\x81", "\\u{e0041}", "\\udb40\\udc41"},
+      {"joiners of words", "\xE2\x80\x8C\xE2\x80\x8D", "\xE2\x80\x8C\xE2\x80\x8D", "\xE2\x80\x8C\xE2\x80\x8D"},
+      {"what is no UTF-8", "\xFF", "\xEF\xBF\xBD", "\xEF\xBF\xBD"},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.what);
+    CHECK_EQ(printable_text(each.text), each.shown);
+    CHECK_EQ(printable_json(each.text), each.as_json);
+  }
+  const json document{{"a", "\x1b \xC2\x9B \xE2\x80\xAE \xF3\xA0\x81\x81 \x7f"}};
+  CHECK(json::parse(printable_json(document.dump(2))) == document);
+}
+
+TROUPE_TEST("columns are those of a terminal: wide signs have two, combining ones none") {
+  CHECK_EQ(shown_columns("ab"), 2u);
+  CHECK_EQ(shown_columns("\xE6\x97\xA5\xE6\x9C\xAC"), 4u);
+  CHECK_EQ(shown_columns("e\xCC\x81…"), 2u);
+}
+
 TROUPE_TEST("no line is longer than the terminal is wide") {
   const std::string big(1'000'000, 'x');
   for (const std::size_t width : {0u, 40u, 41u, 80u, 200u}) {
