@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 
 #include <poll.h>
@@ -75,6 +76,12 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
   return lines;
 }
 
+std::string decide_hint(const approval_requested& asked, const std::string& config) {
+  const auto file = shell_word(config);
+  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id
+         + "   (or: troupe reject … --comment WHY)\n";
+}
+
 std::string outcome_line(const policy::approval_request& request, bool owned) {
   const auto& what = request.what();
   if (!request.end())
@@ -112,8 +119,8 @@ std::optional<policy::approval_decision> decision_in(const std::string& line, co
   return {};
 }
 
-terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out)
-    : journal_(std::move(journal)), out_(std::move(out)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+terminal_desk::terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out, std::string config)
+    : journal_(std::move(journal)), out_(std::move(out)), config_(std::move(config)), poke_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -121,6 +128,8 @@ terminal_desk::~terminal_desk() {
   {
     const std::lock_guard guard(mutex_);
     stopping_ = true;
+    if (!standing_.empty())
+      out_->write("\n");
   }
   poke();
   thread_.join();
@@ -141,12 +150,37 @@ void terminal_desk::add(const approval_requested& what, const std::string& task,
   poke();
 }
 
-void terminal_desk::remove(const std::string& id) {
+void terminal_desk::remove(const approval_decided& end) {
   {
     const std::lock_guard guard(mutex_);
-    std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == id; });
+    std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == end.id; });
+    if (standing_ == end.id) {
+      standing_.clear();
+      out_->write(redacted(printable(policy::decided_words(end), 1'000)) + "\n");
+    }
   }
   poke();
+}
+
+void terminal_desk::forget(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == id; });
+}
+
+/// Whether the question stands now.
+bool terminal_desk::prompt(const std::string& id) {
+  const std::lock_guard guard(mutex_);
+  if (stopping_ || std::none_of(waiting_.begin(), waiting_.end(), [&](const waiting& one) { return one.what.id == id; }))
+    return false;
+  standing_ = id;
+  out_->write("[a]pprove, [r]eject COMMENT, [m]odify JSON? ");
+  return true;
+}
+
+/// The line of the question has ended.
+void terminal_desk::answered() {
+  const std::lock_guard guard(mutex_);
+  standing_.clear();
 }
 
 bool terminal_desk::still_waits(const std::string& id) {
@@ -165,52 +199,71 @@ terminal_desk::typed terminal_desk::read_line(std::string& line) {
   }
   char bytes[4096];
   const auto got = ::read(STDIN_FILENO, bytes, sizeof bytes);
-  if (got <= 0)
-    return got < 0 && errno == EINTR ? typed::changed : typed::closed;
+  if (got < 0)
+    return errno == EINTR || errno == EAGAIN ? typed::changed : typed::closed;
+  if (got == 0)
+    return (files[1].revents & (POLLHUP | POLLERR)) != 0 ? typed::closed : typed::ended;
   line.append(bytes, static_cast<std::size_t>(got));
   return typed::line;
 }
 
 void terminal_desk::ask(const waiting& one) {
+  const auto& id = one.what.id;
   std::string text = "\n";
   for (const auto& line : request_lines(one.what, one.task, one.agent, 0, utc_now_us(), terminal_width(STDERR_FILENO)))
     text += line + "\n";
-  const std::string prompt = "[a]pprove, [r]eject COMMENT, [m]odify JSON? ";
+  const auto hint = redacted(decide_hint(one.what, config_));
   out_->write(redacted(text));
   out_->finish(); // what is typed before it can be read answers nothing
+  if (!in_foreground()) {
+    out_->write(hint);
+    forget(id);
+    return;
+  }
   discard_typed();
-  out_->write(prompt);
   std::string typed_in;
-  while (still_waits(one.what.id)) {
+  for (bool stands = prompt(id); stands && still_waits(id);) {
     const auto got = read_line(typed_in);
-    if (got == typed::closed) { // nobody is there: it can still be decided elsewhere
-      remove(one.what.id);
-      break;
+    if (got == typed::closed || got == typed::ended) {
+      answered();
+      out_->write("\n" + hint);
+      typed_in.clear();
+      if (got == typed::closed)
+        forget(id);
+      else
+        stands = prompt(id);
+      continue;
     }
     const auto end = typed_in.find('\n');
     if (end == std::string::npos)
       continue;
+    answered();
     const auto decision = decision_in(typed_in.substr(0, end), user_name());
     typed_in.erase(0, end + 1);
     if (!decision) {
-      out_->write(prompt);
+      stands = prompt(id);
       continue;
     }
-    const auto decided = store::decide(*journal_, one.what.id, *decision, utc_now_us());
+    const auto decided = store::decide(*journal_, id, *decision, utc_now_us());
     if (!decided) {
       out_->write(lines_after("troupe: ", decided.error().text()));
       if (decided.error().code == error_code::invalid_argument) {
-        out_->write(prompt);
+        stands = prompt(id);
         continue;
       }
     } else if (!decided->request.end()) {
       out_->write(outcome_line(decided->request, true) + "\n");
     }
-    remove(one.what.id);
+    forget(id);
   }
 }
 
 void terminal_desk::loop() {
+  // A process that comes into the background while it reads is not stopped, but told.
+  sigset_t background;
+  sigemptyset(&background);
+  sigaddset(&background, SIGTTIN);
+  ::pthread_sigmask(SIG_BLOCK, &background, nullptr);
   for (;;) {
     std::optional<waiting> next;
     {

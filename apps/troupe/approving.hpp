@@ -19,6 +19,8 @@ namespace troupe::cli {
 /// What a request is about, for people: hostile text is escaped, nothing is longer than `width`.
 std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent,
                                        std::int64_t approvals, std::int64_t now_us, std::size_t width);
+/// How somebody decides who is not asked here.
+std::string decide_hint(const approval_requested& asked, const std::string& config);
 /// What a decision led to.
 std::string outcome_line(const policy::approval_request& request, bool owned);
 /// Decided already, or too late: 1; what the user can mend: 2; else as for every error.
@@ -30,36 +32,43 @@ std::string user_name();
 std::optional<policy::approval_decision> decision_in(const std::string& line, const std::string& reviewer);
 
 /// Asks on the terminal, one request after the other, on a thread of its own; what is decided elsewhere meanwhile is not asked any more.
-/// What was typed before a question stood there is no answer to it: nobody had seen the request.
+/// What was typed before a question stood there is no answer to it: nobody had seen the request. Where nobody can answer (the terminal is
+/// gone, or another's while this process is in the background), it says how to decide elsewhere; after Ctrl-D, too, and asks once more, so
+/// that nothing that is typed as an answer is left to the shell.
 class terminal_desk {
 public:
-  /// `out`: where everything else is shown, too, so that nothing overtakes a question.
-  terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out);
+  /// `out`: where everything else is shown, too, so that nothing overtakes a question. `config`: for hints.
+  terminal_desk(std::shared_ptr<store::journal> journal, std::shared_ptr<background_writer> out, std::string config);
   ~terminal_desk();
   terminal_desk(const terminal_desk&) = delete;
   terminal_desk& operator=(const terminal_desk&) = delete;
 
   void add(const approval_requested& what, const std::string& task, const std::string& agent);
-  /// It is decided.
-  void remove(const std::string& id);
+  /// It is decided. Where its question stands, its line ends with how.
+  void remove(const approval_decided& end);
 
 private:
   struct waiting {
     approval_requested what;
     std::string task, agent;
   };
-  enum class typed { line, changed, closed };
+  enum class typed { line, changed, ended, closed };
   void loop();
   void poke();
   void ask(const waiting& one);
+  bool prompt(const std::string& id);
+  void answered();
+  void forget(const std::string& id);
   typed read_line(std::string& line);
   bool still_waits(const std::string& id);
 
   std::shared_ptr<store::journal> journal_;
   std::shared_ptr<background_writer> out_;
+  const std::string config_;
   int poke_ = -1;    ///< eventfd: the list has changed, or it ends
   std::mutex mutex_; // guards what follows
   std::vector<waiting> waiting_;
+  std::string standing_; ///< the request whose question is the last thing on the screen
   bool stopping_ = false;
   std::thread thread_;
 };

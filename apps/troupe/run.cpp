@@ -75,13 +75,6 @@ struct progress_state {
   std::set<std::string> waiting; ///< requests: while there are some, the board stands still
 };
 
-/// Off a terminal: how somebody else decides.
-std::string approval_hint(const approval_requested& asked, const std::string& config) {
-  const auto file = shell_word(config);
-  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id
-         + "   (or: troupe reject … --comment WHY)\n";
-}
-
 void show_approvals(progress_state& now, const event& e) {
   if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
     if (now.waiting.empty())
@@ -90,11 +83,11 @@ void show_approvals(progress_state& now, const event& e) {
     if (now.as.desk)
       now.as.desk->add(*asked, e.task, e.agent);
     else
-      now.as.out->write(redacted(approval_hint(*asked, now.as.config)));
+      now.as.out->write(redacted(decide_hint(*asked, now.as.config)));
   } else if (const auto* end = std::get_if<approval_decided>(&e.body)) {
     now.waiting.erase(end->id);
     if (now.as.desk)
-      now.as.desk->remove(end->id);
+      now.as.desk->remove(*end);
   }
 }
 
@@ -106,7 +99,11 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
   state.board = progress_board(style);
   state.as = std::move(as);
   state.view = live_view(state.as.out);
-  self->attach_functor([self] { actors::state_of(self).view.clear(); });
+  self->attach_functor([self] {
+    auto& now = actors::state_of(self);
+    now.as.desk.reset(); // a question that still stands ends its line
+    now.view.clear();
+  });
   return {[self](const actors::published& group) {
     auto& now = actors::state_of(self);
     for (const auto& e : group.events) {
@@ -334,7 +331,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     const auto out = std::make_shared<background_writer>(STDERR_FILENO);
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
     if (live && ::isatty(STDIN_FILENO) != 0)
-      as.desk = std::make_shared<terminal_desk>(journal, out);
+      as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
     caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});

@@ -129,9 +129,13 @@ int tell(const error& problem) {
   return status_of(problem);
 }
 
-void discard_typed() {
+bool in_foreground() {
   const auto front = ::tcgetpgrp(STDIN_FILENO);
-  if (front == -1 || front == ::getpgrp()) // -1: a terminal that is not the session's own
+  return front == -1 || front == ::getpgrp(); // -1: a terminal that is not the session's own
+}
+
+void discard_typed() {
+  if (in_foreground())
     ::tcflush(STDIN_FILENO, TCIFLUSH);
 }
 

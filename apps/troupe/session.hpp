@@ -33,8 +33,9 @@ int status_of(const error& problem);
 /// Tells it and gives its exit status.
 int tell(const error& problem);
 
-/// Forgets what was typed on the terminal so far: it is no answer to a question that is only now asked. In the background the terminal is
-/// another's, and touching it would stop the process.
+/// In the background the terminal is another's, and touching it would stop the process.
+bool in_foreground();
+/// Forgets what was typed on the terminal so far: it is no answer to a question that is only now asked.
 void discard_typed();
 
 /// Whether standard output or error is a terminal that wants colours (NO_COLOR, TERM=dumb).

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import time
 
@@ -482,11 +483,11 @@ def test_an_unknown_id_is_told(id, project, out):
     assert told.status == 2 and "no " in told.stderr
 
 
-def on_terminal(project, *args, typed=""):
+def on_terminal(project, *args, typed="", term="xterm", stdout=None):
     """The run on a terminal of its own, with what was typed there before: answers (process, read until, write)."""
     ours, theirs = pty.openpty()
     os.write(ours, typed.encode())
-    child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--id", "R1", *args], cwd=project.folder, env=clean_environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
+    child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job", "--id", "R1", *args], cwd=project.folder, env=clean_environment(TERM=term), stdin=theirs, stdout=stdout or theirs, stderr=theirs,
                              start_new_session=True)
     os.close(theirs)
     seen = []
@@ -494,7 +495,7 @@ def on_terminal(project, *args, typed=""):
     def until(pattern):
         end = time.monotonic() + DEADLINE
         while not re.search(pattern, "".join(seen)):
-            if time.monotonic() > end:
+            if time.monotonic() > end or not select.select([ours], [], [], end - time.monotonic())[0]:
                 pytest.fail(f"no {pattern!r} in {''.join(seen)!r}")
             try:
                 seen.append(os.read(ours, 65536).decode("utf-8", "replace"))
@@ -534,6 +535,32 @@ def test_what_was_typed_before_the_question_stood_there_is_no_answer_to_it(proje
     assert child.wait(DEADLINE) == 0 and deployed(out) == []
     decided = project.events("R1", "approval_decided")[0]
     assert decided["status"] == "rejected" and decided["comment"] == "not yet"
+
+
+def test_after_ctrl_d_it_says_how_to_decide_elsewhere_and_still_listens(project, out):
+    deploying(project)
+    child, until, write = on_terminal(project)
+    until(r"\[a\]pprove")
+    write("\x04")
+    until(r"JSON\? \r\nWaits for approval until \S+Z\. Decide with: troupe approve troupe\.yaml R1-[0-9a-f]{8} .*\r\n\[a\]pprove")
+    assert len(pending(project)) == 1
+    write("r no\x04t \x04")  # Ctrl-D behind some letters ends no line
+    write("on a Friday\n")  # nothing of it is left for the shell
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and deployed(out) == []
+    assert project.events("R1", "approval_decided")[0]["comment"] == "not on a Friday"
+
+
+@pytest.mark.parametrize("term", ["xterm"])
+def test_a_question_that_stands_ends_its_line_with_what_became_of_it(term, project, out):
+    """Else the next thing that is told would stand behind the question."""
+    deploying(project)
+    child, until, write = on_terminal(project, term=term)
+    until(r"\[a\]pprove")
+    decide(project, "reject", request_of(project), "--reviewer", "ana", "--comment", "no")
+    shown = until("run R1 completed")
+    assert re.search(r"\[m\]odify JSON\? ana rejected it: no\r\n", shown)
+    assert child.wait(DEADLINE) == 0 and deployed(out) == []
 
 
 def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):
