@@ -9,10 +9,11 @@ namespace troupe::cli {
 
 namespace {
 
-std::string padded(std::string text, std::size_t columns) {
-  if (text.size() < columns)
-    text.append(columns - text.size(), ' ');
-  return text;
+/// A text in so many columns.
+std::string field(const std::string& text, std::size_t columns) {
+  auto shown = printable(text, columns);
+  shown.append(columns - shown_columns(shown), ' ');
+  return shown;
 }
 
 std::string share(std::int64_t part, std::int64_t whole) {
@@ -76,42 +77,70 @@ void progress_board::apply(const event& e) {
   }
 }
 
-std::vector<std::string> progress_board::lines(std::int64_t now_us, std::size_t rows) const {
-  const auto summary = fold_.summary();
-  const auto paint = [&](const char* code, const std::string& text) {
-    return style_.colour ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
-  };
-  std::vector<std::string> lines;
-  // What is over goes first when there is no room for all.
-  const auto room = rows > 2 ? rows - 2 : 1;
+/// Those that are shown where not all can be.
+std::vector<const std::string*> progress_board::chosen(std::size_t room) const {
   std::vector<const std::string*> shown;
   for (const auto& path : order_)
-    shown.push_back(&path);
-  for (auto at = shown.begin(); shown.size() > room && at != shown.end();)
-    at = rows_.at(**at).over ? shown.erase(at) : at + 1;
-  const auto hidden = order_.size() - std::min(shown.size(), room);
-  shown.resize(std::min(shown.size(), room));
-  for (const auto* path : shown) {
-    const auto& line = rows_.at(*path);
-    const char* mark = !line.over ? "·" : line.good ? "✓" : "✗";
-    const auto took = duration_text((line.over ? line.until_us : now_us) - line.since_us);
-    const auto text = padded(printable(*path, 24), 24) + " " + padded(printable(line.agent, 14), 14) + " " + padded(took, 9) + " "
-                      + printable(line.doing, style_.width > 56 ? style_.width - 54 : 10);
-    lines.push_back(paint(!line.over ? "36" : line.good ? "32" : "31", mark) + " " + text);
-  }
-  auto foot = std::to_string(summary.completed_tasks) + "/" + std::to_string(summary.total_tasks) + " tasks";
-  foot += "  " + to_string(summary.total_cost);
+    if (shown.size() < room && !rows_.at(path).over)
+      shown.push_back(&path);
+  std::vector<const std::string*> over;
+  for (const auto& path : order_)
+    if (rows_.at(path).over)
+      over.push_back(&path);
+  std::stable_sort(over.begin(), over.end(), [&](const auto* a, const auto* b) { return rows_.at(*a).until_us > rows_.at(*b).until_us; });
+  over.resize(std::min(over.size(), room - shown.size()));
+  shown.insert(shown.end(), over.begin(), over.end());
+  return shown;
+}
+
+std::string progress_board::painted(const char* code, const std::string& text) const {
+  return style_.colour ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
+}
+
+/// A narrow window takes from the names first.
+std::string progress_board::line_of(const std::string& path, std::int64_t now_us, std::size_t wide) const {
+  const auto& line = rows_.at(path);
+  const char* mark = !line.over ? "·" : line.good ? "✓" : "✗";
+  const auto took = duration_text((line.over ? line.until_us : now_us) - line.since_us);
+  const auto text = field(path, std::clamp<std::size_t>(wide / 3, 4, 24)) + " "
+                    + field(line.agent, std::clamp<std::size_t>(wide / 5, 3, 14)) + " " + field(took, 9) + " "
+                    + printable(line.doing, wide);
+  return painted(!line.over ? "36" : line.good ? "32" : "31", mark) + (wide > 2 ? " " + printable(text, wide - 2) : "");
+}
+
+std::string progress_board::foot(std::int64_t now_us) const {
+  const auto summary = fold_.summary();
+  auto text = std::to_string(summary.completed_tasks) + "/" + std::to_string(summary.total_tasks) + " tasks";
+  text += "  " + to_string(summary.total_cost);
   if (summary.budget.money)
-    foot += " of " + to_string(*summary.budget.money) + share(summary.total_cost.micro, summary.budget.money->micro);
-  foot += "  " + std::to_string(summary.steps);
+    text += " of " + to_string(*summary.budget.money) + share(summary.total_cost.micro, summary.budget.money->micro);
+  text += "  " + std::to_string(summary.steps);
   if (summary.budget.steps)
-    foot += " of " + std::to_string(*summary.budget.steps);
-  foot += " steps  " + duration_text(now_us - started_us_);
+    text += " of " + std::to_string(*summary.budget.steps);
+  text += " steps  " + duration_text(now_us - started_us_);
   if (summary.budget.time)
-    foot += " of " + duration_text(summary.budget.time->count() * 1'000);
-  if (hidden > 0)
-    foot += "  (" + std::to_string(hidden) + " more)";
-  lines.push_back(paint("1", printable(foot, style_.width > 2 ? style_.width - 1 : 1)));
+    text += " of " + duration_text(summary.budget.time->count() * 1'000);
+  return text;
+}
+
+std::vector<std::string> progress_board::lines(std::int64_t now_us, window of) const {
+  const auto wide = std::max<std::size_t>(of.columns, 2) - 1; // a full line would make some terminals begin another one
+  auto room = std::max<std::size_t>(of.rows, 2) - 2;          // the foot, and the row of the cursor
+  std::vector<const std::string*> shown;
+  const bool all = order_.size() <= room;
+  if (all) {
+    for (const auto& path : order_)
+      shown.push_back(&path);
+  } else {
+    room -= room > 1 ? 1 : 0; // for the count
+    shown = chosen(room);
+  }
+  std::vector<std::string> lines;
+  for (const auto* path : shown)
+    lines.push_back(line_of(*path, now_us, wide));
+  if (!all && room > 0 && of.rows > 3)
+    lines.push_back(printable("… and " + std::to_string(order_.size() - shown.size()) + " more", wide));
+  lines.push_back(painted("1", printable(foot(now_us), wide)));
   return lines;
 }
 
@@ -135,7 +164,12 @@ void live_view::draw(const std::vector<std::string>& lines) {
 void live_view::clear() {
   if (drawn_ == 0)
     return;
-  to_->write("\x1b[" + std::to_string(std::exchange(drawn_, 0)) + "A\r\x1b[J");
+  // Line by line: some terminals keep what is erased from the top of the screen on.
+  const auto up = "\x1b[" + std::to_string(drawn_) + "A";
+  auto out = up + "\r";
+  for (; drawn_ > 0; --drawn_)
+    out += "\x1b[K\n";
+  to_->write(out + up);
 }
 
 } // namespace troupe::cli

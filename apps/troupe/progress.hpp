@@ -14,6 +14,11 @@
 
 namespace troupe::cli {
 
+/// Of a terminal.
+struct window {
+  std::size_t rows = 24, columns = 100;
+};
+
 /// Folds events into a small board: one line a task with its agent and what it is doing, and the money, steps and time against the
 /// budget below.
 class progress_board {
@@ -21,8 +26,9 @@ public:
   explicit progress_board(timeline_style style) : style_(style) {}
 
   void apply(const event& e);
-  /// The board at a time (UTC); at most `rows` lines.
-  std::vector<std::string> lines(std::int64_t now_us, std::size_t rows) const;
+  /// The board at a time (UTC). It fits the window, with one row left for the cursor, and no line is as wide as it. Where there are too
+  /// many tasks, those at work come first, then those that ended last, and "… and 7 more".
+  std::vector<std::string> lines(std::int64_t now_us, window of) const;
   std::int64_t started_us() const { return started_us_; }
 
 private:
@@ -35,6 +41,10 @@ private:
     std::int64_t until_us = 0;
   };
   row& at(const event& e);
+  std::vector<const std::string*> chosen(std::size_t room) const;
+  std::string line_of(const std::string& path, std::int64_t now_us, std::size_t wide) const;
+  std::string foot(std::int64_t now_us) const;
+  std::string painted(const char* code, const std::string& text) const;
 
   timeline_style style_;
   metrics::run_fold fold_;

@@ -73,7 +73,23 @@ struct progress_state {
   timeline_style style;
   shown_as as;
   std::set<std::string> waiting; ///< requests: while there are some, the board stands still
+  std::string held;              ///< lines that wait for the end of a question
 };
+
+/// While a question stands on the terminal, other lines wait: they would break it.
+void show_line(progress_state& now, const event& e) {
+  constexpr std::size_t held_bytes_max = std::size_t{1} << 20;
+  auto line = redacted(render_event(e, now.board.started_us(), now.style));
+  if (!now.as.desk || now.waiting.empty())
+    now.as.out->write(std::move(line));
+  else if (now.held.size() + line.size() <= held_bytes_max) // the journal has them all
+    now.held += line;
+}
+
+void show_held(progress_state& now) {
+  if (!now.held.empty())
+    now.as.out->write(std::exchange(now.held, {}));
+}
 
 void show_approvals(progress_state& now, const event& e) {
   if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
@@ -88,6 +104,8 @@ void show_approvals(progress_state& now, const event& e) {
     now.waiting.erase(end->id);
     if (now.as.desk)
       now.as.desk->remove(*end);
+    if (now.waiting.empty())
+      show_held(now);
   }
 }
 
@@ -102,6 +120,7 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
   self->attach_functor([self] {
     auto& now = actors::state_of(self);
     now.as.desk.reset(); // a question that still stands ends its line
+    show_held(now);
     now.view.clear();
   });
   return {[self](const actors::published& group) {
@@ -109,11 +128,11 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
     for (const auto& e : group.events) {
       now.board.apply(*e);
       if (now.as.lines && !now.as.live)
-        now.as.out->write(redacted(render_event(*e, now.board.started_us(), now.style)));
+        show_line(now, *e);
       show_approvals(now, *e);
     }
     if (now.as.live && now.waiting.empty())
-      now.view.draw(now.board.lines(utc_now_us(), 20));
+      now.view.draw(now.board.lines(utc_now_us(), {terminal_height(STDERR_FILENO), terminal_width(STDERR_FILENO)}));
   }};
 }
 
@@ -317,7 +336,8 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     return tell(started.error());
   auto& runtime = **started;
 
-  const bool live = ::isatty(STDERR_FILENO) != 0 && !arguments.as_json;
+  const bool on_terminal = ::isatty(STDERR_FILENO) != 0;
+  const bool live = on_terminal && !arguments.as_json && !is_dumb_terminal();
   if (live) // the board and the outcome tell what happened; a line amid the board would break it
     spdlog::set_level(spdlog::level::off);
   actors::event_sink_actor shown;
@@ -330,10 +350,10 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     const auto orchestrator = run->orchestrator;
     const auto out = std::make_shared<background_writer>(STDERR_FILENO);
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
-    if (live && ::isatty(STDIN_FILENO) != 0)
+    if (on_terminal && !arguments.as_json && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
     shown = system.spawn(progress, std::move(as),
-                         timeline_style{.colour = wants_colour(STDERR_FILENO), .width = live ? terminal_width(STDERR_FILENO) : 240});
+                         timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});
     caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
     signals.graceful_end([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
     cancels->deliver_to(orchestrator);

@@ -143,8 +143,12 @@ bool wants_colour(int descriptor) {
   if (::isatty(descriptor) == 0)
     return false;
   const char* no_colour = std::getenv("NO_COLOR");
+  return (no_colour == nullptr || *no_colour == '\0') && !is_dumb_terminal();
+}
+
+bool is_dumb_terminal() {
   const char* terminal = std::getenv("TERM");
-  return (no_colour == nullptr || *no_colour == '\0') && (terminal == nullptr || std::string_view(terminal) != "dumb");
+  return terminal == nullptr || *terminal == '\0' || std::string_view(terminal) == "dumb";
 }
 
 std::size_t terminal_width(int descriptor) {
@@ -154,17 +158,17 @@ std::size_t terminal_width(int descriptor) {
   return 100;
 }
 
+std::size_t terminal_height(int descriptor) {
+  winsize size{};
+  if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
+    return size.ws_row;
+  return 24;
+}
+
 std::string shell_word(const std::string& text) {
   if (!text.empty()
       && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == std::string::npos)
     return text;
-  std::string quoted_text = "'";
-  for (const char c : text)
-    quoted_text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted_text + "'";
-}
-
-} // namespace troupe::cli
   if (printable(text, text.size() * 12) != text) { // what a terminal would act upon, or hide
     std::string bytes = "$'";
     for (const unsigned char c : text) {
@@ -174,3 +178,10 @@ std::string shell_word(const std::string& text) {
     }
     return bytes + "'";
   }
+  std::string quoted_text = "'";
+  for (const char c : text)
+    quoted_text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted_text + "'";
+}
+
+} // namespace troupe::cli

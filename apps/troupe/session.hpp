@@ -40,8 +40,12 @@ void discard_typed();
 
 /// Whether standard output or error is a terminal that wants colours (NO_COLOR, TERM=dumb).
 bool wants_colour(int descriptor);
+/// Nothing but lines can be shown: TERM=dumb, or no TERM.
+bool is_dumb_terminal();
 /// Columns of the terminal; 100 where there is none.
 std::size_t terminal_width(int descriptor);
+/// Its rows; 24 where there is none.
+std::size_t terminal_height(int descriptor);
 
 /// A path or word as a shell takes it, for hints that are copied.
 std::string shell_word(const std::string& text);

@@ -551,7 +551,7 @@ def test_after_ctrl_d_it_says_how_to_decide_elsewhere_and_still_listens(project,
     assert project.events("R1", "approval_decided")[0]["comment"] == "not on a Friday"
 
 
-@pytest.mark.parametrize("term", ["xterm"])
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
 def test_a_question_that_stands_ends_its_line_with_what_became_of_it(term, project, out):
     """Else the next thing that is told would stand behind the question."""
     deploying(project)
@@ -561,6 +561,20 @@ def test_a_question_that_stands_ends_its_line_with_what_became_of_it(term, proje
     shown = until("run R1 completed")
     assert re.search(r"\[m\]odify JSON\? ana rejected it: no\r\n", shown)
     assert child.wait(DEADLINE) == 0 and deployed(out) == []
+
+
+def test_lines_of_a_dumb_terminal_wait_while_a_question_stands(project, out):
+    """Two tasks: what the other one does meanwhile is told after the answer."""
+    agents = {"asker": {"system": "asker", "tools": ["deploy"]}, "other": {"system": "other"}}
+    deploying(project, rules=[calls(("deploy", {"text": "v1"}), when={"agent": "asker", "turn": 1}), reply("fine", when={"agent": "asker"}), reply("meanwhile", when={"agent": "other"}, latency="300ms")],
+              agents=agents, tasks=[{"id": name, "agent": name, "instruction": "x"} for name in agents])
+    child, until, write = on_terminal(project, term="dumb")
+    until(r"\[a\]pprove")
+    wait_for(lambda: project.events("R1", "llm_responded")[-1]["task_id"] == "other", "the other one's end")
+    write("a\n")
+    shown = until("run R1 completed")
+    assert child.wait(DEADLINE) == 0 and deployed(out) == ["v1"]
+    assert re.search(r"\[m\]odify JSON\? a\r\n", shown) and shown.index("other [other] done: meanwhile") > shown.index("JSON? a")
 
 
 def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import termios
+import unicodedata
 
 import pytest
 
@@ -91,6 +92,47 @@ def test_what_a_model_or_tool_says_does_not_drive_the_terminal(command, document
         assert json.loads(piped.splitlines()[-1])["result"] == json.loads(shown.splitlines()[-1])["result"] == HOSTILE
     else:
         assert piped == HOSTILE + "\n" and SHOWN + "\n" in shown
+
+
+# --- the board ------------------------------------------------------------------------------------------------------------------------------------
+
+
+def columns_of(line):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in re.sub("\x1b\\[[0-9;]*m", "", line))
+
+
+def frames(shown):
+    """The boards that were drawn, each as its lines."""
+    return [[line for line in re.sub("\x1b\\[(\\?25[hl]|[0-9]*[AJK])|\r", "", each).split("\n")[:-1]] for each in re.findall("\x1b\\[\\?2026h(.*?)\x1b\\[\\?2026l", shown, re.S)]
+
+
+def twelve(project, wide=""):
+    agents = {name: {"system": name} for name in ("worker" + wide, "slow")}
+    project.scripted([reply("done", when={"agent": "slow"}, latency="600ms"), reply("done \u65e5\u672c\u8a9e", latency="20ms")], agents=agents,
+                     tasks=[{"id": f"a{n}", "agent": "slow" if n == 12 else "worker" + wide, "instruction": "x"} for n in range(1, 13)])
+
+
+@pytest.mark.parametrize("rows, columns", [(12, 60), (6, 60), (24, 40), (3, 20), (40, 200)])
+def test_the_board_fits_its_window(rows, columns, project):
+    twelve(project, "_of_a_very_long_name")
+    status, shown = on_terminal(project, "run", "troupe.yaml", "job", window=(rows, columns))
+    boards = frames(shown)
+    assert status == 0 and boards
+    assert max(len(board) for board in boards) < rows, "one row is the cursor's: else each frame leaves its first rows behind"
+    assert max(columns_of(line) for board in boards for line in board) < columns, "a line that wraps is two rows"
+    full = next(board for board in reversed(boards) if "11/12 tasks"[:columns - 2] in board[-1])
+    told = [line for line in full if re.search(r"… and \d+ more", line)]
+    if rows > 13:
+        assert not told and len(full) == 13
+    else:
+        assert "a12" in full[0], "who is at work comes first"
+        assert rows == 3 or told == full[-2:-1] and f"and {12 - (len(full) - 2)} more" in told[0]
+
+
+def test_a_dumb_terminal_gets_plain_lines(project):
+    project.scripted([reply("the result")])
+    status, shown = on_terminal(project, "run", "troupe.yaml", "job", TERM="dumb")
+    assert status == 0 and "\x1b" not in shown and "t [worker] done: the result" in shown and "run started" in shown
 
 
 def test_logs_are_json_when_asked(project, troupe):
