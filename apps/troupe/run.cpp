@@ -350,7 +350,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     const auto orchestrator = run->orchestrator;
     const auto out = std::make_shared<background_writer>(STDERR_FILENO);
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
-    if (on_terminal && !arguments.as_json && ::isatty(STDIN_FILENO) != 0)
+    if (on_terminal && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});

@@ -577,6 +577,16 @@ def test_lines_of_a_dumb_terminal_wait_while_a_question_stands(project, out):
     assert re.search(r"\[m\]odify JSON\? a\r\n", shown) and shown.index("other [other] done: meanwhile") > shown.index("JSON? a")
 
 
+def test_with_json_it_asks_there_too_and_standard_output_holds_the_document_alone(project, out):
+    deploying(project)
+    with open(project.folder / "document", "w") as document:
+        child, until, write = on_terminal(project, "--json", stdout=document)
+        until(r"\[a\]pprove")
+        write("a\n")
+        assert child.wait(DEADLINE) == 0
+    assert json.loads(project.read("document"))["result"] == "deployed v1" and deployed(out) == ["v1"]
+
+
 def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):
     deploying(project, rules=[calls(("deploy", {"text": "v1"}), ("deploy", {"text": "v2"})), reply("done")])
     child, until, write = on_terminal(project)
