@@ -93,6 +93,8 @@ void show_held(progress_state& now) {
 
 void show_approvals(progress_state& now, const event& e) {
   if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
+    if (asked->needed == 0) // nobody is asked
+      return;
     if (now.waiting.empty())
       now.view.clear();
     now.waiting.insert(asked->id);

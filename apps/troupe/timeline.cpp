@@ -262,10 +262,10 @@ line words(const context_cut& b) {
 // Quality and people.
 
 line words(const approval_requested& b) {
-  return {"WAITS FOR A HUMAN: " + std::string(name_of(b.kind)) + with(" ", b.subject) + ", risk " + name_of(b.risk_level)
-              + (b.needed > 1 ? ", " + std::to_string(b.needed) + " approvals" : std::string()) + ", request " + head(b.id)
-              + with(": ", preview(b.action)),
-          tone::notable};
+  return {(b.needed > 0 ? "WAITS FOR A HUMAN: " : "no human is asked (--yes): ") + std::string(name_of(b.kind)) + with(" ", b.subject)
+              + ", risk " + name_of(b.risk_level) + (b.needed > 1 ? ", " + std::to_string(b.needed) + " approvals" : std::string())
+              + ", request " + head(b.id) + with(": ", preview(b.action)),
+          b.needed > 0 ? tone::notable : tone::plain};
 }
 
 line words(const approval_voted& b) {

@@ -587,6 +587,32 @@ def test_with_json_it_asks_there_too_and_standard_output_holds_the_document_alon
     assert json.loads(project.read("document"))["result"] == "deployed v1" and deployed(out) == ["v1"]
 
 
+def test_nobody_is_asked_of_what_yes_decides(project):
+    project.scripted([reply("short")], agent={"output": {"min_length": 100, "retries": 0, "human": True}})
+    told = project.troupe("run", "troupe.yaml", "job", "--id", "R1", "--yes").expect(0)
+    assert "no human is asked (--yes): output worker" in told.stderr and "APPROVED: approved by --yes" in told.stderr
+    assert "WAITS" not in told.stderr and "Decide with" not in told.stderr
+    asked, end = project.events("R1", "approval_requested")[0], project.events("R1", "approval_decided")[0]
+    assert asked["needed"] == 0 and not end["by_human"] and end["id"] == asked["id"]
+
+
+@pytest.mark.parametrize("how", ["decided", "late", "yes"])
+def test_a_resumed_run_asks_nobody_again_what_is_decided_or_past_its_deadline(how, project, out):
+    deploying(project, checkpoint={"timeout": "1s" if how == "late" else "5m"})
+    running = project.start("--json")
+    request = request_of(project)
+    running.kill()
+    if how == "decided":
+        decide(project, "approve", request, "--reviewer", "ana")
+    if how == "late":
+        wait_for(lambda: time.time() > int(project.events("R1", "approval_requested")[0]["deadline_us"]) / 1e6, "its deadline")
+    told = project.troupe("resume", "troupe.yaml", "R1", *(["--yes"] if how == "yes" else [])).expect(0)
+    assert "WAITS" not in told.stderr and "Decide with" not in told.stderr
+    assert {"decided": "APPROVED by ana", "late": "REJECTED: Auto-rejected: approval timeout", "yes": "APPROVED: approved by --yes"}[how] in told.stderr
+    assert project.count("R1", "approval_requested") == 1 and project.count("R1", "approval_decided") == 1
+    assert deployed(out) == ([] if how == "late" else ["v1"])
+
+
 def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):
     deploying(project, rules=[calls(("deploy", {"text": "v1"}), ("deploy", {"text": "v2"})), reply("done")])
     child, until, write = on_terminal(project)

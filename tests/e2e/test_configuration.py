@@ -192,6 +192,12 @@ def test_warnings_are_told_by_what_checks_the_file_or_runs_it_and_nowhere_else(s
     assert "warning" not in troupe("approve", "troupe.yaml", "R1-00000000").expect(2).stderr
 
 
+def test_every_agent_whose_answers_leave_no_room_is_warned_of(simple, troupe):
+    simple.write("troupe.yaml", GOOD.replace("{ provider: p }", "{ provider: p, context: 6000 }").replace("workflows:", "  writer: { model: m, max_tokens: 6000 }\nworkflows:"))
+    warnings = troupe("validate", "troupe.yaml", "--json").expect(0).doc["warnings"]
+    assert [row["message"] for row in warnings if "no room" in row["message"]] == ['answers of agent "writer" (max_tokens 6000) leave no room for a request in 6000 tokens']
+
+
 def test_a_schema_with_an_unsupported_keyword_is_refused(simple, troupe):
     simple.write("troupe.yaml", GOOD.replace("system: worker", 'system: worker, output: { schema: { type: string, pattern: "(?=a)b" } }'))
     told = troupe("validate", "troupe.yaml").expect(2)

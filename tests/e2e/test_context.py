@@ -207,6 +207,20 @@ def test_an_instruction_that_fits_no_model_ends_as_error(project):
     assert document["reason"] == "llm_context_length"
 
 
+@pytest.mark.parametrize("words, max_tokens, said", [
+    (3_000, MAX_TOKENS, "beside an answer of 512 (max_tokens); nothing in it is old enough to be summarised; no model after it"),
+    (1, 3_000, "p/small takes 2000 tokens, and an answer may have 3000 (max_tokens), which leaves no room; no model after it in the chain has a larger context. Lower max_tokens"),
+], ids=["instruction", "max_tokens"])
+def test_what_did_not_fit_is_told_as_it_was(words, max_tokens, said, project):
+    """Without old results, or anything old, nothing is said of them."""
+    reader(project, [reply("never")], 2_000, max_tokens=max_tokens)
+    data = {key: value for key, value in project.data.items() if key != "version"}
+    data["workflows"]["job"]["tasks"][0]["instruction"] = "word " * words
+    project.configure(**data)
+    told = project.run().expect(1).doc["results"][0]["error"]
+    assert said in told and "old tool results" not in told
+
+
 def test_summaries_are_bounded_and_then_the_task_ends(project):
     pages(project, 200, 300)
     reader(project, read_on(), 1_600, context={"summaries": 2, "summary_tokens": 200})

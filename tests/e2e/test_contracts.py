@@ -31,6 +31,14 @@ def test_json_in_a_fence_or_with_text_around_it_is_accepted(text, project):
     assert project.run().expect(0).doc["result"] == {"facts": ["a"]}
 
 
+@pytest.mark.parametrize("schema, words", [({"type": "string"}, "is plain text, and the contract wants JSON: a string stands in double quotes there"),
+                                           ({"type": "integer"}, "is no JSON, and holds no JSON object or array")])
+def test_what_is_told_of_plain_text_fits_the_schema(schema, words, project):
+    project.scripted([reply("seven"), reply("never")], agent={"output": {"schema": schema, "retries": 0}})
+    told = project.run().expect(1).doc["results"][0]["error"]
+    assert words in told
+
+
 def test_two_documents_are_ambiguous(project):
     project.scripted([reply('{"facts": ["a"]} or {"facts": ["b"]}')], agent={"output": {"schema": SCHEMA, "retries": 0}})
     assert project.run().expect(1).doc["results"][0]["status"] == "quality_failed"

@@ -116,6 +116,17 @@ def test_a_failed_element_of_a_list_keeps_the_others(project):
     assert [item["output"] for item in rows(document)["all"]["items"]] == ["<1>", None, "<3>"]
 
 
+def test_a_list_that_is_cut_short_says_how_far_it_was(project):
+    rules = [reply("done", when={"last": "quick"}), reply("late", when={"any": True}, latency="60s")]
+    project.scripted(rules, tasks=[{"id": "t", "agent": "worker", "for_each": "{{ input.list }}", "parallel": 3, "instruction": "{{ item }}"}], supervision={"children": [{"pool": "worker", "size": 3}]},
+                     workflow={"input": {"schema": {"type": "object", "properties": {"list": {"type": "array"}}}}})
+    running = project.start("--json", "-i", 'list=["quick", "slow", "slow", "slow", "slow", "slow"]')
+    wait_for(lambda: project.troupe("show", "troupe.yaml", "R1", "--events").stdout.count('"llm_requested"') == 4, "three slow ones")
+    project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    document = running.wait().expect(3).doc
+    assert document["results"][0]["error"] == "1 of 6 items had succeeded when the run stopped, 3 were stopped, 2 had not begun"
+
+
 def test_a_new_attempt_is_told_so(project):
     project.scripted([{"when": {"last": "Previous attempt failed. Try a different approach."}, "reply": {"text": "{{ last }}"}},
                       {"when": {"any": True}, "reply": {"text": "not good"}}],

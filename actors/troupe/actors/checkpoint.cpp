@@ -91,14 +91,15 @@ approval_answer no_answer(const std::string& id, error failure) {
   return answer;
 }
 
-/// The end is durable before whoever waits goes on by it.
-void record_end(checkpoint_self self, const std::string& id, approval_decided end) {
+/// The end is durable before whoever waits goes on by it. `before`: what is recorded with it.
+void record_end(checkpoint_self self, const std::string& id, approval_decided end, std::vector<event_body> before = {}) {
   auto& one = state_of(self).requests.at(id);
   one.ending = true;
   one.request->ended(end); // by a decision it has; not by --yes
   one.run->waiting->erase(id);
   end.pending = static_cast<std::int64_t>(one.run->waiting->size());
-  ask(self, state_of(self).journal, append{one.run->run_id, one.task, one.agent, {end}})
+  before.emplace_back(end);
+  ask(self, state_of(self).journal, append{one.run->run_id, one.task, one.agent, std::move(before)})
       .then(
           [self, id, end](const appended& stored) {
             answer_all(self, id, stored.failure.code == error_code::none ? answer_of(end) : no_answer(id, stored.failure));
@@ -167,14 +168,41 @@ void opened(checkpoint_self self, const std::string& id, const approval_requeste
     answer_all(self, id, {});
     return;
   }
-  if (one.run->approve_all) {
-    record_end(self, id, approval_decided{id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0});
-    return;
-  }
   for (const auto& row : std::vector<decision_arrived>(state.decisions[id]))
     if (state.requests.count(id) != 0)
       take(self, id, row);
   expire(self, id);
+}
+
+/// Whether nobody needs to be asked: of `--yes`, or asked before and decided meanwhile, or past its deadline. Then its end is all that is
+/// recorded, behind the request where that is new.
+bool is_settled(checkpoint_self self, const std::string& id, approval_requested what, bool asked_before) {
+  auto& state = state_of(self);
+  auto& one = state.requests.at(id);
+  if (one.run->approve_all) {
+    std::vector<event_body> request;
+    if (!asked_before) {
+      what.needed = 0;
+      request.emplace_back(what);
+    }
+    one.request.emplace(std::move(what));
+    record_end(self, id, approval_decided{id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0}, std::move(request));
+    return true;
+  }
+  if (!asked_before)
+    return false;
+  const std::vector<decision_arrived> rows(state.decisions[id]);
+  policy::approval_request now(what);
+  for (const auto& row : rows)
+    if (const auto decision = policy::decision_of(row.body))
+      static_cast<void>(now.apply(*decision, row.time_us));
+  if (now.pending() && state.utc_now_us() <= what.deadline_us)
+    return false;
+  one.request.emplace(std::move(what));
+  for (const auto& row : rows)
+    take(self, id, row);
+  expire(self, id);
+  return true;
 }
 
 /// What the journal knows of it: its end, or that it waits with its old deadline, or nothing.
@@ -205,8 +233,12 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
     answer_all(self, id, {});
     return;
   }
+  if (what.needed == 0) // of a run with --yes that was killed between the request and its end
+    what.needed = std::max<std::int64_t>(1, wanted.needed);
   // It waits from here on for whoever counts: a decision about another one comes after it in the journal.
   one.run->waiting->insert(id);
+  if (is_settled(self, id, what, before.has_value()))
+    return;
   // Recorded again when it is asked again: who listens to this process, and the run's row, learn that it waits.
   ask(self, state.journal, append{one.run->run_id, one.task, one.agent, {what}})
       .then(

@@ -131,6 +131,20 @@ void resolver::models() {
   });
 }
 
+namespace {
+
+/// Each agent asks for answers and summaries of its own size.
+void room_beside_answers(const agent_spec& agent, std::int64_t context, const view& at) {
+  if (agent.max_tokens >= context)
+    at.warn("answers of agent " + in_quotes(agent.name) + " (max_tokens " + std::to_string(agent.max_tokens)
+            + ") leave no room for a request in " + std::to_string(context) + " tokens");
+  else if (agent.context.summaries > 0 && agent.context.summary_tokens > (context - agent.max_tokens) / 2)
+    at.warn("summaries of agent " + in_quotes(agent.name) + " (context.summary_tokens " + std::to_string(agent.context.summary_tokens)
+            + ") would fill half of what a request may have, " + std::to_string(context - agent.max_tokens) + " tokens or more");
+}
+
+} // namespace
+
 /// Every run has a USD limit, so that every model which an agent uses needs a price (SEMANTICS 3).
 void resolver::prices() {
   std::map<std::string, std::string> used; // model -> an agent that uses it
@@ -146,14 +160,9 @@ void resolver::prices() {
       if (!link.price.known && out_.providers.count(link.provider) > 0)
         at.wrong("no price for the model " + in_quotes(link.model)
                  + ", and every run has a USD limit; add usd_per_mtok: { input: …, output: … }, or usd_per_mtok: free if it costs nothing");
-      const auto& agent = out_.agents.at(user->second);
-      if (link.context > 0 && agent.max_tokens >= link.context)
-        at["context"].warn("answers of agent " + in_quotes(agent.name) + " (max_tokens " + std::to_string(agent.max_tokens)
-                           + ") leave no room for a request in " + std::to_string(link.context) + " tokens");
-      else if (link.context > 0 && agent.context.summaries > 0 && agent.context.summary_tokens > (link.context - agent.max_tokens) / 2)
-        at["context"].warn("summaries of agent " + in_quotes(agent.name) + " (context.summary_tokens "
-                           + std::to_string(agent.context.summary_tokens) + ") would fill half of what a request may have, "
-                           + std::to_string(link.context - agent.max_tokens) + " tokens or more");
+      for (const auto& [user_name, agent] : out_.agents)
+        if (agent.model == name && link.context > 0)
+          room_beside_answers(agent, link.context, at["context"]);
     }
   }
 }

@@ -325,7 +325,7 @@ struct approval_requested {
   json action;         ///< what is approved: a tool's arguments, a task's instruction, an output, a loop
   json details;        ///< what helps to decide: violations, a reviewer's feedback
   troupe::risk risk_level = troupe::risk::high;
-  std::int64_t needed = 1;      ///< different reviewers
+  std::int64_t needed = 1;      ///< different reviewers; 0: nobody is asked (--yes)
   std::int64_t deadline_us = 0; ///< UTC
   std::string sha256;
   bool pause_clock = false; ///< waiting for it does not count against the run's time

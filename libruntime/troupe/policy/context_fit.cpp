@@ -17,6 +17,7 @@ constexpr std::int64_t result_bytes_min = 256;   ///< of a shortened result; wit
 constexpr std::int64_t summary_tokens_min = 64;  ///< of one that says anything
 constexpr std::int64_t summary_head_tokens = 32; ///< what stands above it
 constexpr std::string_view summary_suffix = "/summary";
+constexpr std::string_view note_head = "[result removed to make room: ";
 
 std::int64_t scaled(std::int64_t value, std::int64_t by, std::int64_t over) {
   __extension__ using wide = __int128;
@@ -182,14 +183,27 @@ private:
     return std::nullopt;
   }
 
+  bool has_notes() const {
+    return std::any_of(messages_.begin(), messages_.end(), [](const message_ptr& message) {
+      return message && message->from == role::tool && message->text.starts_with(note_head);
+    });
+  }
+
   std::string why() const {
+    const auto context = facts_.model->chain[state_.link].context;
+    if (context > 0 && facts_.max_tokens >= context)
+      return "no request fits the context of model \"" + facts_.model->name + "\": " + name_of_link(*facts_.model, state_.link) + " takes "
+             + std::to_string(context) + " tokens, and an answer may have " + std::to_string(facts_.max_tokens)
+             + " (max_tokens), which leaves no room; no model after it in the chain has a larger context. Lower max_tokens, or add one.";
     std::string text = "the conversation does not fit the context of model \"" + facts_.model->name + "\": about " + std::to_string(total_)
                        + " tokens, and " + name_of_link(*facts_.model, state_.link) + " takes " + std::to_string(window_)
-                       + " beside an answer of " + std::to_string(facts_.max_tokens)
-                       + " (max_tokens). Its old tool results are notes by now; ";
+                       + " beside an answer of " + std::to_string(facts_.max_tokens) + " (max_tokens)";
+    text += has_notes() ? ". Its old tool results are notes by now; " : "; ";
     if (state_.summaries >= facts_.spec->summaries)
       text += "it was summarised " + std::to_string(state_.summaries) + (state_.summaries == 1 ? " time" : " times")
               + ", which is what context.summaries allows; ";
+    else if (tokens_before_last() == 0)
+      text += "nothing in it is old enough to be summarised; ";
     else if (state_.last_summary_step != 0 && facts_.step <= state_.last_summary_step + 1)
       text += "it was summarised for the step before; ";
     else
@@ -265,7 +279,7 @@ context_plan plan_context(const conversation& messages, const context_facts& fac
 }
 
 std::string result_note(std::size_t bytes) {
-  return "[result removed to make room: " + std::to_string(bytes) + " bytes]";
+  return std::string(note_head) + std::to_string(bytes) + " bytes]";
 }
 
 conversation apply_cut(const conversation& behind_opening, const context_cut& cut) {

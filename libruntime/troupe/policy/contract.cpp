@@ -153,7 +153,11 @@ contract_verdict contract::check(std::string_view raw) const {
   } else {
     auto found = json_in_text(text);
     if (!found) {
-      out.violations.push_back({"", "json", found.error().message});
+      // A text that the schema would take if it were a string of JSON: what it lacks is not an object.
+      out.violations.push_back({"", "json",
+                                impl_->schema->is_valid(json(std::string(text)))
+                                    ? "is plain text, and the contract wants JSON: a string stands in double quotes there"
+                                    : found.error().message});
       return out;
     }
     out.violations = impl_->schema->validate(found->value, max_violations);

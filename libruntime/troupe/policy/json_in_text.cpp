@@ -146,7 +146,7 @@ expected<found_json> value_in(std::string_view text) {
     ++at;
   }
   if (!found)
-    return fail(error_code::invalid_argument, "holds no JSON object or array");
+    return fail(error_code::invalid_argument, "is no JSON, and holds no JSON object or array");
   return *std::move(found);
 }
 

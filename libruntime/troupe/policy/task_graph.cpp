@@ -242,8 +242,11 @@ void task_graph::impl::unit_done(place p, task_outcome outcome, bool record, gra
     record_finish(path(p), p.node, u.attempt, outcome, out);
   if (!is_failure(outcome.status)) {
     node.outputs[p.unit] = std::move(outcome.output);
+    ++node.succeeded;
     return;
   }
+  if (aborting && outcome.status == status_of(*aborting))
+    ++node.stopped;
   if (u.cancelled && aborting && outcome.status == status_of(*aborting)) {
     node.cut = true;
     return;
@@ -255,6 +258,20 @@ void task_graph::impl::unit_done(place p, task_outcome outcome, bool record, gra
     node.failure = std::move(outcome);
   }
 }
+
+namespace {
+
+/// How far a for_each was that the run's end cut short.
+std::string stopped_words(const auto& node, std::size_t ran) {
+  const auto count = [](std::size_t n, const char* one, const char* many) {
+    return n == 0 ? std::string() : ", " + std::to_string(n) + " " + (n == 1 ? one : many);
+  };
+  return std::to_string(node.succeeded) + " of " + std::to_string(node.units.size()) + " items had succeeded when the run stopped"
+         + count(node.stopped, "was stopped", "were stopped") + count(ran - node.succeeded - node.stopped, "had failed", "had failed")
+         + count(node.units.size() - ran, "had not begun", "had not begun");
+}
+
+} // namespace
 
 void task_graph::impl::close_items(std::size_t n, graph_commands& out) {
   auto& node = nodes[n];
@@ -269,7 +286,7 @@ void task_graph::impl::close_items(std::size_t n, graph_commands& out) {
   } else if (cut || !all) {
     outcome.status = aborting ? status_of(*aborting) : task_status::cancelled;
     outcome.reason = name_of(outcome.status);
-    outcome.error = std::to_string(ran) + " of " + std::to_string(node.units.size()) + " items had ended when the run stopped";
+    outcome.error = stopped_words(node, static_cast<std::size_t>(ran));
   }
   outcome.output = std::move(node.outputs);
   conclude(n, std::move(outcome), true, 1, out);

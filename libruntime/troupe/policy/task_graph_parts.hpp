@@ -60,6 +60,8 @@ struct task_graph::impl {
     std::size_t busy = 0;
     bool halted = false;              // no further item starts
     bool cut = false;                 // an abort ended one of its items
+    std::size_t succeeded = 0;        // items
+    std::size_t stopped = 0;          // items that the abort ended, or what it is about
     std::optional<std::size_t> worst; // the first failed item, by index
     task_outcome failure;             // its outcome, without output
     json items, outputs;
