@@ -218,6 +218,14 @@ def test_a_token_comes_from_the_environment_and_is_seen_nowhere(project, remote)
     assert "t0ken-of-the-server" not in project.troupe("show", "troupe.yaml", "R1", "--events").stdout
 
 
+def test_a_token_that_can_be_none_is_told_as_that(project, remote):
+    there = remote(token="t0ken-of-the-server")
+    project.scripted([reply("done")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url, "token_env": "SERVER_TOKEN"}})
+    told = project.run(env={"SERVER_TOKEN": "t0ken-of-the-server\n"})
+    assert told.status != 0 and "SERVER_TOKEN, which `token_env` names, ends with a line break" in told.stderr and "t0ken" not in told.stderr
+    assert there.requests == []
+
+
 def test_a_secret_that_a_server_says_of_its_tools_reaches_neither_model_nor_file(project, remote, odd_server):
     there, model = remote(token="t0ken-of-the-server"), odd_server([openai_answer("done")])
     there.repeats = True

@@ -367,6 +367,9 @@ expected<std::shared_ptr<mcp_transport>> open_mcp_http(const tool_spec& spec, en
     if (!found)
       return fail(error_code::not_found, "`token_env` names " + spec.mcp.token_env + ", which is not set in the environment; set it",
                   "tool \"" + spec.name + "\"");
+    if (const auto wrong = flaw_of_key(*found); !wrong.empty())
+      return fail(error_code::invalid_argument, "the environment variable " + spec.mcp.token_env + ", which `token_env` names, " + wrong,
+                  "tool \"" + spec.name + "\"");
     token = *found;
   }
   return std::shared_ptr<mcp_transport>(
