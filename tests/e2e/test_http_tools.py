@@ -191,6 +191,13 @@ def test_one_whose_connection_was_never_made_is(project):
     assert told[0]["status"] == "not_started" and project.count("R1", "tool_failed") == 3
 
 
+def test_a_service_that_read_a_request_and_is_gone_later_may_have_done_it(project, odd_server):
+    """The first is read and broken off, the next finds nobody: that is not the call's whole story."""
+    server = odd_server([], then=lambda connection, server: server.listener.shutdown(socket.SHUT_RDWR))
+    told = use(project, {"pay": web(server, "/pay", "POST", parameters=TEXT, effect="idempotent")}, ("pay", {"text": "5"}))
+    assert len(server.requests) == 1 and told[0]["status"] == "failed" and "an earlier attempt may have taken effect" in told[0]["text"], told
+
+
 def test_statuses_that_are_no_failure_are_named(project, odd_server):
     server = odd_server([], then=http_answer(404, "nobody", kind="text/plain"))
     assert use(project, {"get": web(server, success=[200, 404])}, ("get", {}))[0]["text"] == "nobody"

@@ -36,6 +36,24 @@ bool tool_quota::take(const tool_spec& tool) {
   return true;
 }
 
+namespace {
+
+/// How much may have happened.
+int severity(tool_status status) {
+  switch (status) {
+  case tool_status::in_doubt:
+    return 3;
+  case tool_status::timed_out:
+    return 2;
+  case tool_status::failed:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+} // namespace
+
 tool_attempts::tool_attempts(const std::map<std::string, tool_spec>& tools, tool_call_facts facts, tool_breakers& breakers,
                              std::shared_ptr<tool_quota> quota)
     : tools_(tools), facts_(std::move(facts)), breakers_(breakers), quota_(std::move(quota)) {}
@@ -97,6 +115,10 @@ tool_step tool_attempts::go_on(const open_call& recorded, time_point now) {
   }
   tool_ = &at->second;
   breaker_ = breakers_.of(tool_->name);
+  if (again)
+    note_attempt(tool_status::in_doubt);
+  else if (what == recovery::repeat ? tool_->effect != effect::once : !ran_.empty()) // of `once` only what never ran is repeated
+    note_attempt(tool_status::failed);
   switch (what) {
   case recovery::repeat:
     // An attempt without an outcome is made once more; after one that failed the next is due, and its wait, of which nobody knows how
@@ -143,6 +165,9 @@ tool_step tool_attempts::finished(const tool_outcome& outcome, time_point now, d
   partial_output_ = outcome.output;
   const bool may_repeat = tool_->effect != effect::once || status == tool_status::not_started;
   const bool out_of_reach = tool_->kind == tool_kind::http || tool_->kind == tool_kind::mcp; // a program of ours that is late is killed
+  if (tool_->effect != effect::none && severity(worst_of_tool_) > severity(status) && status != tool_status::cancelled)
+    tried_.back().error += "; an earlier attempt may have taken effect";
+  note_attempt(status);
   if (status == tool_status::timed_out && !may_repeat)
     tried_.back().error += "; it may have taken effect all the same";
   if (!may_repeat && (status == tool_status::in_doubt || (status == tool_status::timed_out && out_of_reach))) {
@@ -219,6 +244,7 @@ recovery decide_recovery(const open_call& recorded) {
 bool tool_attempts::turn_to(tool_step& step, const tool_spec& tool, time_point now) {
   tool_ = &tool;
   attempt_ = 0;
+  worst_of_tool_ = tool_status::not_started;
   seen_.insert(tool.name);
   tried_.push_back({tool.name, 0, {}});
   permit_ = {};
@@ -311,7 +337,25 @@ void tool_attempts::report(tool_step& step, tool_status status, std::string text
   step.next = report_tool{ran_, status, std::move(text), in_doubt};
 }
 
+void tool_attempts::note_attempt(tool_status status) {
+  if (status == tool_status::in_doubt && tool_->effect == effect::none)
+    status = tool_status::failed; // it gave no result, and that is all
+  const auto raise = [&](tool_status& worst) { worst = severity(status) > severity(worst) ? status : worst; };
+  raise(worst_);
+  raise(worst_of_tool_);
+  if (tool_->effect != effect::none)
+    raise(worst_with_effect_);
+}
+
+tool_status tool_attempts::worst_of(tool_status last) const {
+  if (last == tool_status::cancelled)
+    return last;
+  const auto worst = last == tool_status::not_started ? worst_ : worst_with_effect_;
+  return severity(worst) > severity(last) ? worst : last;
+}
+
 void tool_attempts::report_failure(tool_step& step, tool_status status) {
+  status = worst_of(status);
   report(step, status, tool_failure_text(facts_.tool, status, tried_, partial_output_, facts_.agent_tools));
 }
 

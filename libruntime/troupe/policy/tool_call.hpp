@@ -8,8 +8,9 @@
 //     |          |                                    \--> the alternative, with its own retries, and so on; none twice
 //     +----------+                                     \-> report: which tool, what failed, what was tried, what else there is
 //
-// Invariants: a tool of effect `once` that may have run is not run again; no tool of the chain of alternatives twice; an open breaker is
-// never bypassed; every path ends in a report, or in a question to a human (`tool_in_doubt`).
+// A failed call's status is that of its worst attempt, not of its last: what a service read once has started, whoever is out of reach
+// later. Invariants: a tool of effect `once` that may have run is not run again; no tool of the chain of alternatives twice; an open
+// breaker is never bypassed; every path ends in a report, or in a question to a human (`tool_in_doubt`).
 
 #include <chrono>
 #include <cstdint>
@@ -134,6 +135,9 @@ private:
   void report(tool_step& step, tool_status status, std::string text, bool in_doubt = false);
   void report_failure(tool_step& step, tool_status status);
   void in_doubt(tool_step& step, const std::string& tool, std::int64_t attempt);
+  /// An attempt of `tool_` has ended, or was begun by whoever has died, and gave no result.
+  void note_attempt(tool_status status);
+  tool_status worst_of(tool_status last) const;
   void note_breaker(tool_step& step, std::optional<breaker_state> changed) const;
 
   const std::map<std::string, tool_spec>& tools_;
@@ -149,6 +153,9 @@ private:
   std::string ran_;            ///< the last tool that was run
   std::string partial_output_; ///< what the last failed one wrote
   std::vector<tried_tool> tried_;
+  tool_status worst_ = tool_status::not_started;             ///< of all attempts
+  tool_status worst_with_effect_ = tool_status::not_started; ///< of those of tools that do something
+  tool_status worst_of_tool_ = tool_status::not_started;     ///< of those of `tool_`
   std::set<std::string> seen_;
   std::shared_ptr<circuit_breaker> breaker_; ///< of `tool_`
   breaker_permit permit_;                    ///< dies before `breaker_`

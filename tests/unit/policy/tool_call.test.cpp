@@ -161,6 +161,56 @@ TROUPE_TEST_WITH(fixture, "an unknown outcome that stays one is told by its effe
   }
 }
 
+TROUPE_TEST_WITH(fixture, "a failed call has the status of its worst attempt, and says when an earlier one may have taken effect") {
+  using enum tool_status;
+  struct row {
+    const char* says;
+    effect what;
+    std::vector<tool_status> attempts;
+    tool_status told;
+    bool may_have;
+  };
+  for (const auto& row : std::vector<row>{
+           {"it was read and broken off, then nobody was there", effect::idempotent, {failed, not_started, not_started}, failed, true},
+           {"it was not answered, then nobody was there", effect::idempotent, {timed_out, not_started, not_started}, timed_out, true},
+           {"it was lost, then refused", effect::idempotent, {in_doubt, failed, failed}, in_doubt, true},
+           {"the last one is the worst", effect::idempotent, {not_started, failed, timed_out}, timed_out, false},
+           {"nobody was ever there", effect::idempotent, {not_started, not_started, not_started}, not_started, false},
+           {"what does nothing was read all the same", effect::none, {timed_out, not_started, not_started}, timed_out, false},
+           {"what does nothing has failed as it failed last", effect::none, {timed_out, failed, failed}, failed, false},
+           {"what does nothing is never in doubt", effect::none, {in_doubt, not_started, not_started}, failed, false},
+           {"`once` is tried again only if it never started", effect::once, {not_started, not_started, failed}, failed, false},
+       }) {
+    IN_ROW(row.says);
+    add(spec("grep", row.what));
+    breakers = {};
+    start();
+    for (const auto status : row.attempts) {
+      finish(status);
+      if (waits())
+        retry();
+    }
+    REQUIRE(reports() != nullptr);
+    CHECK_EQ(name_of(reports()->status), name_of(row.told));
+    CHECK_EQ(has(reports()->text, "an earlier attempt may have taken effect"), row.may_have);
+  }
+}
+
+TROUPE_TEST_WITH(fixture, "an alternative that never started does not hide what the tool before it may have done") {
+  auto tool = spec("grep", effect::idempotent, "ripgrep");
+  tool.retries = 0;
+  add(std::move(tool));
+  tool = spec("ripgrep");
+  tool.retries = 0;
+  add(std::move(tool));
+  start();
+  finish(tool_status::timed_out, "no answer in 30 s");
+  REQUIRE(runs("ripgrep"));
+  finish(tool_status::not_started, "no such program");
+  REQUIRE(reports() != nullptr);
+  CHECK(reports()->status == tool_status::timed_out);
+}
+
 TROUPE_TEST_WITH(fixture, "a tool that says when to come again, or that it is useless, is believed") {
   struct row {
     const char* says;
