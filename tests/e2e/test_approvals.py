@@ -190,6 +190,14 @@ def test_waiting_counts_for_the_runs_time_unless_its_clock_is_paused(pause, proj
         assert running.wait().expect(3).doc["reason"] == "timeout"
 
 
+def test_a_clock_that_was_paused_goes_on_with_the_decision(project, out):
+    project.scripted([calls(("ask", {})), reply("late", latency="60s")], agent={"tools": ["ask"]}, tools={"ask": process("true", risk="high")},
+                     checkpoint={"pause_clock": True}, workflow={"budget": {"time": "1s"}})
+    running = project.start("--json")
+    decide(project, "approve", request_of(project))
+    assert running.wait().expect(3).doc["reason"] == "timeout"
+
+
 def test_time_that_was_given_back_makes_no_task_unfinished_when_a_run_is_resumed(project, out, mock_llm):
     """A human takes longer than the run's time, then a task ends by its own timeout: kill -9, and it has still ended."""
     server = mock_llm([calls(("deploy", {"text": "v1"}), when={"last": "^deploy", "turn": 1}), reply("never", when={"last": "^late"}, fault={"timeout": True}),

@@ -1,7 +1,7 @@
 """Budgets: three limits, never overshot, and how a run goes on after them (SEMANTICS 3)."""
 import pytest
 
-from conftest import PRICE, calls, reply
+from conftest import PRICE, SIGINT, calls, reply, wait_for
 
 SENTENCE = "A sentence of some length, so that it costs something."
 
@@ -70,6 +70,17 @@ def test_time_is_a_limit_and_resume_adds_some(project, mock_llm):
     assert partial(told.doc) == ["quick"] and told.seconds < 10
     again = project.resume("R1", "--add-time", "30s").expect(0).doc
     assert partial(again) == ["quick", "slow"]
+
+
+def test_the_owners_of_a_run_share_its_time(project):
+    project.scripted([calls(("calculator", {"expression": "{{ turn }}+1"}), when={"any": True}, latency="400ms")], agent={"tools": ["calculator"]},
+                     tools={"calculator": {"kind": "builtin"}}, workflow={"budget": {"time": "2s"}})
+    process = project.start()
+    wait_for(lambda: process.text().count("calculator answered") >= 3, "three steps, of 400 ms each")
+    process.signal(SIGINT)
+    process.wait().expect(130)
+    told = project.resume("R1").expect(3)
+    assert told.doc["reason"] == "timeout" and 1.9 < told.doc["duration_seconds"] < 3.1
 
 
 @pytest.mark.parametrize("limit", [0.004, 0.02])

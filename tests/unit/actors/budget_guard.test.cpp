@@ -35,13 +35,14 @@ struct guards {
                  [&](const caf::error& reason) { CAF_FAIL(caf::to_string(reason)); });
     return said;
   }
-  std::int64_t held(const actors::budget_guard_actor& guard) {
-    std::int64_t micro = 0;
+  policy::scope_usage usage(const actors::budget_guard_actor& guard) {
+    policy::scope_usage own;
     self->request(guard, std::chrono::seconds(10), actors::budget_query{})
-        .receive([&](const actors::budget_report& report) { micro = report.scopes->front().reserved.money.micro; },
+        .receive([&](const actors::budget_report& report) { own = report.scopes->front(); },
                  [&](const caf::error& reason) { CAF_FAIL(caf::to_string(reason)); });
-    return micro;
+    return own;
   }
+  std::int64_t held(const actors::budget_guard_actor& guard) { return usage(guard).reserved.money.micro; }
 };
 
 } // namespace
@@ -63,4 +64,31 @@ TROUPE_TEST_WITH(guards, "nor does it wait further up") {
   CHECK_EQ(refused.scope, "process");
   CHECK_EQ(held(run), 0);
   CHECK_EQ(held(process), 1'500'000);
+}
+
+TROUPE_TEST_WITH(guards, "who dies pays for what was granted in the whole chain, not for what it still waits for further up") {
+  CHECK(ask(process, "other", 1'500'000, true).granted);
+  const auto becomes = [&](std::int64_t micro) {
+    bool is_so = false;
+    for (int i = 0; i < 100'000 && !is_so; ++i)
+      is_so = held(run) == micro;
+    return is_so;
+  };
+  const auto wanted = [](const char* id, std::int64_t micro) {
+    return actors::reserve{.id = id, .task = "task", .agent = "agent", .worst_case = {usd{micro}, 1}};
+  };
+  {
+    caf::scoped_actor holder{system};
+    holder->send(run, wanted("waits", 600'000)); // has room in the run, not in the process
+    CHECK(becomes(600'000));
+  }
+  CHECK(becomes(0));
+  CHECK_EQ(usage(run).committed.money.micro, 0);
+  {
+    caf::scoped_actor holder{system};
+    holder->request(run, std::chrono::seconds(10), wanted("sent", 400'000))
+        .receive([](const actors::reserve_answer& said) { CHECK(said.granted); }, [](const caf::error&) { CHECK(false); });
+  }
+  CHECK(becomes(0));
+  CHECK_EQ(usage(run).committed.money.micro, 400'000); // nobody knows what became of it
 }

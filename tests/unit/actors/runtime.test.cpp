@@ -128,6 +128,16 @@ TROUPE_TEST("a run that is told to stop before it begins is recorded as it was w
   CHECK_EQ(types, std::string("run_started run_interrupted run_resumed run_interrupted run_resumed run_finished"));
 }
 
+TROUPE_TEST("a run that has ended is not resumed") {
+  test::company company(config(), tool_then_answer);
+  company.run("one", {{"what", "it"}});
+  const auto& run_id = company.events.front()->run_id;
+  const auto again = company.runtime().resume_run(run_id, {});
+  REQUIRE(!again.has_value());
+  CHECK(again.error().message.find("has ended") != std::string::npos);
+  CHECK(!company.journal().find_run(run_id)->owned);
+}
+
 TROUPE_TEST("the budget of a run is never overshot, however many tasks spend at once, and its results are kept") {
   test::company company(
       config("", "supervision: { name: root, children: [ { pool: worker, size: 4 } ] }", "budget: { usd: 1.50, steps: 50 },"), R"(version: 1

@@ -15,7 +15,7 @@ const std::string config = R"(version: 1
 providers: { p: { kind: scripted, script: script.yaml } }
 models: { m: { chain: [ { provider: p, usd_per_mtok: { input: 1000, output: 1000 } } ] } }
 agents: { worker: { model: m, system: You work., max_tokens: 1000 } }
-tenants: { acme: { budget: { usd: 2.20 } }, other: { budget: { steps: 1 } } }
+tenants: { acme: { budget: { usd: 2.20 } }, other: { budget: { steps: 1 } }, free: {} }
 workflows: { one: { budget: { usd: 10 }, tasks: [ { id: task, agent: worker, instruction: go } ] } }
 )";
 
@@ -64,6 +64,8 @@ TROUPE_TEST_WITH(two, "one process counts for a tenant that has limits, and othe
   CHECK(start(second, "C", "other").has_value());   // another tenant
   CHECK(start(second, "D", "default").has_value()); // one without limits
   CHECK(start(first, "E", "default").has_value());
+  CHECK(start(first, "F", "free").has_value()); // listed, without limits: anybody may count
+  CHECK(start(second, "G", "free").has_value());
 }
 
 TROUPE_TEST_WITH(two, "runs of one process share the tenant, which is free after the last of them and knows what all have spent") {
@@ -111,4 +113,21 @@ TROUPE_TEST("a runtime that ends gives its tenants back, whatever became of thei
   }
   test::company company(config, script, store::open_memory(file));
   CHECK(start(company, "B", "acme").has_value());
+}
+
+TROUPE_TEST("a run whose end nobody recorded keeps its tenant with the process that may still be at work for it") {
+  const auto file = store::make_memory_file();
+  test::company first(config, script.substr(0, script.find("usage")) + "latency: 60s } ]\n", store::open_memory(file));
+  test::company second(config, script, store::open_memory(file));
+  const auto a = start(first, "A", "acme");
+  REQUIRE(a.has_value());
+  caf::anon_send(a->orchestrator, actors::start_run{});
+  while (!first.journal().find_run("A"))
+    std::this_thread::yield();
+  caf::scoped_actor self{first.system()};
+  self->monitor(a->orchestrator);
+  self->send_exit(a->orchestrator, caf::exit_reason::kill);
+  self->receive([](const caf::down_msg&) {});
+  first.runtime().finish_run("A");
+  CHECK_EQ(code_of(start(second, "B", "acme")), error_code::conflict);
 }
