@@ -1,11 +1,6 @@
-#include <deque>
-
-#include <caf/scheduler/test_coordinator.hpp>
-
 #include "test.hpp"
 
-#include "simulation/function_actor.hpp"
-#include "troupe/actors/runtime.hpp"
+#include "stage.hpp"
 #include "troupe/actors/tool_host.hpp"
 #include "troupe/policy/tool_call.hpp"
 
@@ -18,69 +13,15 @@ using namespace troupe::actors;
 
 namespace {
 
-/// What the host gave to the journal.
-struct paper {
-  std::vector<std::vector<event_body>> groups; ///< as they came, each whole or not there
-  std::deque<caf::typed_response_promise<appended>> waiting;
-  error unreadable; ///< what a read answers
-
-  std::string said() const {
-    std::string out;
-    for (const auto& group : groups) {
-      std::string line;
-      for (const auto& body : group) {
-        event e;
-        e.body = body;
-        line += (line.empty() ? "" : " + ") + std::string(type_of(e));
-        if (const auto* failure = std::get_if<tool_failed>(&body))
-          line += " (" + failure->next + ")";
-      }
-      out += (out.empty() ? "" : ", ") + line;
-    }
-    return out;
-  }
-};
-
-struct desk_state {
-  explicit desk_state(journal_actor::pointer) {}
-  static inline const char* name = "desk";
-};
-
-/// Stands where the journal stands.
-journal_actor::behavior_type desk(journal_actor::stateful_pointer<desk_state> self, paper* on) {
-  return {
-      [self, on](append& wanted) -> caf::result<appended> {
-        on->groups.push_back(std::move(wanted.bodies));
-        on->waiting.push_back(self->make_response_promise<appended>());
-        return on->waiting.back();
-      },
-      [on](note& wanted) { on->groups.push_back(std::move(wanted.bodies)); },
-      [](const open_run&) {},
-      [](const close_run&) {},
-      [on](const read_task& wanted) {
-        task_events recorded{on->unreadable, {}};
-        for (const auto& group : on->groups)
-          for (const auto& body : group)
-            recorded.events.push_back(std::make_shared<const event>(event{1, 1, wanted.run_id, wanted.task, "a", body}));
-        return recorded;
-      },
-      [](const subscribe&) {},
-      [on](const groups_written&) {
-        auto asker = on->waiting.front();
-        on->waiting.pop_front();
-        asker.deliver(appended{});
-      },
-      [](const events_read&) {},
-  };
-}
-
 /// Runs until the test, or who cancels it, says how it ended.
 class held_tool final : public tools::runner {
 public:
-  explicit held_tool(std::map<std::string, std::vector<tools::on_outcome>>& running) : running_(running) {}
+  held_tool(std::map<std::string, std::vector<tools::on_outcome>>& running, std::vector<milliseconds>& timeouts)
+      : running_(running), timeouts_(timeouts) {}
   tools::running_id start(invocation call, tools::on_outcome done) override {
     auto& of_tool = running_[call.tool];
     of_tool.push_back(std::move(done));
+    timeouts_.push_back(call.timeout);
     name_ = call.tool;
     return of_tool.size();
   }
@@ -91,17 +32,14 @@ public:
 
 private:
   std::map<std::string, std::vector<tools::on_outcome>>& running_;
+  std::vector<milliseconds>& timeouts_;
   std::string name_;
 };
 
-struct bench {
+struct bench : test::stage {
   bench() {
-    prepare(config);
-    config.set("scheduler.policy", caf::atom("testing"));
-    system = std::make_unique<caf::actor_system>(config);
-    system->await_actors_before_shutdown(false);
-    journal = system->spawn(desk, &written);
-    gate = spawn_tool_gate(*system);
+    journal = stage::add(system->spawn(test::desk, &written));
+    gate = stage::add(spawn_tool_gate(*system));
     context->run_id = "R1";
     go();
   }
@@ -110,13 +48,8 @@ struct bench {
       kill(each);
     running.clear();
     written.waiting.clear();
-    caf::anon_send_exit(journal, caf::exit_reason::kill);
-    caf::anon_send_exit(gate, caf::exit_reason::kill);
-    go();
+    clear();
   }
-
-  caf::scheduler::test_coordinator& scheduler() { return static_cast<caf::scheduler::test_coordinator&>(system->scheduler()); }
-  void go() { scheduler().run(); }
 
   void add(const std::string& name, effect what, std::string alternative = {}, std::int64_t at_once = 16) {
     tool_spec spec;
@@ -128,7 +61,7 @@ struct bench {
     spec.effect = what;
     spec.alternative = std::move(alternative);
     spec.max_parallel = at_once;
-    auto ready = tools::prepare(spec, std::make_unique<held_tool>(running));
+    auto ready = tools::prepare(spec, std::make_unique<held_tool>(running, timeouts));
     REQUIRE(ready.has_value());
     tools->specs[name] = spec;
     tools->prepared.emplace(name, std::move(*ready));
@@ -139,7 +72,8 @@ struct bench {
   }
 
   /// Asks for a call; what is answered stands in `answers`.
-  void ask_for(const tool_host_actor& at, const std::string& tool, const std::string& call_id, bool recovering = false) {
+  void ask_for(const tool_host_actor& at, const std::string& tool, const std::string& call_id, bool recovering = false,
+               clock_point::duration time = std::chrono::hours(1)) {
     invoke wanted{.run = context,
                   .task = "t",
                   .agent = "a",
@@ -147,24 +81,17 @@ struct bench {
                   .tool = tool,
                   .call_id = call_id,
                   .arguments = json::object(),
-                  .deadline = scheduler().clock().now() + std::chrono::hours(1),
+                  .deadline = now() + time,
                   .agent_tools = {tool},
                   .recovering = recovering,
                   .quota = std::make_shared<policy::tool_quota>()};
-    simulation::spawn_function(*system, [this, at, call_id, wanted](caf::event_based_actor* self) {
-      ask(self, at, wanted).then([=, this](const tool_answer& came) { answers[call_id] = came; }, [](const caf::error&) {});
-    });
-    go();
+    ask<tool_answer>(at, wanted, [this, call_id](const tool_answer& came) { answers[call_id] = came; });
   }
-  void cancel_all(const tool_host_actor& at) {
-    caf::anon_send(at, cancel_calls{"R1", ""});
-    go();
-  }
+  void cancel_all(const tool_host_actor& at) { tell(at, cancel_calls{"R1", ""}); }
   /// The oldest append is durable.
   void write() {
     REQUIRE(!written.waiting.empty());
-    caf::anon_send(journal, groups_written{});
-    go();
+    tell(journal, groups_written{});
   }
   void finish(const std::string& tool, std::size_t which, tool_status status) {
     std::exchange(running[tool].at(which), nullptr)({status, "done", status == tool_status::ok ? "" : "it said no", 0, false});
@@ -175,18 +102,13 @@ struct bench {
     REQUIRE(answers.count(call_id) == 1);
     return answers[call_id].status;
   }
-  void kill(const tool_host_actor& which) {
-    caf::anon_send_exit(which, caf::exit_reason::kill);
-    go();
-  }
 
-  paper written;
+  test::paper written;
   std::map<std::string, std::vector<tools::on_outcome>> running; ///< by tool, in the order of their starts
+  std::vector<milliseconds> timeouts;                            ///< of all starts, in their order
   std::shared_ptr<toolset> tools = std::make_shared<toolset>();
   std::shared_ptr<run_context> context = std::make_shared<run_context>();
   std::map<std::string, tool_answer> answers;
-  caf::actor_system_config config;
-  std::unique_ptr<caf::actor_system> system;
   journal_actor journal;
   tool_gate_actor gate;
   std::vector<tool_host_actor> hosts;
@@ -282,4 +204,22 @@ TROUPE_TEST_WITH(bench, "a host that dies ends what it runs, and leaves its plac
   finish("look", 3, tool_status::ok);
   finish("look", 4, tool_status::ok);
   CHECK(status_of("d3") == tool_status::ok);
+}
+
+TROUPE_TEST_WITH(bench, "what a call waited for its place is taken from the time that its tool has") {
+  add("look", effect::none, {}, 1);
+  const auto one = host();
+  const auto minute = std::chrono::minutes(1);
+  ask_for(one, "look", "c1", false, minute);
+  ask_for(one, "look", "c2", false, minute);
+  pass(std::chrono::seconds(20));
+  ask_for(one, "look", "c3", false, minute);
+  pass(std::chrono::seconds(30));
+  finish("look", 0, tool_status::ok);
+  finish("look", 1, tool_status::ok);
+  pass(minute);
+  REQUIRE(timeouts.size() == 3);
+  CHECK(timeouts[0] == std::chrono::seconds(30)); // the tool's own
+  CHECK(timeouts[1] == std::chrono::seconds(10)); // what is left of its task's
+  CHECK(timeouts[2] == std::chrono::seconds(30));
 }
