@@ -23,6 +23,41 @@ const std::string script = R"(version: 1
 rules: [ { when: { any: true }, reply: { text: fine }, usage: { input: 10, output: 990 } } ]
 )";
 
+/// A journal, some of whose runs cannot be read for a while.
+class dim_journal final : public store::journal {
+public:
+  std::atomic<bool> dark{false};
+
+  expected<std::vector<event_ptr>> read_run(const std::string& run_id, std::int64_t after_seq) override {
+    if (dark)
+      return fail(error_code::corrupt, "event 2 is damaged", "run " + run_id);
+    return whole_->read_run(run_id, after_seq);
+  }
+  void append(std::vector<event_ptr> events, store::on_durable done) override { whole_->append(std::move(events), std::move(done)); }
+  void read_run_async(std::string run_id, std::int64_t after_seq, store::on_events done) override {
+    whole_->read_run_async(std::move(run_id), after_seq, std::move(done));
+  }
+  std::vector<std::string> notes(const std::string& run_id) override { return whole_->notes(run_id); }
+  expected<std::vector<store::run_row>> list_runs(std::size_t limit) override { return whole_->list_runs(limit); }
+  expected<store::run_row> find_run(const std::string& run_id) override { return whole_->find_run(run_id); }
+  expected<void> own(const std::string& run_id) override { return whole_->own(run_id); }
+  void disown(const std::string& run_id) override { whole_->disown(run_id); }
+  expected<void> own_tenant(const std::string& tenant) override { return whole_->own_tenant(tenant); }
+  void disown_tenant(const std::string& tenant) override { whole_->disown_tenant(tenant); }
+  expected<void> request_cancel(const std::string& run_id) override { return whole_->request_cancel(run_id); }
+  void on_cancel_request(std::function<void(std::string)> wake) override { whole_->on_cancel_request(std::move(wake)); }
+  void add_decision(store::decision_row row, store::admit_decision admit, store::on_durable done) override {
+    whole_->add_decision(std::move(row), std::move(admit), std::move(done));
+  }
+  expected<std::vector<store::decision_row>> decisions(const std::string& run_id) override { return whole_->decisions(run_id); }
+  void on_decision(std::function<void(store::decision_row)> take) override { whole_->on_decision(std::move(take)); }
+  expected<std::int64_t> delete_ended(std::int64_t before_us) override { return whole_->delete_ended(before_us); }
+  store::journal_stats stats() const override { return whole_->stats(); }
+
+private:
+  std::unique_ptr<store::journal> whole_ = store::open_memory();
+};
+
 /// Two processes with one journal.
 struct two {
   std::shared_ptr<store::memory_file> file = store::make_memory_file();
@@ -130,4 +165,17 @@ TROUPE_TEST("a run whose end nobody recorded keeps its tenant with the process t
   self->receive([](const caf::down_msg&) {});
   first.runtime().finish_run("A");
   CHECK_EQ(code_of(start(second, "B", "acme")), error_code::conflict);
+}
+
+TROUPE_TEST("a tenant whose past cannot be read is given back at once: who tries again is told why, and may run once it can be read") {
+  const auto journal = std::make_shared<dim_journal>();
+  test::company company(config, script, journal);
+  const auto a = start(company, "A", "acme");
+  REQUIRE(a.has_value());
+  CHECK_EQ(play(company, *a).status, run_status::completed);
+  journal->dark = true;
+  for (const auto* run_id : {"B", "C"})
+    CHECK_EQ(code_of(start(company, run_id, "acme")), error_code::corrupt);
+  journal->dark = false;
+  CHECK(start(company, "B", "acme").has_value());
 }

@@ -1,0 +1,88 @@
+#include "troupe/actors/checkpoint.hpp"
+
+#include "test.hpp"
+
+#include "stage.hpp"
+#include "troupe/policy/approval_requests.hpp"
+#include "troupe/store/memory.hpp"
+
+// The checkpoint in virtual time: what it reads and what it writes is there when the test says so.
+
+TROUPE_SUITE(checkpoint)
+
+using namespace troupe;
+using namespace troupe::actors;
+
+namespace {
+
+struct checkpoint_stage : test::stage {
+  checkpoint_stage() {
+    context->run_id = "R1";
+    context->config = std::make_shared<configuration>();
+    written.at_once = true;
+    journal = add(system->spawn(test::desk, &written));
+    made = open();
+  }
+  ~checkpoint_stage() {
+    written.reads.clear();
+    clear();
+  }
+
+  checkpoint_actor open() {
+    return add(spawn_checkpoint(*system, journal, table, [] { return std::int64_t{1'000'000}; }));
+  }
+  void ask_to_pay() {
+    approval_ask wanted{.run = context, .task = "a", .agent = "worker", .subject = "pay", .moment = "a@1/1 c1"};
+    wanted.action = {{"to", "ana"}};
+    ask<approval_answer>(made, wanted, [this](const approval_answer& came) { answer = came; });
+  }
+  void approve(const std::string& id) {
+    const policy::approval_decision decision{policy::approval_choice::approve, "ana", "fine", nullptr};
+    tell(made, decision_arrived{"R1", id, policy::text_of(decision), 1'000'001});
+  }
+
+  test::paper written;
+  std::shared_ptr<store::journal> table = store::open_memory(); ///< of decisions
+  std::shared_ptr<run_context> context = std::make_shared<run_context>();
+  journal_actor journal;
+  checkpoint_actor made;
+  std::optional<approval_answer> answer;
+};
+
+} // namespace
+
+TROUPE_TEST_WITH(checkpoint_stage, "what was decided is answered to whoever asks again, and is not recorded twice") {
+  ask_to_pay();
+  REQUIRE(written.said() == "approval_requested");
+  const auto id = written.last<approval_requested>()->id;
+  approve(id);
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == approval_status::approved);
+  CHECK_EQ(written.said(), "approval_requested, approval_decided");
+  kill(made);
+  answer.reset();
+  made = open();
+  approve(id); // its successor is told of all decisions from the start
+  ask_to_pay();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == approval_status::approved);
+  CHECK_EQ(answer->reviewer, "ana");
+  CHECK_EQ(written.said(), "approval_requested, approval_decided");
+}
+
+TROUPE_TEST_WITH(checkpoint_stage, "what is withdrawn while the journal is asked about it is asked of nobody") {
+  written.reads_wait = true;
+  ask_to_pay();
+  tell(made, cancel_calls{"R1", "a"});
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == approval_status::pending);
+  tell(journal, events_read{});
+  CHECK_EQ(written.said(), "");
+  CHECK(context->waiting->empty());
+  // Nothing of it is left: who asks later does so anew.
+  answer.reset();
+  ask_to_pay();
+  tell(journal, events_read{});
+  CHECK(!answer);
+  CHECK_EQ(written.said(), "approval_requested");
+}
