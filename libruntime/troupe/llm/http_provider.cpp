@@ -180,7 +180,6 @@ transfer_id http_provider::start(llm_request request, on_outcome done) {
   if (where.name_agent && !request.agent.empty())
     http.headers.emplace_back("X-Troupe-Agent", header_text(request.agent));
   http.body = shared_->format->body(request);
-  http.body.shrink_to_fit(); // it stays until the answer has come, and thousands of them may wait
   http.timeout = std::min(request.timeout, where.timeout);
   http.max_response_bytes = response_bytes_max;
   http.proxy = where.proxy;

@@ -1,17 +1,14 @@
 #include "troupe/model/conversation.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <bit>
 #include <functional>
 #include <utility>
-#include <vector>
 
 namespace troupe {
 
 namespace {
-
-constexpr std::size_t smallest_chunk = 4; // messages
 
 /// Code points of valid UTF-8; this floor has no other to ask.
 std::int64_t code_points(std::string_view text) {
@@ -34,11 +31,9 @@ void add(conversation_totals& to, const chat_message& message) {
 
 } // namespace
 
-/// Whoever moves `used` on owns the slot: of two copies of one list that grow, one goes on in the shared chunk, the other in its own. The
-/// first one begins small, since most lists stay so: with thousands of runs that wait, their lists are what is there.
+/// Whoever moves `used` on owns the slot: of two copies of one list that grow, one goes on in the shared chunk, the other in its own.
 struct conversation::chunk {
-  explicit chunk(std::size_t capacity) : slots(capacity) {}
-  std::vector<message_ptr> slots; ///< never resized: readers of other copies hold references
+  std::array<message_ptr, chunk_size> slots;
   std::atomic<std::size_t> used{0};
 };
 
@@ -70,11 +65,11 @@ void conversation::push_back(message_ptr message) {
       longer->push_back(std::move(done));
       full_ = std::move(longer);
     }
-    last_ = std::make_shared<chunk>(size_ == 0 ? smallest_chunk : chunk_size);
+    last_ = std::make_shared<chunk>();
     last_->used = 1;
-  } else if (auto free = slot; slot == last_->slots.size() || !last_->used.compare_exchange_strong(free, slot + 1)) {
-    auto own = std::make_shared<chunk>(std::bit_ceil(std::max(slot + 1, smallest_chunk)));
-    std::copy_n(last_->slots.begin(), static_cast<std::ptrdiff_t>(slot), own->slots.begin());
+  } else if (auto free = slot; !last_->used.compare_exchange_strong(free, slot + 1)) {
+    auto own = std::make_shared<chunk>();
+    std::copy_n(last_->slots.begin(), slot, own->slots.begin());
     own->used = slot + 1;
     last_ = std::move(own);
   }
