@@ -311,11 +311,6 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
 
 // --- the beginning -------------------------------------------------------------------------------------------------
 
-/// What its answers must be: the task's own contract, or the agent's.
-const output_spec* rules_of(const agent_spec& spec, const std::shared_ptr<const output_spec>& other) {
-  return other ? other.get() : spec.output ? &*spec.output : nullptr;
-}
-
 /// Contract and declarations: made once for all tasks of this agent under one configuration.
 void prepare(agent_self self, const std::shared_ptr<const configuration>& config, const agent_spec& spec,
              const std::shared_ptr<const output_spec>& other) {
@@ -326,7 +321,7 @@ void prepare(agent_self self, const std::shared_ptr<const configuration>& config
   state.prepared_agent = spec.name;
   state.prepared_contract = other;
   state.must_hold.reset();
-  if (const auto* rules = rules_of(spec, other)) {
+  if (const auto* rules = policy::rules_for(other.get(), &spec)) {
     auto compiled = contract::compile(*rules);
     if (!compiled) // the loader refuses such a file; a stored configuration may be older than a rule
       throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
@@ -349,7 +344,7 @@ conversation opening(const agent_spec& spec, const output_spec* rules, const std
 
 void begin_conversation(agent_self self) {
   auto& task = task_of(self);
-  task.messages = opening(*task.spec, rules_of(*task.spec, task.assignment.contract), task.assignment.instruction);
+  task.messages = opening(*task.spec, policy::rules_for(task.assignment.contract.get(), task.spec), task.assignment.instruction);
   task.context = agent_context(*task.spec, *task.assignment.run->config, task.may->meter, task.messages.size());
 }
 
@@ -453,7 +448,7 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   task.asker = promise;
   task.spec = &spec->second;
   prepare(self, task.assignment.run->config, *task.spec, task.assignment.contract);
-  const auto* rules = rules_of(*task.spec, task.assignment.contract);
+  const auto* rules = policy::rules_for(task.assignment.contract.get(), task.spec);
   task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
   task.may =
       task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;

@@ -120,8 +120,8 @@ void end_with_last_answer(orchestrator_self self, const std::string& prefix, giv
       .then(
           [end, run, agent = given.order.agent, own = given.order.contract, attempt = result.attempt](const task_events& recorded) {
             const auto spec = run->config->agents.find(agent);
-            const bool has_own = spec != run->config->agents.end() && spec->second.output;
-            end(policy::last_answer(own ? own.get() : has_own ? &*spec->second.output : nullptr, recorded.events, attempt));
+            const auto* rules = policy::rules_for(own.get(), spec == run->config->agents.end() ? nullptr : &spec->second);
+            end(policy::last_answer(rules, recorded.events, attempt));
           },
           [end](const caf::error&) { end(nullptr); });
 }

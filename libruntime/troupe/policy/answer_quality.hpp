@@ -148,6 +148,11 @@ private:
   output_reviewed review_;              ///< the last one
 };
 
+/// What the answers to a task must be: `own` is its own contract, else its agent's holds. Null: any text is good.
+inline const output_spec* rules_for(const output_spec* own, const agent_spec* agent) {
+  return own ? own : agent && agent->output ? &*agent->output : nullptr;
+}
+
 /// What an agent that is gone answered last in this attempt, as `left` tells it. `rules` null: any text is good.
 json last_answer(const output_spec* rules, const std::vector<event_ptr>& events_of_task, std::int64_t attempt);
 

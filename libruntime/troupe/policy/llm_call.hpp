@@ -249,8 +249,8 @@ private:
   usd charge_of(llm_step& step, const llm_failure& failure, bool may_have_been_charged) const;
   void exhausted(llm_step& step, time_point now);
   void give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why);
-  /// Ends the step where a deadline has come.
   const char* whose_time_is_over(time_point now) const; ///< "the run's", or null
+  /// Ends the step where a deadline has come.
   bool expired(llm_step& step, time_point now);
   std::optional<std::chrono::milliseconds> time_left(time_point now) const;
 
