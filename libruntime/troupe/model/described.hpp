@@ -110,12 +110,24 @@ json to_document(const T& value) {
   }
 }
 
+/// Why a document could not be read, and where in it (a JSON Pointer, which is put together only once something is wrong).
+struct document_problem {
+  std::string pointer;
+  std::string what;
+
+  /// Tells the place as seen from one level above. Returns false, as what read the part did.
+  bool below(std::string_view name) {
+    pointer.insert(0, name).insert(0, 1, '/');
+    return false;
+  }
+};
+
 /// Reads what `to_document` wrote. Unknown keys are ignored and absent ones keep their defaults, so that an older file reads; a value
 /// of another type is an error that names its pointer. Returns false and fills `problem` then.
 template <class T>
-bool read_document(const json& from, T& into, std::string& problem, const std::string& at = {}) {
+bool read_document(const json& from, T& into, document_problem& problem) {
   const auto wrong = [&](const char* wanted) {
-    problem = (at.empty() ? std::string("/") : at) + ": expected " + wanted + ", found " + from.type_name();
+    problem.what.append("expected ").append(wanted).append(", found ").append(from.type_name());
     return false;
   };
   if constexpr (std::is_same_v<T, json>) {
@@ -142,7 +154,7 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
     into = from.get_ref<const std::string&>();
     return true;
   } else if constexpr (std::is_same_v<T, usd>) {
-    return read_document(from, into.micro, problem, at);
+    return read_document(from, into.micro, problem);
   } else if constexpr (detail::described_enum<T>) {
     if (!from.is_string())
       return wrong("a name");
@@ -150,11 +162,11 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
       into = *found;
       return true;
     }
-    problem = at + ": unknown name \"" + from.get<std::string>() + "\"";
+    problem.what.append("unknown name \"").append(from.get_ref<const std::string&>()).append("\"");
     return false;
   } else if constexpr (detail::is_duration<T>::value) {
     typename T::rep count{};
-    if (!read_document(from, count, problem, at))
+    if (!read_document(from, count, problem))
       return false;
     into = T(count);
     return true;
@@ -163,10 +175,10 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
       into.reset();
       return true;
     }
-    return read_document(from, into.emplace(), problem, at);
+    return read_document(from, into.emplace(), problem);
   } else if constexpr (detail::is_shared<T>::value) {
     auto made = std::make_shared<std::remove_const_t<typename T::element_type>>();
-    if (!read_document(from, *made, problem, at))
+    if (!read_document(from, *made, problem))
       return false;
     into = std::move(made);
     return true;
@@ -176,16 +188,16 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
     into.clear();
     into.reserve(from.size());
     for (std::size_t i = 0; i < from.size(); ++i)
-      if (!read_document(from[i], into.emplace_back(), problem, at + "/" + std::to_string(i)))
-        return false;
+      if (!read_document(from[i], into.emplace_back(), problem))
+        return problem.below(std::to_string(i));
     return true;
   } else if constexpr (detail::is_string_map<T>::value) {
     if (!from.is_object())
       return wrong("an object");
     into.clear();
     for (const auto& [key, element] : from.items())
-      if (!read_document(element, into[key], problem, at + "/" + key))
-        return false;
+      if (!read_document(element, into[key], problem))
+        return problem.below(key);
     return true;
   } else {
     static_assert(detail::described_struct<T>, "describe it with BOOST_DESCRIBE_STRUCT");
@@ -197,7 +209,7 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
         return;
       const auto found = from.find(d.name);
       if (found != from.end())
-        good = read_document(*found, into.*d.pointer, problem, at + "/" + d.name);
+        good = read_document(*found, into.*d.pointer, problem) || problem.below(d.name);
     });
     return good;
   }
@@ -206,9 +218,9 @@ bool read_document(const json& from, T& into, std::string& problem, const std::s
 template <class T>
 expected<T> from_document(const json& from) {
   T value{};
-  std::string problem;
+  document_problem problem;
   if (!read_document(from, value, problem))
-    return fail(error_code::corrupt, problem);
+    return fail(error_code::corrupt, (problem.pointer.empty() ? "/" : problem.pointer) + ": " + problem.what);
   return value;
 }
 
