@@ -179,7 +179,7 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .temperature = task.spec->temperature,
                 .max_tokens = wanted.tokens,
                 .deadline = deadline_of(task, self->clock().now()),
-                .task_deadline = moved_end(task, task.task_end, self->clock().now()),
+                .task_deadline = end_of(task.assignment, self->clock().now()),
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
@@ -250,7 +250,7 @@ void next_step(agent_self self) {
                 .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens,
                 .deadline = deadline_of(task, self->clock().now()),
-                .task_deadline = moved_end(task, task.task_end, self->clock().now()),
+                .task_deadline = end_of(task.assignment, self->clock().now()),
                 .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);
@@ -454,18 +454,11 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
       task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
   task.quota = std::make_shared<policy::tool_quota>();
   begin_conversation(self);
-  auto& human = task.assignment.human;
-  if (!human)
-    human = std::make_shared<human_time>();
-  const auto now = mark(human, self->clock().now());
-  const auto begun = task.assignment.begun.set() ? task.assignment.begun : now;
-  const auto given = task.assignment.given.set() ? task.assignment.given : now;
-  if (task.spec->timeout.count() > 0)
-    task.agent_end = begun.at + task.spec->timeout - begun.human;
-  if (task.assignment.timeout.count() > 0)
-    task.task_end = given.at + task.assignment.timeout - given.human;
-  if (task.assignment.deadline != clock_point::max())
-    task.task_end = std::min<clock_point>(task.task_end, task.assignment.deadline - given.human);
+  auto& order = task.assignment;
+  if (!order.human)
+    order.human = std::make_shared<human_time>();
+  if (!order.begun.set())
+    order.begun = mark(order.human, self->clock().now());
   watch_deadline(self);
   if (!task.assignment.resumed) {
     next_step(self);

@@ -73,11 +73,8 @@ struct work {
   policy::answer_quality quality;
   std::shared_ptr<policy::tool_quota> quota;
   std::optional<task_status> ending; ///< it is being stopped: the status that it ends with
-  // Its own limits of time, less what humans had given back when they began; max: none. The run's is watched by the orchestrator.
-  clock_point agent_end = clock_point::max();
-  clock_point task_end = clock_point::max();
-  bool recovering = false; ///< the next request may have been made by the incarnation before, or the gateway before
-  caf::actor_addr asked;   ///< the gateway that has the request in flight; null: none
+  bool recovering = false;           ///< the next request may have been made by the incarnation before, or the gateway before
+  caf::actor_addr asked;             ///< the gateway that has the request in flight; null: none
   std::unique_ptr<running_check> check;
   std::unique_ptr<task_assignment> review; ///< its reviewer's
   caf::actor_addr reviewing;               ///< the pool that has it
@@ -111,13 +108,13 @@ inline work& task_of(agent_self self) {
   return *state_of(self).task;
 }
 
-/// With what humans have given back by now; max: there is none.
-inline clock_point moved_end(const work& task, clock_point end, clock_point now) {
-  return end == clock_point::max() ? end : end + task.assignment.human->until(now);
-}
-/// The first of its own limits.
+/// The first of its own limits, its agent's and its task's; max: there is none. The run's is watched by the orchestrator.
 inline clock_point own_deadline(const work& task, clock_point now) {
-  return moved_end(task, std::min(task.agent_end, task.task_end), now);
+  const auto& order = task.assignment;
+  const auto of_task = end_of(order, now);
+  return task.spec->timeout.count() > 0
+             ? std::min<clock_point>(moved(order.begun.at + task.spec->timeout, order.begun, order.human, now), of_task)
+             : of_task;
 }
 /// … and the run's.
 inline clock_point deadline_of(const work& task, clock_point now) {

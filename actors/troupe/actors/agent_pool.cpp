@@ -114,14 +114,11 @@ void watch_in_line(pool_self self, const std::string& key) {
   if (found == state.tasks.end() || state.routing->where(key))
     return;
   const auto& order = found->second.assignment;
-  const auto own = order.timeout.count() > 0 && order.given.set() ? order.given.at + order.timeout : clock_point::max();
-  const auto end = std::min<clock_point>(own, order.deadline);
-  if (end == clock_point::max())
+  if (order.deadline == clock_point::max())
     return;
   const auto now = self->clock().now();
-  const auto left = moved(end, order.given, order.human, now) - now;
-  if (left > clock_point::duration::zero()) {
-    tell_later(self, agent_pool_actor(self), order.human ? order.human->next_look(left) : left, line_timer{key, order.attempt});
+  if (const auto again = next_look(end_of(order, now), order.human, now)) {
+    tell_later(self, agent_pool_actor(self), *again, line_timer{key, order.attempt});
     return;
   }
   found->second.cancelled = cancel_task{order.run->run_id, order.task, true};

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "troupe/actors/interfaces.hpp"
@@ -63,6 +64,18 @@ inline time_mark mark(const std::shared_ptr<human_time>& human, clock_point now)
 /// When a time after a mark is over, as far as is known now.
 inline clock_point moved(clock_point end, const time_mark& since, const std::shared_ptr<human_time>& human, clock_point now) {
   return human && end != clock_point::max() ? end + (human->until(now) - since.human) : end;
+}
+
+/// When a task's time is over, as far as is known now; its agent may have less.
+inline clock_point end_of(const task_assignment& order, clock_point now) {
+  return moved(order.deadline, order.given, order.human, now);
+}
+
+/// In how long an end that humans may move is to be looked at; nothing: it has come.
+inline std::optional<clock_point::duration> next_look(clock_point end, const std::shared_ptr<human_time>& human, clock_point now) {
+  if (end <= now)
+    return std::nullopt;
+  return human ? human->next_look(end - now) : end - now;
 }
 
 /// One wait. It ends with whoever waits, too.

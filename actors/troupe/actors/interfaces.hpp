@@ -344,12 +344,11 @@ struct task_assignment {
   bool resumed = false;     ///< something of it may be recorded: read the journal first
   std::int64_t crashes = 0; ///< agents that it has killed so far
   // A crash begins no limit of time anew; waiting for humans moves them.
-  time_mark given;                                ///< when the orchestrator gave it; unset: when it begins
+  time_mark given;                                ///< when the orchestrator gave it
   time_mark begun;                                ///< when its first agent of this pool began with it; unset: now
-  milliseconds timeout{0};                        ///< the task's own, from `given` on; 0: none
   std::shared_ptr<human_time> human;              ///< null: nothing moves them
   std::shared_ptr<const output_spec> contract;    ///< holds in place of the agent's own; null: its own
-  clock_point deadline = clock_point::max();      ///< the latest, whatever its limits are
+  clock_point deadline = clock_point::max();      ///< when its time is over, as known at `given` (human_time.hpp); max: there is no limit
   std::optional<std::vector<std::string>> rights; ///< a delegated task: what it may use of its agent's tools ("agent:NAME" too)
   caf::actor_addr desk;                           ///< the orchestrator, for delegations
 };

@@ -1,13 +1,6 @@
 #include "troupe/actors/orchestrator_parts.hpp"
 
-#include "troupe/model/described.hpp"
-#include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/approval.hpp"
-#include "troupe/policy/budget_scope.hpp"
-#include "troupe/policy/conflict.hpp"
-#include "troupe/policy/delegation.hpp"
-#include "troupe/policy/llm_call.hpp"
-#include "troupe/policy/replay.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/schema/schema.hpp"
 
@@ -48,8 +41,6 @@ void task_ended(orchestrator_self self, const std::string& prefix, const std::st
     perform(self, prefix, found->second.graph.task_ended(path, attempt, std::move(outcome)));
 }
 
-namespace {
-
 void abort_all(orchestrator_self self, policy::abort_reason reason) {
   auto& state = state_of(self);
   if (state.over || state.suspended)
@@ -60,7 +51,6 @@ void abort_all(orchestrator_self self, policy::abort_reason reason) {
     state.early = reason;
 }
 
-/// The run is left as it is, once nothing of it is under way: what was cut off is done again by whoever resumes it.
 void leave_if_quiet(orchestrator_self self) {
   auto& state = state_of(self);
   if (!state.suspended || state.over || !state.with_pool.empty() || !state.to_approve.empty())
@@ -81,180 +71,7 @@ void leave_if_quiet(orchestrator_self self) {
           });
 }
 
-/// The end of the run's time, with what waiting for humans has given back.
-clock_point run_deadline(orchestrator_self self) {
-  return deadline_of(*state_of(self).setup.run, self->clock().now());
-}
-
-/// When its timer fires: how long it must still wait. While something waits, it looks again.
-clock_point::duration time_given_back(orchestrator_self self) {
-  const auto left = run_deadline(self) - self->clock().now();
-  return state_of(self).setup.run->pause->since_ns != 0 ? std::max<clock_point::duration>(left, std::chrono::seconds{1}) : left;
-}
-
-} // namespace
-
-task_result cut_off(orchestrator_self self, const given_task& given) {
-  const bool late = state_of(self).timed_out || given.late;
-  return task_result{.task = given.order.task,
-                     .attempt = given.order.attempt,
-                     .status = late ? task_status::timeout : task_status::cancelled,
-                     .reason = late ? "timeout" : "cancelled",
-                     .error = late ? "its time is up" : "it was cancelled"};
-}
-
 namespace {
-
-/// Its agent is gone and cannot say it any more: what it answered last stands in the journal. The task ends with that.
-void end_with_last_answer(orchestrator_self self, const std::string& prefix, given_task& given, const task_result& result) {
-  given.looked_up = true;
-  given.pool = nullptr;
-  given.end = std::make_shared<const task_result>(result);
-  const auto end = [self, prefix, was = given.end](json left) {
-    auto whole = *was;
-    whole.output = std::move(left);
-    take_result(self, prefix, whole);
-  };
-  const auto& run = state_of(self).setup.run;
-  ask(self, state_of(self).setup.journal, read_task{run->run_id, result.task})
-      .then(
-          [end, run, agent = given.order.agent, own = given.order.contract, attempt = result.attempt](const task_events& recorded) {
-            const auto spec = run->config->agents.find(agent);
-            const auto* rules = policy::rules_for(own.get(), spec == run->config->agents.end() ? nullptr : &spec->second);
-            end(policy::last_answer(rules, recorded.events, attempt));
-          },
-          [end](const caf::error&) { end(nullptr); });
-}
-
-} // namespace
-
-void take_result(orchestrator_self self, const std::string prefix, const task_result& result) {
-  auto& state = state_of(self);
-  const auto found = state.with_pool.find(result.task);
-  if (found == state.with_pool.end())
-    return;
-  if (result.pause) {
-    found->second.left = result.output;
-    if (!found->second.end && !found->second.stopped && !state.suspended)
-      pause(self, result.task, result);
-    else
-      take_result(self, prefix, found->second.end ? task_result(*found->second.end) : cut_off(self, found->second));
-    return;
-  }
-  if (!found->second.asked.empty()) { // who works for it ends first
-    found->second.pool = nullptr;
-    found->second.end = std::make_shared<const task_result>(result);
-    for (const auto& path : std::set<std::string>(found->second.asked))
-      stop_given(self, path);
-    return;
-  }
-  if (result.status != task_status::success && result.output.is_null() && !found->second.left.is_null()) {
-    auto with_what_is_left = result;
-    with_what_is_left.output = std::exchange(found->second.left, nullptr);
-    take_result(self, prefix, with_what_is_left);
-    return;
-  }
-  if (auto& given = found->second; result.status != task_status::success && result.output.is_null()
-                                   && (result.abandoned || given.order.resumed) && !given.looked_up && !state.suspended) {
-    end_with_last_answer(self, prefix, given, result);
-    return;
-  }
-  const auto was = std::move(found->second);
-  state.with_pool.erase(found);
-  if (state.suspended) {
-    if (!was.parent.empty())
-      one_less(self, was.parent, was.order.task);
-    leave_if_quiet(self);
-    return;
-  }
-  state.abandoned = state.abandoned || result.abandoned;
-  if (!was.handoffs.agent().empty())
-    state.last_agent[result.task] = was.handoffs.agent();
-  if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))
-    abort_all(self, policy::abort_reason::budget_exceeded);
-  // The gateway may see the end of the run's time a moment before the timer here does.
-  if (result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= run_deadline(self)) {
-    state.timed_out = true;
-    abort_all(self, policy::abort_reason::timeout);
-  }
-  // Another attempt would have the same time.
-  const bool no_time_left = result.status == task_status::timeout && self->clock().now() + policy::request_time_min >= end_of(self, was);
-  if (was.parent.empty())
-    task_ended(self, prefix, result.task, result.attempt,
-               policy::task_outcome{result.status, result.reason, result.error, result.output, result.fatal || no_time_left,
-                                    was.handoffs.agent()});
-  else
-    delegated_ended(self, was, result);
-}
-
-void give(orchestrator_self self, const std::string& path) {
-  auto& state = state_of(self);
-  auto& given = state.with_pool.at(path);
-  const auto pool = state.asked->now(self, state.setup.pools->at(given.order.agent));
-  given.pool = pool.address();
-  given.order.desk = self->address();
-  ask(self, pool, given.order)
-      .then([self, prefix = given.prefix](const task_result& result) { take_result(self, prefix, result); },
-            [](const caf::error&) {}); // it died: the down message comes too
-}
-
-void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error) {
-  const auto& given = state_of(self).with_pool.at(path);
-  const auto prefix = given.prefix;
-  take_result(self, prefix,
-              task_result{.task = path,
-                          .attempt = given.order.attempt,
-                          .status = status,
-                          .reason = std::move(reason),
-                          .error = std::move(error),
-                          .fatal = true,
-                          .abandoned = true});
-}
-
-void stop_given(orchestrator_self self, const std::string& path) {
-  auto& state = state_of(self);
-  if (withdraw(self, path))
-    return;
-  const auto found = state.with_pool.find(path);
-  if (found == state.with_pool.end())
-    return;
-  auto& given = found->second;
-  given.stopped = true;
-  for (const auto& below : std::set<std::string>(given.asked))
-    stop_given(self, below);
-  if (state.with_pool.count(path) == 0 || given.end || given.resting)
-    return; // it ends with the last of those
-  if (given.pool)
-    tell(self, state.setup.pools->at(given.order.agent)->now(), cancel_task{state.setup.run->run_id, path, state.timed_out || given.late});
-  else
-    end_unserved(self, path, cut_off(self, given).status, cut_off(self, given).reason, "it was stopped while its pool was made anew");
-}
-
-namespace {
-
-/// What a dead pool had goes to its successor, as a task that may have gone on.
-void pool_down(orchestrator_self self, const caf::actor_addr& pool) {
-  auto& state = state_of(self);
-  std::vector<std::string> lost;
-  for (const auto& [path, given] : state.with_pool)
-    if (given.pool == pool)
-      lost.push_back(path);
-  for (const auto& path : lost) {
-    const auto found = state.with_pool.find(path);
-    if (found == state.with_pool.end())
-      continue; // the end of another one has ended it too
-    auto& given = found->second;
-    given.pool = nullptr;
-    given.order.resumed = true;
-    if (given.stopped)
-      stop_given(self, path);
-    else if (state.setup.pools->at(given.order.agent)->gone())
-      end_unserved(self, path, task_status::error, "no_member",
-                   "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
-    else
-      tell_later(self, orchestrator_actor(self), service_pause, give_again{path, given.order.attempt});
-  }
-}
 
 void carry_out(orchestrator_self self, const std::string&, policy::record_event& what) {
   auto& setup = state_of(self).setup;
@@ -262,93 +79,6 @@ void carry_out(orchestrator_self self, const std::string&, policy::record_event&
   if (const auto last = state_of(self).last_agent.extract(what.path); !last.empty() && std::holds_alternative<task_finished>(what.body))
     what.agent = last.mapped();
   tell(self, setup.journal, note{setup.run->run_id, what.path, what.agent, {std::move(what.body)}});
-}
-
-} // namespace
-
-milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit, const std::shared_ptr<human_time>& human) {
-  const auto now = self->clock().now();
-  auto& state = state_of(self);
-  const auto before = state.setup.time_used.find(scope);
-  const auto used = before == state.setup.time_used.end() ? milliseconds{0} : before->second;
-  const auto since = state.began.emplace(std::move(scope), mark(human, now)).first->second;
-  return std::max(milliseconds{0}, limit - used - std::chrono::duration_cast<milliseconds>(now - moved(since.at, since, human, now)));
-}
-
-namespace {
-
-std::string whole_of(std::string_view path, const task_spec& task) {
-  for (auto parts = (task.for_each.empty() ? 0 : 1) + (policy::seat_of(path).empty() ? 0 : 1); parts > 0; --parts)
-    path = policy::parent_path(path);
-  return std::string(path);
-}
-
-} // namespace
-
-const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& prefix, const std::string& path,
-                                                 const task_spec& task) {
-  auto& state = state_of(self);
-  auto& known = state.human[whole_of(path, task)];
-  if (!known) {
-    const auto graph = state.graphs.find(prefix);
-    known = std::make_shared<human_time>(graph == state.graphs.end() ? nullptr : graph->second.human);
-  }
-  return known;
-}
-
-clock_point end_of(orchestrator_self self, const given_task& given) {
-  return moved(given.until, given.order.given, given.order.human, self->clock().now());
-}
-
-namespace {
-
-/// The least of the limits of time that hold for a task now; nothing: there is none.
-std::optional<milliseconds> time_for(orchestrator_self self, const std::string& prefix, const std::string& path, const task_spec& task,
-                                     const limits& task_limits, const std::string& agent) {
-  std::optional<milliseconds> least;
-  const auto take = [&](milliseconds time) { least = least ? std::min(*least, time) : time; };
-  for (const auto limit : {task.timeout, task_limits.time.value_or(milliseconds{0})})
-    if (limit.count() > 0)
-      take(time_left(self, policy::task_scope(whole_of(path, task)), limit, human_time_of(self, prefix, path, task)));
-  const auto& agents = state_of(self).setup.run->config->agents;
-  if (const auto spec = agents.find(agent); spec != agents.end() && spec->second.budget.time)
-    take(time_left(self, policy::agent_scope(agent), *spec->second.budget.time));
-  return least;
-}
-
-} // namespace
-
-output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter) {
-  const auto of = [&](const std::string& agent) -> const output_spec* {
-    const auto spec = config.agents.find(agent);
-    return spec != config.agents.end() && spec->second.output ? &*spec->second.output : nullptr;
-  };
-  std::vector<const output_spec*> contracts;
-  for (const auto& agent : agents)
-    contracts.push_back(of(agent));
-  const auto* own = of(arbiter);
-  return policy::arbiter_contract(contracts, contracts.size(), own ? own->retries : output_spec{}.retries);
-}
-
-namespace {
-
-/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect, nor of those that who reviews its answer
-/// can. `reviews`: it is that one itself, and is not reviewed.
-bool harmless(const configuration& config, const std::string& agent, bool reviews = false) {
-  const auto spec = config.agents.find(agent);
-  if (spec == config.agents.end())
-    return true;
-  if (!spec->second.delegates.empty() || !spec->second.handoffs.empty())
-    return false; // nobody knows what those that it asks may do
-  for (const auto& first : spec->second.tools) {
-    std::size_t steps = 0;
-    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size();
-         tool = config.tools.find(tool->second.alternative), ++steps)
-      if (tool->second.effect != effect::none)
-        return false;
-  }
-  const auto& output = spec->second.output;
-  return reviews || !output || output->reviewer.empty() || harmless(config, output->reviewer, true);
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
@@ -360,51 +90,6 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   else
     start_now(self, prefix, what);
 }
-
-} // namespace
-
-void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what) {
-  auto& state = state_of(self);
-  const auto pool = state.setup.pools->find(what.agent);
-  if (pool == state.setup.pools->end()) {
-    task_ended(
-        self, prefix, what.path, what.attempt,
-        {task_status::error, "no_member", "no pool serves agent \"" + what.agent + "\"; add it to the supervision tree", nullptr, true});
-    return;
-  }
-  const auto time = time_for(self, prefix, what.path, *what.spec, what.spec->budget, what.agent);
-  if (time && time->count() == 0) {
-    task_ended(self, prefix, what.path, what.attempt,
-               {task_status::timeout, "timeout", "the time of its task or agent is used up", nullptr, true});
-    return;
-  }
-  task_assignment order{.run = state.setup.run,
-                        .task = what.path,
-                        .attempt = what.attempt,
-                        .agent = what.agent,
-                        .instruction = std::move(what.instruction),
-                        .within = std::move(what.within),
-                        .resumed = what.resumed,
-                        .timeout = time.value_or(milliseconds{0}),
-                        .human = human_time_of(self, prefix, what.path, *what.spec)};
-  order.given = mark(order.human, self->clock().now());
-  if (!what.arbitrates.empty())
-    order.contract = std::make_shared<const output_spec>(ruling_contract(*state.setup.run->config, what.arbitrates, what.agent));
-  if (const auto before = state.setup.crashes.find(what.path); before != state.setup.crashes.end())
-    order.crashes = before->second;
-  given_task given{.order = std::move(order), .prefix = prefix, .pool = {}, .end = {}, .handoffs = {}};
-  if (const auto task_time = time_for(self, prefix, what.path, *what.spec, what.spec->budget, {}))
-    given.until = self->clock().now() + *task_time;
-  if (const auto before = state.setup.handoffs.find(what.path); what.resumed && before != state.setup.handoffs.end()) {
-    given.handoffs = before->second;
-    if (!given.handoffs.agent().empty())
-      given.order.agent = given.handoffs.agent();
-  }
-  state.with_pool[what.path] = std::move(given);
-  give(self, what.path);
-}
-
-namespace {
 
 void let_read(orchestrator_self self, policy::task_graph& graph) {
   if (const auto& shared = state_of(self).setup.run->state)
@@ -473,6 +158,25 @@ void cancel_now(orchestrator_self self) {
     paths.push_back(path);
   for (const auto& path : paths)
     stop_given(self, path);
+}
+
+/// Whether it may be stopped wherever it is: none of the tools that it can reach has an effect, nor of those that who reviews its answer
+/// can. `reviews`: it is that one itself, and is not reviewed.
+bool harmless(const configuration& config, const std::string& agent, bool reviews = false) {
+  const auto spec = config.agents.find(agent);
+  if (spec == config.agents.end())
+    return true;
+  if (!spec->second.delegates.empty() || !spec->second.handoffs.empty())
+    return false; // nobody knows what those that it asks may do
+  for (const auto& first : spec->second.tools) {
+    std::size_t steps = 0;
+    for (auto tool = config.tools.find(first); tool != config.tools.end() && steps <= config.tools.size();
+         tool = config.tools.find(tool->second.alternative), ++steps)
+      if (tool->second.effect != effect::none)
+        return false;
+  }
+  const auto& output = spec->second.output;
+  return reviews || !output || output->reviewer.empty() || harmless(config, output->reviewer, true);
 }
 
 void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& what) {
@@ -556,23 +260,6 @@ void perform(orchestrator_self self, const std::string& of_graph, policy::graph_
   }
 }
 
-/// Warnings of the run's time come when they are due, also while nothing is reserved.
-void warn_of_time(orchestrator_self self) {
-  ask(self, state_of(self).setup.run->guard, time_check{})
-      .then(
-          [self](time_checked& due) {
-            auto& state = state_of(self);
-            if (state.over || state.suspended)
-              return;
-            if (!due.warnings.empty())
-              tell(self, state.setup.journal,
-                   note{state.setup.run->run_id, {}, {}, std::vector<event_body>(due.warnings.begin(), due.warnings.end())});
-            if (due.next)
-              tell_later(self, orchestrator_actor(self), *due.next, run_timer{run_alarm::warning_due});
-          },
-          [](const caf::error&) {});
-}
-
 /// The time of a sub-workflow is up: it ends as a run ends whose time is up.
 void end_in_time(orchestrator_self self, const task_timer& which) {
   auto& state = state_of(self);
@@ -581,8 +268,8 @@ void end_in_time(orchestrator_self self, const task_timer& which) {
     return;
   const auto now = self->clock().now();
   const auto& graph = found->second;
-  if (const auto left = moved(graph.until, graph.given, graph.human, now) - now; left > clock_point::duration::zero()) {
-    tell_later(self, orchestrator_actor(self), graph.human->next_look(left), which);
+  if (const auto again = next_look(moved(graph.until, graph.given, graph.human, now), graph.human, now)) {
+    tell_later(self, orchestrator_actor(self), *again, which);
     return;
   }
   const auto before = std::exchange(state.timed_out, true);

@@ -22,7 +22,6 @@ void go_on(orchestrator_self self, const std::string& path) {
   auto& given = state_of(self).with_pool.at(path);
   given.resting = false;
   given.order.resumed = true;
-  given.order.timeout = milliseconds{0}; // its deadline has it
   if (state_of(self).setup.pools->at(given.order.agent)->gone())
     end_unserved(self, path, task_status::error, "no_member",
                  "the pool of agent \"" + given.order.agent + "\" died, and does not come back");
@@ -230,9 +229,10 @@ void delegated_late(orchestrator_self self, const std::string& path) {
     return;
   const auto now = self->clock().now();
   const auto& order = found->second.order;
-  if (const auto left = moved(order.deadline, order.given, order.human, now) - now; left > clock_point::duration::zero()) {
-    if (order.deadline != clock_point::max())
-      tell_later(self, orchestrator_actor(self), order.human ? order.human->next_look(left) : left, delegation_timer{path});
+  if (order.deadline == clock_point::max())
+    return;
+  if (const auto again = next_look(end_of(order, now), order.human, now)) {
+    tell_later(self, orchestrator_actor(self), *again, delegation_timer{path});
     return;
   }
   found->second.late = true;

@@ -1,7 +1,9 @@
 #pragma once
 // The parts of the orchestrator: one actor's state, and what its files have of each other.
 //
-//   orchestrator.cpp             the graph's commands, members at work, times, the run's end
+//   orchestrator.cpp             the graph's commands, the run's end
+//   orchestrator_members.cpp     tasks that members of pools work on
+//   orchestrator_time.cpp        what is left of the limits of time
 //   orchestrator_approvals.cpp   tasks and answers that wait for humans
 //   orchestrator_colleagues.cpp  agents that ask each other, and hand-offs
 
@@ -93,16 +95,30 @@ using orchestrator_self = orchestrator_actor::stateful_pointer<orchestrator_stat
 
 void task_ended(orchestrator_self self, const std::string& prefix, const std::string& path, std::int64_t attempt,
                 policy::task_outcome outcome);
-/// What a task's agent, or whoever ends it in its stead, says. The prefix by value: callers have it from what ends here.
-void take_result(orchestrator_self self, std::string prefix, const task_result& result);
+void abort_all(orchestrator_self self, policy::abort_reason reason);
+/// The run is left as it is, once nothing of it is under way: what was cut off is done again by whoever resumes it.
+void leave_if_quiet(orchestrator_self self);
+
+// --- orchestrator_members.cpp
+
+void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
 /// Gives a task to its agent's pool.
 void give(orchestrator_self self, const std::string& path);
+/// What a task's agent, or whoever ends it in its stead, says.
+void take_result(orchestrator_self self, std::string prefix, const task_result& result);
 /// The end of a task that no pool has.
 void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error);
 /// Ends what an agent works on; its result says so.
 void stop_given(orchestrator_self self, const std::string& path);
 /// The end of a task that was told to stop: in time, or too late.
 task_result cut_off(orchestrator_self self, const given_task& given);
+/// What a dead pool had goes to its successor, as a task that may have gone on.
+void pool_down(orchestrator_self self, const caf::actor_addr& pool);
+/// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
+output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter);
+
+// --- orchestrator_time.cpp
+
 /// The task as the file has it: elements of a for_each, and several agents, share its time, and so do its attempts.
 const std::shared_ptr<human_time>& human_time_of(orchestrator_self self, const std::string& prefix, const std::string& path,
                                                  const task_spec& task);
@@ -111,9 +127,15 @@ clock_point end_of(orchestrator_self self, const given_task& given);
 /// What is left of a scope's limit of time, which runs from when it was first at work; never less than nothing. `human`: what gives it time
 /// back; null: nothing does.
 milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit, const std::shared_ptr<human_time>& human = {});
-/// What whoever decides between answers must say: one of them, or an own one under the contracts of the agents who gave them.
-output_spec ruling_contract(const configuration& config, const std::vector<std::string>& agents, const std::string& arbiter);
-void start_now(orchestrator_self self, const std::string& prefix, policy::start_task& what);
+/// The least of the limits of time that hold for a task now; nothing: there is none. `agent`: whose limit counts too; empty: nobody's.
+std::optional<milliseconds> time_for(orchestrator_self self, const std::string& prefix, const std::string& path, const task_spec& task,
+                                     const limits& task_limits, const std::string& agent);
+/// The end of the run's time, with what waiting for humans has given back.
+clock_point run_deadline(orchestrator_self self);
+/// When its timer fires: how long it must still wait. While something waits, it looks again.
+clock_point::duration time_given_back(orchestrator_self self);
+/// Warnings of the run's time come when they are due, also while nothing is reserved.
+void warn_of_time(orchestrator_self self);
 
 // --- orchestrator_approvals.cpp
 

@@ -42,7 +42,13 @@ struct pool_stage : test::stage {
     return made;
   }
   task_assignment task(milliseconds timeout = {}) {
-    return {.run = context, .task = "a", .agent = "worker", .given = mark(human, now()), .timeout = timeout, .human = human, .desk = {}};
+    return {.run = context,
+            .task = "a",
+            .agent = "worker",
+            .given = mark(human, now()),
+            .human = human,
+            .deadline = timeout.count() > 0 ? now() + timeout : clock_point::max(),
+            .desk = {}};
   }
   void submit(task_assignment order) {
     ask<task_result>(pool, std::move(order), [this](const task_result& came) { result = came; });

@@ -65,4 +65,23 @@ TROUPE_TEST("while somebody waits, an end that recedes is not looked at over and
   CHECK(t.next_look(seconds{3}) == seconds{3});
 }
 
+TROUPE_TEST("a task's time is over as long after its mark as it was given, and as what humans gave back since") {
+  const auto human = std::make_shared<human_time>();
+  human->begin(start);
+  human->end(start + seconds{10});
+  task_assignment order{.given = mark(human, start + seconds{20}), .human = human, .desk = {}};
+  CHECK(end_of(order, start + seconds{90}) == clock_point::max());
+  order.deadline = order.given.at + seconds{5};
+  CHECK(end_of(order, start + seconds{21}) == start + seconds{25});
+  human->begin(start + seconds{22});
+  human->end(start + seconds{24});
+  CHECK(end_of(order, start + seconds{90}) == start + seconds{27});
+  CHECK(next_look(start + seconds{27}, human, start + seconds{26}) == seconds{1});
+  CHECK(next_look(start + seconds{27}, nullptr, start + seconds{26}) == seconds{1});
+  CHECK(!next_look(start + seconds{27}, human, start + seconds{27}));
+  human->begin(start + seconds{25});
+  CHECK(next_look(start + seconds{26}, human, start + seconds{26} - std::chrono::milliseconds{1}) == human_pause);
+  CHECK(!next_look(start + seconds{26}, human, start + seconds{26})); // who waits moves the end, and so this one was not moved
+}
+
 } // namespace
