@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "troupe/llm/anthropic.hpp"
+#include "troupe/llm/hostile_document.hpp"
 #include "troupe/llm/openai.hpp"
 #include "troupe/llm/sse_parser.hpp"
 #include "troupe/llm/wire.hpp"
@@ -41,11 +42,11 @@ llm_outcome streamed(const wire_format& format, std::string_view bytes, const st
 }
 
 llm_outcome whole(const wire_format& format, std::string_view bytes) {
-  const auto document = parse_hostile(bytes);
-  if (!document.is_object())
+  const hostile_document document(bytes);
+  if (!document.object())
     return failure_of(llm_failure_kind::malformed, 200, "no object");
   answer so_far;
-  format.reader()->whole(document, so_far);
+  format.reader()->whole(*document.object(), so_far);
   if (!so_far.finish)
     so_far.finish = finish_reason::other;
   return conclude(std::move(so_far));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "troupe/llm/hostile_document.hpp"
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/llm/tool_texts.hpp"
 #include "troupe/model/described.hpp"
@@ -216,7 +217,7 @@ llm_failure malformed(std::string words) {
 struct stated_usage {
   std::optional<std::int64_t> input, cache_read, cache_write, output;
 
-  void read(const json& usage) {
+  void read(const boost::json::value& usage) {
     const auto take = [&](std::optional<std::int64_t>& into, const char* key) {
       if (const auto count = token_count(usage, key))
         into = count;
@@ -250,12 +251,13 @@ public:
   void event(const sse_event& event, answer& into) override {
     if (event.data.empty() || event.type == "ping")
       return;
-    const auto body = parse_hostile(event.data);
-    if (!body.is_object()) {
+    const hostile_document document(event.data);
+    if (!document.object()) {
       into.failure = malformed("an event of the stream is not a JSON object");
       return;
     }
-    const auto type = string_at(body, "type");
+    const auto& body = *document.object();
+    const auto type = text_at(body, "type");
     if (type == "error" || event.type == "error") {
       auto error = error_object_of(body, 200);
       into.failure = error ? *std::move(error) : status_failure(200, event.data);
@@ -272,14 +274,13 @@ public:
     } else if (type == "message_delta") {
       usage_.read(value_at(body, "usage"));
       into.usage = usage_.sum();
-      if (const auto& reason = value_at(value_at(body, "delta"), "stop_reason"); reason.is_string())
-        into.finish = finish_named(reason.get_ref<const std::string&>());
+      read_reason(value_at(body, "delta"), into);
     } else if (type == "message_stop") {
       into.terminal = true;
     }
   }
 
-  void whole(const json& body, answer& into) override {
+  void whole(const boost::json::value& body, answer& into) override {
     into.terminal = true;
     usage_.read(value_at(body, "usage"));
     into.usage = usage_.sum(); // what it states is charged, whatever else is wrong with it
@@ -287,43 +288,45 @@ public:
       into.failure = std::move(error);
       return;
     }
-    const auto& content = value_at(body, "content");
-    if (!content.is_array()) {
+    const auto* content = list_at(body, "content");
+    if (!content) {
       into.failure = malformed("the response has no content");
       return;
     }
-    for (const auto& block : content) {
-      const auto type = string_at(block, "type");
+    for (const auto& block : *content) {
+      const auto type = text_at(block, "type");
       if (type == "text")
-        into.text += string_at(block, "text");
-      else if (type == "tool_use" && !add_call(block, value_at(block, "input"), into))
+        into.text += text_at(block, "text");
+      else if (type == "tool_use" && !add_call(block, into))
         return;
     }
-    if (const auto& reason = value_at(body, "stop_reason"); reason.is_string())
-      into.finish = finish_named(reason.get_ref<const std::string&>());
+    read_reason(body, into);
   }
 
 private:
-  static std::string input_text(const json& input) {
-    return input.is_null() ? "{}" : input.dump(-1, ' ', false, json::error_handler_t::replace);
+  static void read_reason(const boost::json::value& from, answer& into) {
+    if (value_at(from, "stop_reason").is_string())
+      into.finish = finish_named(text_at(from, "stop_reason"));
   }
 
-  static bool add_call(const json& block, const json& input, answer& into) {
+  static std::string input_text(const boost::json::value& input) { return input.is_null() ? "{}" : text_of(input); }
+
+  static bool add_call(const boost::json::value& block, answer& into) {
     if (into.calls.size() >= calls_max) {
       into.failure = malformed("the response has more than " + std::to_string(calls_max) + " tool calls");
       return false;
     }
-    into.calls.push_back({string_at(block, "id"), string_at(block, "name"), input_text(input)});
+    into.calls.push_back({std::string(text_at(block, "id")), std::string(text_at(block, "name")), input_text(value_at(block, "input"))});
     return true;
   }
 
-  void start(const json& body, answer& into) {
+  void start(const boost::json::value& body, answer& into) {
     open_.reset();
     const auto& block = value_at(body, "content_block");
-    const auto type = string_at(block, "type");
+    const auto type = text_at(block, "type");
     if (type == "text") {
-      into.text += string_at(block, "text");
-    } else if (type == "tool_use" && add_call(block, value_at(block, "input"), into)) {
+      into.text += text_at(block, "text");
+    } else if (type == "tool_use" && add_call(block, into)) {
       // The input comes in pieces of text; what stands here counts only where none comes.
       open_ = into.calls.size() - 1;
       start_input_ = std::move(into.calls.back().arguments);
@@ -332,13 +335,13 @@ private:
     }
   }
 
-  void delta(const json& body, answer& into) {
+  void delta(const boost::json::value& body, answer& into) {
     const auto& delta = value_at(body, "delta");
-    const auto type = string_at(delta, "type");
+    const auto type = text_at(delta, "type");
     if (type == "text_delta")
-      into.text += string_at(delta, "text");
+      into.text += text_at(delta, "text");
     else if (type == "input_json_delta" && open_ && token_count(body, "index").value_or(0) == open_index_)
-      into.calls[*open_].arguments += string_at(delta, "partial_json");
+      into.calls[*open_].arguments += text_at(delta, "partial_json");
   }
 
   stated_usage usage_;

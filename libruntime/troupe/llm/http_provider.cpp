@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "troupe/llm/hostile_document.hpp"
 #include "troupe/llm/vendor_headers.hpp"
 #include "troupe/util/clock.hpp"
 #include "troupe/util/redact.hpp"
@@ -115,11 +116,11 @@ struct http_provider::exchange {
       if (!success)
         return status_failure(result.status, body);
       if (!streamed) {
-        const auto document = parse_hostile(body);
-        if (!document.is_object())
+        const hostile_document document(body);
+        if (!document.object())
           return failure_of(llm_failure_kind::malformed, result.status,
                             body.empty() ? "the response has no body" : "the response is not a JSON object");
-        reader->whole(document, so_far);
+        reader->whole(*document.object(), so_far);
         if (!so_far.finish) // it parsed, so nothing is missing
           so_far.finish = so_far.calls.empty() ? finish_reason::stop : finish_reason::tool_calls;
       }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "troupe/llm/hostile_document.hpp"
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/llm/tool_texts.hpp"
 #include "troupe/model/described.hpp"
@@ -132,7 +133,7 @@ finish_reason finish_named(std::string_view name) {
   return finish_reason::other;
 }
 
-std::optional<token_usage> usage_of(const json& usage) {
+std::optional<token_usage> usage_of(const boost::json::value& usage) {
   const auto input = token_count(usage, "prompt_tokens");
   const auto output = token_count(usage, "completion_tokens");
   if (!input || !output)
@@ -147,20 +148,20 @@ std::optional<token_usage> usage_of(const json& usage) {
 }
 
 /// A message's content: text, or parts of which the text ones count.
-void append_content(const json& content, std::string& text) {
-  if (content.is_string()) {
-    text += content.get_ref<const std::string&>();
-  } else if (content.is_array()) {
-    for (const auto& part : content)
-      if (string_at(part, "type") == "text")
-        text += string_at(part, "text");
-  }
+void append_content(const boost::json::value& message, std::string& text) {
+  text += text_at(message, "content");
+  if (const auto* parts = list_at(message, "content"))
+    for (const auto& part : *parts)
+      if (text_at(part, "type") == "text")
+        text += text_at(part, "text");
 }
 
-std::string arguments_of(const json& arguments) {
+/// Text as the format has it; some servers send the object itself.
+std::string arguments_of(const boost::json::value& function) {
+  const auto& arguments = value_at(function, "arguments");
   if (arguments.is_string())
-    return arguments.get<std::string>();
-  return arguments.is_null() ? std::string{} : arguments.dump(-1, ' ', false, json::error_handler_t::replace);
+    return std::string(text_at(function, "arguments"));
+  return arguments.is_null() ? std::string{} : text_of(arguments);
 }
 
 llm_failure malformed(std::string words) {
@@ -177,70 +178,71 @@ public:
     }
     if (event.data.empty())
       return;
-    const auto chunk = parse_hostile(event.data);
-    if (!chunk.is_object()) {
+    const hostile_document document(event.data);
+    if (!document.object()) {
       into.failure = malformed("an event of the stream is not a JSON object");
       return;
     }
+    const auto& chunk = *document.object();
     if (auto error = error_object_of(chunk, 200); error || event.type == "error") {
       into.failure = error ? *std::move(error) : status_failure(200, event.data);
       return;
     }
     if (auto usage = usage_of(value_at(chunk, "usage")))
       into.usage = usage; // the last one counts: some servers send a running total
-    const auto& choices = value_at(chunk, "choices");
-    if (!choices.is_array())
+    const auto* choices = list_at(chunk, "choices");
+    if (!choices)
       return;
-    for (const auto& choice : choices) {
+    for (const auto& choice : *choices) {
       if (const auto index = token_count(choice, "index"); index && *index != 0)
         continue;
       delta(value_at(choice, "delta"), into);
-      if (const auto& reason = value_at(choice, "finish_reason"); reason.is_string()) {
-        into.finish = finish_named(reason.get_ref<const std::string&>());
+      if (value_at(choice, "finish_reason").is_string()) {
+        into.finish = finish_named(text_at(choice, "finish_reason"));
         close(into);
       }
     }
   }
 
-  void whole(const json& body, answer& into) override {
+  void whole(const boost::json::value& body, answer& into) override {
     into.terminal = true;
     into.usage = usage_of(value_at(body, "usage")); // what it states is charged, whatever else is wrong with it
     if (auto error = error_object_of(body, 200)) {
       into.failure = std::move(error);
       return;
     }
-    const auto& choices = value_at(body, "choices");
-    if (!choices.is_array() || choices.empty() || !value_at(choices[0], "message").is_object()) {
+    const auto* choices = list_at(body, "choices");
+    if (!choices || choices->empty() || !value_at(choices->front(), "message").is_object()) {
       into.failure = malformed("the response has no choices[0].message");
       return;
     }
-    const auto& message = value_at(choices[0], "message");
-    append_content(value_at(message, "content"), into.text);
-    refusal_ = string_at(message, "refusal");
-    const auto& calls = value_at(message, "tool_calls");
-    if (calls.is_array()) {
-      if (calls.size() > calls_max) {
+    const auto& choice = choices->front();
+    const auto& message = value_at(choice, "message");
+    append_content(message, into.text);
+    refusal_ = text_at(message, "refusal");
+    if (const auto* calls = list_at(message, "tool_calls")) {
+      if (calls->size() > calls_max) {
         into.failure = malformed("the response has more than " + std::to_string(calls_max) + " tool calls");
         return;
       }
-      for (const auto& call : calls) {
+      for (const auto& call : *calls) {
         const auto& function = value_at(call, "function");
-        into.calls.push_back({string_at(call, "id"), string_at(function, "name"), arguments_of(value_at(function, "arguments"))});
+        into.calls.push_back({std::string(text_at(call, "id")), std::string(text_at(function, "name")), arguments_of(function)});
       }
     }
-    if (const auto& reason = value_at(choices[0], "finish_reason"); reason.is_string())
-      into.finish = finish_named(reason.get_ref<const std::string&>());
+    if (value_at(choice, "finish_reason").is_string())
+      into.finish = finish_named(text_at(choice, "finish_reason"));
     close(into);
   }
 
 private:
-  void delta(const json& delta, answer& into) {
-    append_content(value_at(delta, "content"), into.text);
-    refusal_ += string_at(delta, "refusal");
-    const auto& calls = value_at(delta, "tool_calls");
-    if (!calls.is_array())
+  void delta(const boost::json::value& delta, answer& into) {
+    append_content(delta, into.text);
+    refusal_ += text_at(delta, "refusal");
+    const auto* calls = list_at(delta, "tool_calls");
+    if (!calls)
       return;
-    for (const auto& piece : calls) {
+    for (const auto& piece : *calls) {
       const auto slot = slot_of(piece, into);
       if (!slot) {
         into.failure = malformed("the stream has more than " + std::to_string(calls_max) + " tool calls");
@@ -248,18 +250,18 @@ private:
       }
       auto& call = into.calls[*slot];
       if (call.id.empty())
-        call.id = string_at(piece, "id");
+        call.id = text_at(piece, "id");
       const auto& function = value_at(piece, "function");
-      if (const auto name = string_at(function, "name"); name != call.name) // some servers repeat it with each piece
+      if (const auto name = text_at(function, "name"); name != call.name) // some servers repeat it with each piece
         call.name += name;
-      call.arguments += arguments_of(value_at(function, "arguments"));
+      call.arguments += arguments_of(function);
     }
   }
 
   /// The call that a piece belongs to: by its index; a new id under a known index, or no index at all, starts another call.
-  std::optional<std::size_t> slot_of(const json& piece, answer& into) {
+  std::optional<std::size_t> slot_of(const boost::json::value& piece, answer& into) {
     const auto index = token_count(piece, "index");
-    const auto id = string_at(piece, "id");
+    const auto id = text_at(piece, "id");
     std::optional<std::size_t> found;
     if (index) {
       for (std::size_t i = indices_.size(); i-- > 0 && !found;)

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "troupe/llm/hostile_document.hpp"
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/util/fast_json.hpp"
@@ -129,13 +130,12 @@ std::string bounded(std::string text) {
   return text;
 }
 
-std::string code_of(const json& object) {
+std::string code_of(const boost::json::value& object) {
+  for (const auto* key : {"code", "type"})
+    if (const auto name = text_at(object, key); !name.empty())
+      return std::string(name);
   const auto& code = value_at(object, "code");
-  if (code.is_string() && !code.get_ref<const std::string&>().empty())
-    return code.get<std::string>();
-  if (auto type = string_at(object, "type"); !type.empty())
-    return type;
-  return code.is_number_integer() ? code.dump() : std::string{};
+  return code.is_int64() || code.is_uint64() ? text_of(code) : std::string{};
 }
 
 bool is_blank(std::string_view text) {
@@ -144,9 +144,10 @@ bool is_blank(std::string_view text) {
 
 } // namespace
 
-json parse_hostile(std::string_view text) {
-  if (auto fast = parse_fast(text, depth_max))
-    return std::move(*fast);
+namespace {
+
+/// By the careful parser, after what is wrong with it was mended where that is all; discarded: it is no JSON.
+json parse_with_care(std::string_view text) {
   if (!within_depth(text))
     return json(json::value_t::discarded);
   auto parsed = json::parse(text.begin(), text.end(), nullptr, false);
@@ -160,54 +161,62 @@ json parse_hostile(std::string_view text) {
   return parsed;
 }
 
-const json& value_at(const json& object, const char* key) {
-  static const json none;
-  if (!object.is_object())
-    return none;
-  const auto found = object.find(key);
-  return found == object.end() ? none : *found;
+} // namespace
+
+hostile_document::hostile_document(std::string_view text) : memory_(first_.data(), first_.size()), root_(&memory_) {
+  boost::json::parse_options options;
+  options.max_depth = depth_max;
+  boost::json::error_code failed;
+  root_ = boost::json::parse(text, failed, &memory_, options);
+  good_ = !failed && !has_real_number(root_); // Boost.JSON may miss such a number's last bit
+  if (good_)
+    return;
+  const auto careful = parse_with_care(text);
+  good_ = !careful.is_discarded();
+  if (good_)
+    to_boost(careful, root_);
 }
 
-std::string string_at(const json& object, const char* key) {
+std::optional<std::int64_t> token_count(const boost::json::value& object, std::string_view key) {
   const auto& value = value_at(object, key);
-  return value.is_string() ? value.get<std::string>() : std::string{};
-}
-
-std::optional<std::int64_t> token_count(const json& object, const char* key) {
-  const auto& value = value_at(object, key);
-  if (value.is_null())
+  switch (value.kind()) {
+  case boost::json::kind::null:
     return std::nullopt;
-  constexpr auto most = std::numeric_limits<std::int64_t>::max();
-  if (value.is_number_unsigned())
-    return static_cast<std::int64_t>(std::min(value.get<std::uint64_t>(), static_cast<std::uint64_t>(most)));
-  if (value.is_number_integer())
-    return value.get<std::int64_t>();
-  if (value.is_number_float()) {
-    const double number = value.get<double>();
-    if (std::isfinite(number) && std::abs(number) < 9e15)
+  case boost::json::kind::int64:
+    return value.get_int64();
+  case boost::json::kind::uint64:
+    return static_cast<std::int64_t>(std::min<std::uint64_t>(value.get_uint64(), std::numeric_limits<std::int64_t>::max()));
+  case boost::json::kind::double_:
+    if (const double number = value.get_double(); std::isfinite(number) && std::abs(number) < 9e15)
       return std::llround(number);
+    return -1;
+  default:
+    return -1;
   }
-  return -1;
 }
 
-std::optional<llm_failure> error_object_of(const json& body, int http_status) {
+std::string text_of(const boost::json::value& value) {
+  return to_nlohmann(value).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::optional<llm_failure> error_object_of(const boost::json::value& body, int http_status) {
   llm_failure failure;
   failure.kind = llm_failure_kind::status;
   failure.http_status = http_status;
   const auto& error = value_at(body, "error");
   if (error.is_object()) {
     failure.code = code_of(error);
-    failure.message = string_at(error, "message");
+    failure.message = text_at(error, "message");
     if (failure.message.empty())
-      failure.message = error.dump(-1, ' ', false, json::error_handler_t::replace);
+      failure.message = text_of(error);
   } else if (error.is_string()) {
     failure.code = code_of(body);
-    failure.message = error.get<std::string>();
-  } else if (http_status >= 400 || string_at(body, "type") == "error" || string_at(body, "object") == "error") {
+    failure.message = text_at(body, "error");
+  } else if (http_status >= 400 || text_at(body, "type") == "error" || text_at(body, "object") == "error") {
     failure.code = code_of(body);
-    failure.message = string_at(body, "message");
+    failure.message = text_at(body, "message");
     if (const auto& detail = value_at(body, "detail"); failure.message.empty() && !detail.is_null())
-      failure.message = detail.is_string() ? detail.get<std::string>() : detail.dump(-1, ' ', false, json::error_handler_t::replace);
+      failure.message = detail.is_string() ? std::string(text_at(body, "detail")) : text_of(detail);
     if (failure.message.empty() && failure.code.empty())
       return std::nullopt;
   } else {
@@ -227,8 +236,10 @@ llm_failure failure_of(llm_failure_kind kind, int http_status, std::string messa
 }
 
 llm_failure status_failure(int http_status, std::string_view body) {
-  if (auto failure = error_object_of(parse_hostile(body), http_status))
-    return *std::move(failure);
+  const hostile_document document(body);
+  if (document.root())
+    if (auto failure = error_object_of(*document.root(), http_status))
+      return *std::move(failure);
   return failure_of(llm_failure_kind::status, http_status,
                     is_blank(body) ? "HTTP status " + std::to_string(http_status) + " without words"
                                    : bounded(std::string(body.substr(0, 2'000))));

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "troupe/llm/http_client.hpp"
 #include "troupe/llm/sse_parser.hpp"
 #include "troupe/model/llm.hpp"
@@ -35,7 +37,7 @@ public:
   /// An event of a stream. Sets `failure` or `terminal` when nothing more is to be read.
   virtual void event(const sse_event& event, answer& into) = 0;
   /// A whole body that parsed as JSON.
-  virtual void whole(const json& body, answer& into) = 0;
+  virtual void whole(const boost::json::value& body, answer& into) = 0;
 };
 
 /// A vendor's wire format: requests to bytes, bytes to answers. Thread-safe.
@@ -48,14 +50,9 @@ public:
   virtual std::unique_ptr<response_reader> reader() const = 0;
 };
 
-/// JSON from outside. Ill-formed UTF-8 and lone surrogates in it are mended to U+FFFD; numbers that JSON or a double does not have (NaN,
-/// Infinity, -Infinity, 1e999) to strings of the same spelling, so that one of them does not cost the whole answer and is still no number
-/// to anybody. Discarded: it does not parse, or is deeper than 512 levels (what is read here is written again, by recursion).
-json parse_hostile(std::string_view text);
-
 /// The error object of a body, an event or a whole answer: {"error": {"type", "code", "message"}}, {"error": "words"} and what compatible
 /// servers send ({"message", "code"}, {"detail"}). Absent: `body` has none. `code` is the code where it is one, else the type.
-std::optional<llm_failure> error_object_of(const json& body, int http_status);
+std::optional<llm_failure> error_object_of(const boost::json::value& body, int http_status);
 
 /// A failure of what came back with a status.
 llm_failure failure_of(llm_failure_kind kind, int http_status, std::string message);
@@ -66,14 +63,6 @@ llm_failure status_failure(int http_status, std::string_view body);
 /// The outcome of a response that has ended, by its own terminal event or because the transfer did. Truncated without a finish reason,
 /// empty without text (other than white space) and without tool calls. A failure keeps the usage of a response that nothing is missing of.
 llm_outcome conclude(answer&& from);
-
-/// A count of tokens. Present but no number: -1, so that whoever checks usage sees that it is absurd; absent or null: nothing.
-std::optional<std::int64_t> token_count(const json& object, const char* key);
-
-/// The value at `key` if it is a string, else empty. `object` may be anything.
-std::string string_at(const json& object, const char* key);
-/// The value at `key`, or null. `object` may be anything.
-const json& value_at(const json& object, const char* key);
 
 /// The arguments of a call in a history, as JSON text that every provider takes: an object stays as it is, nothing becomes {}, and text
 /// that is no JSON object is wrapped as {"invalid_arguments": "…"} (some servers answer 500 or 400 to every later request otherwise).

@@ -27,6 +27,11 @@ constexpr std::size_t written_early_min = 8;
 /// A group is tried again without the append that could not be written; when that happens this often, the file itself is bad.
 constexpr int tries_max = 8;
 
+/// Another writer was there, or a page of the run is damaged: its own trouble. Everything else is everybody's.
+bool is_of_one_run(int code) {
+  return (code & 0xFF) == SQLITE_CONSTRAINT || is_damage(code);
+}
+
 template <class Group>
 std::size_t events_in(const Group& group) {
   std::size_t events = 0;
@@ -74,7 +79,6 @@ expected<void> sqlite_writer::prepare() {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
-      {&insert_event_, "INSERT INTO events(run, seq, time_us, type, task, agent, body, blob, checksum) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"},
       {&insert_run_, "INSERT INTO runs(run_id, workflow, tenant, status, reason, started_us, updated_us, last_seq, checksum)"
                      " VALUES(?, ?, ?, 'running', '', ?, 0, 0, 0)"},
       {&touch_run_, "UPDATE runs SET updated_us = ?, last_seq = ?, checksum = ? WHERE id = ?"},
@@ -90,6 +94,10 @@ expected<void> sqlite_writer::prepare() {
       return tl::unexpected<error>(prepared.error());
     *into = std::move(*prepared);
   }
+  auto rows = event_rows::make(db_);
+  if (!rows)
+    return tl::unexpected<error>(rows.error());
+  rows_ = std::move(*rows);
   auto reader = sqlite_reader::make(db_);
   if (!reader)
     return tl::unexpected<error>(reader.error());
@@ -215,11 +223,11 @@ void sqlite_writer::work_on_appends() {
   group_of group;
   take_appends(group);
   std::optional<turn> mine;
-  bool good = write_from(group, 0, mine);
+  bool good = write_from(group, 0, mine, care::together);
   while (good && wait_for_more(group)) {
     const auto first = group.size();
     take_appends(group);
-    good = write_from(group, first, mine);
+    good = write_from(group, first, mine, care::together);
   }
   if (good)
     commit(group, mine);
@@ -358,13 +366,13 @@ void sqlite_writer::print(pending& one) {
 
 bool sqlite_writer::try_group(group_of& group) {
   std::optional<turn> mine;
-  if (!write_from(group, 0, mine))
+  if (!write_from(group, 0, mine, care::each))
     return false;
   commit(group, mine);
   return true;
 }
 
-bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional<turn>& mine) {
+bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional<turn>& mine, care how) {
   const auto undo_all = [&](const error& why) {
     undo();
     mine.reset();
@@ -383,7 +391,7 @@ bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional
         return undo_all(db_.failure(code, "beginning to write"));
       touched_.clear();
     }
-    switch (write(one)) {
+    switch (write(one, how)) {
     case verdict::written:
     case verdict::refused:
       // Some troubles (a full disk while its cache spills, a page that cannot be read) make SQLite take back the whole transaction.
@@ -398,7 +406,14 @@ bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional
       return undo_all(error(*one.failed));
     }
   }
-  return true;
+  const int code = rows_.insert();
+  if (code == SQLITE_OK)
+    return true;
+  if (!is_of_one_run(code))
+    return undo_all(db_.failure(code, "writing events"));
+  undo();
+  mine.reset();
+  return false;
 }
 
 void sqlite_writer::commit(group_of& group, std::optional<turn>& mine) {
@@ -433,7 +448,7 @@ void sqlite_writer::commit(group_of& group, std::optional<turn>& mine) {
   touched_.clear();
 }
 
-sqlite_writer::verdict sqlite_writer::write(pending& one) {
+sqlite_writer::verdict sqlite_writer::write(pending& one, care how) {
   const auto& events = one.what.events;
   const std::string& run_id = events.front()->run_id;
   const auto refuse = [&](error why) {
@@ -461,8 +476,10 @@ sqlite_writer::verdict sqlite_writer::write(pending& one) {
   for (std::size_t i = 0; i < events.size() && code == SQLITE_OK; ++i) {
     const std::string_view body(text_.data() + begin, one.ends[i] - begin);
     begin = one.ends[i];
-    code = insert_event(state, *events[i], body, i < one.shared.size() ? one.shared[i].get() : nullptr);
+    code = add_event(state, *events[i], body, i < one.shared.size() ? one.shared[i].get() : nullptr);
   }
+  if (code == SQLITE_OK && how == care::each)
+    code = rows_.insert();
   if (code == SQLITE_OK) {
     if (!state.touched) {
       state.touched = true;
@@ -472,8 +489,7 @@ sqlite_writer::verdict sqlite_writer::write(pending& one) {
   }
   one.failed = db_.failure(code, "writing events of run " + run_id);
   failed_.insert_or_assign(run_id, *one.failed);
-  // Another writer was there, or a page of this run is damaged: its own trouble. Everything else is everybody's.
-  return (code & 0xFF) == SQLITE_CONSTRAINT || is_damage(code) ? verdict::undo_without : verdict::undo_all;
+  return is_of_one_run(code) ? verdict::undo_without : verdict::undo_all;
 }
 
 expected<sqlite_writer::run_state*> sqlite_writer::state_of(const std::string& run_id) {
@@ -513,24 +529,19 @@ int sqlite_writer::insert_run(run_state& state, const event& first) {
   return code;
 }
 
-int sqlite_writer::insert_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared) {
-  row_view row{e.seq, e.time_us, type_of(e), e.task, e.agent, body, {}};
+int sqlite_writer::add_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared) {
+  event_rows::row row{.run = state.row, .of = {e.seq, e.time_us, type_of(e), e.task, e.agent, body, {}}};
   if (shared) {
-    row.blob = {shared->hash.data(), shared->hash.size()};
+    row.of.blob = {shared->hash.data(), shared->hash.size()};
     const auto blob = blob_row(*shared);
     if (!blob)
       return sqlite3_extended_errcode(db_.handle());
-    insert_event_.bind(8, *blob);
-  } else {
-    insert_event_.bind_null(8);
+    row.blob = *blob;
   }
-  const auto checksum = row_checksum(state.checksum, row);
-  insert_event_.bind(1, state.row).bind(2, row.seq).bind(3, row.time_us).bind(4, row.type).bind(5, row.task).bind(6, row.agent);
-  insert_event_.bind(7, row.body).bind(9, static_cast<std::int64_t>(checksum));
-  if (const int code = insert_event_.run(); code != SQLITE_OK)
-    return code;
+  row.checksum = row_checksum(state.checksum, row.of);
+  rows_.add(row);
   state.last_seq = e.seq;
-  state.checksum = checksum;
+  state.checksum = row.checksum;
   state.updated_us = e.time_us;
   if (auto change = change_of(e.body); change.status) {
     state.change = std::move(change);
@@ -577,6 +588,7 @@ int sqlite_writer::update_runs() {
 void sqlite_writer::undo() {
   if (!sqlite3_get_autocommit(db_.handle()))
     rollback_.run();
+  rows_.clear();
   // What was remembered may be of the undone transaction: it is read again.
   touched_.clear();
   runs_.clear();

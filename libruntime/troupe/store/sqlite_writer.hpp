@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "troupe/store/event_rows.hpp"
 #include "troupe/store/journal.hpp"
 #include "troupe/store/lock_file.hpp"
 #include "troupe/store/row.hpp"
@@ -99,10 +100,12 @@ private:
   void take_appends(group_of& group);
   /// While the group before is being synced: true once that is over, or a good many appends have come, which fit into this group.
   bool wait_for_more(const group_of& group);
-  /// Writes the group's appends from `first` on, within one transaction. False: it was undone and should be tried again without those that
-  /// failed.
-  bool write_from(group_of& group, std::size_t first, std::optional<turn>& mine);
-  /// False, as above.
+  /// How a group's events are inserted: together, or each by itself, which tells whose the trouble is.
+  enum class care { together, each };
+  /// Writes the group's appends from `first` on, within one transaction. False: it was undone and should be tried again, with care, and
+  /// without those that failed.
+  bool write_from(group_of& group, std::size_t first, std::optional<turn>& mine, care how);
+  /// With care. False, as above.
   bool try_group(group_of& group);
   void commit(group_of& group, std::optional<turn>& mine);
   /// The group is committed: it is synced, and answered.
@@ -112,12 +115,13 @@ private:
   void wait_for_syncs();
   error lost_sync() const;
   void answer(group_of& group);
-  verdict write(pending& one);
+  verdict write(pending& one, care how);
   std::optional<error> check_order(const std::vector<event_ptr>& events) const;
   void print(pending& one);
   expected<run_state*> state_of(const std::string& run_id);
   int insert_run(run_state& state, const event& first);
-  int insert_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared);
+  /// Its row is ready; with the next insert it is in the table.
+  int add_event(run_state& state, const event& e, std::string_view body, const shared_texts::entry* shared);
   expected<std::int64_t> blob_row(const shared_texts::entry& shared);
   int update_runs();
   void drop_state(const std::string& run_id);
@@ -130,8 +134,8 @@ private:
   lock_file& locks_;
   const std::chrono::milliseconds patience_;
   std::optional<sqlite_reader> reader_;
-  statement begin_, commit_, rollback_, insert_event_, insert_run_, touch_run_, change_run_, find_run_, find_blob_, insert_blob_,
-      drop_wish_;
+  event_rows rows_;
+  statement begin_, commit_, rollback_, insert_run_, touch_run_, change_run_, find_run_, find_blob_, insert_blob_, drop_wish_;
   std::unordered_map<std::string, run_state> runs_;
   std::vector<std::pair<const std::string*, run_state*>> touched_;
   std::unordered_map<std::string, error> failed_; ///< runs whose last append failed, until one succeeds

@@ -1,5 +1,6 @@
 #include "troupe/util/fast_json.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -8,55 +9,82 @@
 
 namespace troupe {
 
-namespace {
-
-/// False: a real number is in it.
-bool convert(const boost::json::value& from, nlohmann::json& into) {
+nlohmann::json to_nlohmann(const boost::json::value& from) {
   switch (from.kind()) {
   case boost::json::kind::null:
-    into = nullptr;
-    return true;
+    break;
   case boost::json::kind::bool_:
-    into = from.get_bool();
-    return true;
+    return from.get_bool();
   case boost::json::kind::int64: // never negative integers are unsigned ones there
     if (const auto number = from.get_int64(); number < 0)
-      into = number;
+      return number;
     else
-      into = static_cast<std::uint64_t>(number);
-    return true;
+      return static_cast<std::uint64_t>(number);
   case boost::json::kind::uint64:
-    into = from.get_uint64();
-    return true;
+    return from.get_uint64();
   case boost::json::kind::double_:
-    return false;
-  case boost::json::kind::string: {
-    const auto& text = from.get_string();
-    into = std::string(text.data(), text.size());
-    return true;
-  }
+    return from.get_double();
+  case boost::json::kind::string:
+    return std::string(from.get_string());
   case boost::json::kind::array: {
-    auto list = nlohmann::json::array_t(from.get_array().size());
-    std::size_t i = 0;
+    nlohmann::json::array_t list;
+    list.reserve(from.get_array().size());
     for (const auto& each : from.get_array())
-      if (!convert(each, list[i++]))
-        return false;
-    into = std::move(list);
-    return true;
+      list.push_back(to_nlohmann(each));
+    return list;
   }
   case boost::json::kind::object: {
     nlohmann::json::object_t members;
     for (const auto& each : from.get_object())
-      if (!convert(each.value(), members[std::string(each.key().data(), each.key().size())]))
-        return false;
-    into = std::move(members);
-    return true;
+      members.insert_or_assign(std::string(each.key()), to_nlohmann(each.value()));
+    return members;
   }
   }
-  return false;
+  return nullptr;
 }
 
-} // namespace
+void to_boost(const nlohmann::json& from, boost::json::value& into) {
+  switch (from.type()) {
+  case nlohmann::json::value_t::boolean:
+    into = from.get<bool>();
+    return;
+  case nlohmann::json::value_t::number_integer:
+    into = from.get<std::int64_t>();
+    return;
+  case nlohmann::json::value_t::number_unsigned:
+    into = from.get<std::uint64_t>();
+    return;
+  case nlohmann::json::value_t::number_float:
+    into = from.get<double>();
+    return;
+  case nlohmann::json::value_t::string:
+    into.emplace_string() = from.get_ref<const std::string&>();
+    return;
+  case nlohmann::json::value_t::array: {
+    auto& list = into.emplace_array();
+    list.resize(from.size());
+    for (std::size_t i = 0; i < from.size(); ++i)
+      to_boost(from[i], list[i]);
+    return;
+  }
+  case nlohmann::json::value_t::object: {
+    auto& members = into.emplace_object();
+    for (const auto& [key, value] : from.items())
+      to_boost(value, members[key]);
+    return;
+  }
+  default:
+    into = nullptr;
+  }
+}
+
+bool has_real_number(const boost::json::value& in) {
+  if (const auto* list = in.if_array())
+    return std::any_of(list->begin(), list->end(), &has_real_number);
+  if (const auto* members = in.if_object())
+    return std::any_of(members->begin(), members->end(), [](const auto& each) { return has_real_number(each.value()); });
+  return in.is_double();
+}
 
 std::optional<nlohmann::json> parse_fast(std::string_view text, std::size_t depth_max) {
   std::array<unsigned char, 16u << 10> first;
@@ -65,10 +93,9 @@ std::optional<nlohmann::json> parse_fast(std::string_view text, std::size_t dept
   options.max_depth = depth_max;
   boost::json::error_code failed;
   const auto value = boost::json::parse({text.data(), text.size()}, failed, &memory, options);
-  nlohmann::json out;
-  if (failed || !convert(value, out))
+  if (failed || has_real_number(value))
     return std::nullopt;
-  return out;
+  return to_nlohmann(value);
 }
 
 } // namespace troupe
