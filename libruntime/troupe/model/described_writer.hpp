@@ -54,6 +54,19 @@ void write_document(const T& value, std::string& out);
 
 namespace detail {
 
+/// `,"name":` of a member, put together by the compiler.
+template <class D>
+struct member_key {
+  static constexpr std::string_view name = D::name;
+  static constexpr auto text = [] {
+    std::array<char, name.size() + 4> out{',', '"'};
+    std::copy(name.begin(), name.end(), out.begin() + 2);
+    out[name.size() + 2] = '"';
+    out[name.size() + 3] = ':';
+    return out;
+  }();
+};
+
 template <class D, class T>
 void write_member(const T& value, std::string& out, bool& first) {
   const auto& member = value.*D::pointer;
@@ -62,10 +75,9 @@ void write_member(const T& value, std::string& out, bool& first) {
     if (!member)
       return;
   }
-  out += first ? "\"" : ",\"";
+  constexpr const auto& key = member_key<D>::text;
+  out.append(first ? key.data() + 1 : key.data(), key.data() + key.size());
   first = false;
-  out += D::name;
-  out += "\":";
   write_document(member, out);
 }
 

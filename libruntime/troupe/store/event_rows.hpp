@@ -24,8 +24,8 @@ public:
 
   /// What it views must live until it is inserted or cleared.
   void add(const row& one) { rows_.push_back(one); }
-  /// All that was added, in that order; none is left. SQLITE_OK or an extended error code: some may be in the table then, so the transaction
-  /// has to be undone.
+  /// All that was added, in that order; none is left. SQLITE_OK or an extended error code: some may be in the table then, so the
+  /// transaction has to be undone.
   int insert();
   void clear() { rows_.clear(); }
 

@@ -12,22 +12,45 @@ namespace troupe::store {
 
 namespace {
 
-std::uint32_t add(std::uint32_t sum, const void* bytes, std::size_t size) {
-  return static_cast<std::uint32_t>(crc32_z(sum, static_cast<const Bytef*>(bytes), size));
-}
+/// A CRC-32 over what is added, as if it stood in one piece. Short parts are gathered first: each call of the library costs as much as many
+/// bytes do.
+class crc {
+public:
+  crc& add(std::int64_t number) {
+    std::array<char, 8> bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = static_cast<char>(static_cast<std::uint64_t>(number) >> (8 * i));
+    return add_bytes({bytes.data(), bytes.size()});
+  }
+  /// With its length, so that text cannot move from one column to the next unnoticed.
+  crc& add(std::string_view text) { return add(static_cast<std::int64_t>(text.size())).add_bytes(text); }
+  crc& add_bytes(std::string_view bytes) {
+    if (bytes.size() > gathered_.size() - used_)
+      flush();
+    if (bytes.size() > gathered_.size()) {
+      sum_ = crc32_z(sum_, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+    } else {
+      std::copy(bytes.begin(), bytes.end(), gathered_.begin() + static_cast<std::ptrdiff_t>(used_));
+      used_ += bytes.size();
+    }
+    return *this;
+  }
+  std::uint32_t sum() {
+    flush();
+    return static_cast<std::uint32_t>(sum_);
+  }
 
-std::uint32_t add(std::uint32_t sum, std::int64_t number) {
-  std::array<unsigned char, 8> bytes;
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<unsigned char>(static_cast<std::uint64_t>(number) >> (8 * i));
-  return add(sum, bytes.data(), bytes.size());
-}
+private:
+  void flush() {
+    if (used_ > 0)
+      sum_ = crc32_z(sum_, reinterpret_cast<const Bytef*>(gathered_.data()), used_);
+    used_ = 0;
+  }
 
-/// With its length, so that text cannot move from one column to the next unnoticed.
-std::uint32_t add(std::uint32_t sum, std::string_view text) {
-  sum = add(sum, static_cast<std::int64_t>(text.size()));
-  return text.empty() ? sum : add(sum, text.data(), text.size());
-}
+  uLong sum_ = 0;
+  std::size_t used_ = 0;
+  std::array<char, 256> gathered_;
+};
 
 } // namespace
 
@@ -50,18 +73,13 @@ digest sha256(std::string_view bytes) {
 }
 
 std::uint32_t first_checksum(std::string_view run_id) {
-  return add(0, run_id);
+  return crc().add(run_id).sum();
 }
 
 std::uint32_t row_checksum(std::uint32_t previous, const row_view& row) {
-  std::uint32_t sum = add(0, static_cast<std::int64_t>(previous));
-  sum = add(sum, row.seq);
-  sum = add(sum, row.time_us);
-  sum = add(sum, row.type);
-  sum = add(sum, row.task);
-  sum = add(sum, row.agent);
-  sum = add(sum, row.body);
-  return add(sum, row.blob);
+  crc all;
+  all.add(std::int64_t{previous}).add(row.seq).add(row.time_us);
+  return all.add(row.type).add(row.task).add(row.agent).add(row.body).add(row.blob).sum();
 }
 
 shared_texts::ptr shared_texts::find(const json_ptr& document) {

@@ -31,3 +31,13 @@ TROUPE_TEST("a checksum sees a change of each column, of the row before, and of 
   CHECK_EQ(row_checksum(1, base), sum);
   CHECK(first_checksum("r1") != first_checksum("r2"));
 }
+
+TROUPE_TEST("a checksum is the CRC-32 of the row's columns in one piece, each text behind its length: files keep it for ever") {
+  CHECK_EQ(first_checksum("r1"), 2879955717u);
+  CHECK_EQ(row_checksum(1, {7, 1'000, "llm_responded", "task", "agent", "{}", "hash"}), 938549729u);
+  CHECK_EQ(row_checksum(1, {7, 1'000, "llm_responded", "task", "agent", std::string(1'000, 'x'), {}}), 1329144578u);
+  std::string agent;
+  for (int i = 0; i < 60; ++i)
+    agent += "agent";
+  CHECK_EQ(row_checksum(4'000'000'000, {7, 1'000, std::string(250, 't'), "task", agent, "{}", "hash"}), 3149192347u);
+}
