@@ -160,8 +160,6 @@ void responder::respond_model(vendor from, const http_request& request, answer& 
 bool responder::misbehave(const llm::fault& met, const call& now, answer& into) {
   switch (met.kind) {
   case llm::fault_kind::status:
-    answer_error(now, error_of(now.from, met), met.retry_after, into);
-    return true;
   case llm::fault_kind::error200:
     answer_error(now, error_of(now.from, met), met.retry_after, into);
     return true;

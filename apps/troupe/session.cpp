@@ -75,7 +75,7 @@ std::shared_ptr<const configuration> load_and_warn(const std::string& path) {
 
 namespace {
 
-using opener = expected<std::unique_ptr<store::journal>> (*)(store::sqlite_options);
+using opener = expected<std::unique_ptr<store::journal>> (*)(const store::sqlite_options&);
 
 expected<std::shared_ptr<store::journal>> open_by(opener open, const configuration& config, bool create) {
   if (config.journal.kind != "sqlite")

@@ -30,7 +30,7 @@ std::string text_of(const caf::error& reason) {
   if (!reason)
     return "normal";
   if (reason == caf::sec::runtime_error) {
-    const auto text = context_text(reason, reason.context().size() == 2 ? 1 : 0);
+    auto text = context_text(reason, reason.context().size() == 2 ? 1 : 0);
     if (!text.empty())
       return text;
   }

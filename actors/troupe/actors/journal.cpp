@@ -107,14 +107,15 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
 }
 
 void publish(journal_self self, const std::vector<event_ptr>& events) {
-  for (const auto& [run_id, subscriber] : state_of(self).subscribers) {
+  for (const auto& one : state_of(self).subscribers) {
+    const auto& run_id = one.first;
     published news;
     if (run_id.empty())
       news.events = events;
     else
       std::copy_if(events.begin(), events.end(), std::back_inserter(news.events), [&](const event_ptr& e) { return e->run_id == run_id; });
     if (!news.events.empty())
-      tell(self, subscriber, std::move(news));
+      tell(self, one.second, std::move(news));
   }
 }
 

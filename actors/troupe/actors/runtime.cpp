@@ -247,6 +247,7 @@ expected<void> runtime::open_mcp_servers() {
   if (used.empty() || options_.instead.make_runner)
     return {};
   std::vector<tool_spec> entries;
+  entries.reserve(used.size());
   for (const auto& name : used)
     entries.push_back(config_->tools.at(name));
   const auto offered = own_clients().mcp.open(entries);

@@ -61,11 +61,13 @@ public:
   /// By id: the same order each time.
   std::vector<caf::actor> handles() const {
     std::vector<const live_child*> children;
+    children.reserve(by_address_.size());
     for (const auto& [address, child] : by_address_)
       children.push_back(&child);
     std::sort(children.begin(), children.end(),
               [](const auto* a, const auto* b) { return std::tie(a->id, a->incarnation) < std::tie(b->id, b->incarnation); });
     std::vector<caf::actor> handles;
+    handles.reserve(children.size());
     for (const auto* child : children)
       handles.push_back(child->handle);
     return handles;

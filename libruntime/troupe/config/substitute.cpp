@@ -9,7 +9,7 @@ namespace troupe::config {
 
 namespace {
 
-constexpr std::size_t longest_result = 64 * 1024;
+constexpr std::size_t longest_result = std::size_t{64} * 1024;
 
 bool is_env_name(std::string_view name) {
   const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };

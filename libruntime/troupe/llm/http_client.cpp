@@ -316,7 +316,7 @@ private:
   std::thread thread_; // last: it uses all the others
 };
 
-http_client::http_client(http_client_options options) : shard_fill_(std::max<std::size_t>(1, options.shard_fill)) {
+http_client::http_client(const http_client_options& options) : shard_fill_(std::max<std::size_t>(1, options.shard_fill)) {
   static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (once != CURLE_OK)
     throw std::runtime_error(std::string("libcurl does not start: ") + curl_easy_strerror(once));

@@ -101,7 +101,7 @@ struct http_client_options {
 
 class http_client {
 public:
-  explicit http_client(http_client_options options = {});
+  explicit http_client(const http_client_options& options = {});
   /// Ends every transfer as `cancelled`, calls every callback, and joins. Never from a callback.
   ~http_client();
   http_client(const http_client&) = delete;

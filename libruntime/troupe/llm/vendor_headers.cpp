@@ -156,7 +156,9 @@ std::optional<std::int64_t> rfc3339_of(std::string_view text) {
     int hours = 0, minutes = 0;
     if (!digits(zone, 1, 2, hours) || !digits(zone, 4, 2, minutes) || hours > 23 || minutes > 59)
       return std::nullopt;
-    offset_minutes = (zone[0] == '-' ? -1 : 1) * (hours * 60 + minutes);
+    offset_minutes = std::int64_t{hours} * 60 + minutes;
+    if (zone[0] == '-')
+      offset_minutes = -offset_minutes;
   } else if (zone != "Z" && zone != "z") {
     return std::nullopt;
   }

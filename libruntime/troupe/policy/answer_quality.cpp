@@ -154,7 +154,7 @@ quality_commands answer_quality::answered(const std::string& text, std::int64_t 
   if (!cut_off)
     return judge(text, stage::answer);
   output_ = nullptr;
-  return fails({std::move(*cut_off)});
+  return fails({*cut_off});
 }
 
 quality_commands answer_quality::judge(const std::string& text, stage of) {
@@ -165,7 +165,7 @@ quality_commands answer_quality::judge(const std::string& text, stage of) {
   else
     verdict.output = text;
   if (!verdict.accepted())
-    return fails(std::move(verdict.violations));
+    return fails(verdict.violations);
   output_ = std::move(verdict.output);
   if (!rules_ || rules_->command.empty())
     return holds();
@@ -192,8 +192,9 @@ quality_commands answer_quality::holds() {
   return one(end_answer{.output = output_});
 }
 
-quality_commands answer_quality::fails(std::vector<schema::violation> violations) {
+quality_commands answer_quality::fails(const std::vector<schema::violation>& violations) {
   std::vector<std::string> words;
+  words.reserve(violations.size());
   for (const auto& broken : violations)
     words.push_back((broken.pointer.empty() ? "" : broken.pointer + ": ") + broken.message + " (" + broken.rule + ")");
   if (stage_ == stage::modification) {

@@ -125,7 +125,7 @@ private:
   };
   quality_commands judge(const std::string& text, stage of);
   quality_commands holds();
-  quality_commands fails(std::vector<schema::violation> violations);
+  quality_commands fails(const std::vector<schema::violation>& violations);
   quality_commands exhausted(std::vector<event_body> before);
   quality_commands after_review(const output_reviewed& review, std::vector<event_body> before);
   quality_commands revision_failed(std::vector<event_body> before);

@@ -136,7 +136,7 @@ bool can_change(const std::map<std::string, agent_spec>& agents, const std::map<
     for (const auto& each : own.delegates)
       reach(each, [&](const agent_spec& to) { return granted_by(agent, own, to); });
     for (const auto& each : agent.handoffs) // the rights of a part stay with it
-      reach(each, [&](const agent_spec&) { return may; });
+      reach(each, [&](const agent_spec&) { return std::vector(may); });
     if (agent.output && !agent.output->reviewer.empty())
       reach(agent.output->reviewer, all_of);
   }

@@ -81,7 +81,7 @@ supervision::supervision(supervisor_spec spec) : spec_(std::move(spec)), window_
 // --- children ------------------------------------------------------------------------------------------------------
 
 /// False: one of the names is taken.
-bool supervision::append(std::string id, std::shared_ptr<const child_spec> spec) {
+bool supervision::append(std::string id, const std::shared_ptr<const child_spec>& spec) {
   auto names = id == spec->id ? member_ids(*spec) : std::vector<std::string>{std::move(id)};
   for (const auto& name : names)
     if (ids_.count(name) != 0)

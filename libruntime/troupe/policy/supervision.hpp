@@ -261,7 +261,7 @@ private:
   };
 
   child* find(const std::string& id, std::int64_t incarnation, position* at = nullptr);
-  bool append(std::string id, std::shared_ptr<const child_spec> spec);
+  bool append(std::string id, const std::shared_ptr<const child_spec>& spec);
   void tell_gone(position at, const child& c);
   void forget(position at);
   bool disturbs() const;

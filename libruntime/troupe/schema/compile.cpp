@@ -318,6 +318,7 @@ void compiler::type_and_values(node& made, const json& schema, trail::step place
         }
       }
       std::vector<std::string_view> all;
+      all.reserve(std::size(type_names));
       for (const auto& row : type_names)
         all.push_back(row.first);
       const auto near = name.is_string() ? nearest_name(name.get_ref<const std::string&>(), all) : std::string_view{};

@@ -179,7 +179,7 @@ std::string evaluator::explained(node_id node, const json& value, scope in) {
   return words;
 }
 
-bool evaluator::member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at,
+bool evaluator::member(const object_rules& rules, const json& object, const json::const_iterator& it, std::size_t position, const place& at,
                        scope in, marks* seen, mode how) {
   const auto& name = it.key();
   const place below{&at, &name, 0};

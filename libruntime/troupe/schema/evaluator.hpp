@@ -50,8 +50,8 @@ private:
   bool items(const array_rules& rules, const json& array, const place& at, scope in, marks* seen, mode how);
   bool contains(const array_rules& rules, const json& array, const place& at, scope in, marks* seen, mode how);
   bool objects(const object_rules& rules, const json& object, const place& at, scope in, marks* seen, mode how);
-  bool member(const object_rules& rules, const json& object, json::const_iterator it, std::size_t position, const place& at, scope in,
-              marks* seen, mode how);
+  bool member(const object_rules& rules, const json& object, const json::const_iterator& it, std::size_t position, const place& at,
+              scope in, marks* seen, mode how);
   bool in_place(const in_place_rules& rules, const json& value, const place& at, scope in, marks* seen, mode how);
   bool alternatives(const std::vector<node_id>& list, bool exactly_one, const json& value, const place& at, scope in, marks* seen,
                     mode how);

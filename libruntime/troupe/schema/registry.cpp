@@ -182,7 +182,7 @@ vocabularies registry::dialect(const json& schema, trail::step place, const voca
 void registry::scan(const json& schema, std::uint32_t index, trail::step root) {
   std::deque<open_schema> open_schemas{{&schema, index, root}};
   while (!open_schemas.empty()) {
-    auto place = std::move(open_schemas.front());
+    auto place = open_schemas.front();
     open_schemas.pop_front();
     if (!place.schema->is_object())
       continue;

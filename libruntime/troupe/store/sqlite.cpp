@@ -258,7 +258,7 @@ private:
 
 } // namespace
 
-expected<std::unique_ptr<journal>> open_sqlite(sqlite_options options) {
+expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   std::error_code ignored;
   if (!options.create && !std::filesystem::exists(options.path, ignored))
     return fail(error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + options.path);

@@ -221,7 +221,7 @@ std::chrono::milliseconds patience_of(const sqlite_options& options) {
 
 } // namespace
 
-expected<std::unique_ptr<journal>> look_at_sqlite(sqlite_options options) {
+expected<std::unique_ptr<journal>> look_at_sqlite(const sqlite_options& options) {
   std::error_code problem;
   const auto path = fs::canonical(options.path, problem).string();
   if (problem == std::errc::no_such_file_or_directory)
@@ -231,12 +231,13 @@ expected<std::unique_ptr<journal>> look_at_sqlite(sqlite_options options) {
   return look(path, patience_of(options), true);
 }
 
-expected<std::unique_ptr<journal>> open_sqlite_to_read(sqlite_options options) {
-  options.create = false;
+expected<std::unique_ptr<journal>> open_sqlite_to_read(const sqlite_options& options) {
   std::error_code ignored;
   const auto path = fs::canonical(options.path, ignored).string();
   const auto patience = patience_of(options);
-  auto usual = open_sqlite(std::move(options));
+  auto existing = options;
+  existing.create = false;
+  auto usual = open_sqlite(existing);
   if (usual)
     return usual;
   const auto code = usual.error().code;

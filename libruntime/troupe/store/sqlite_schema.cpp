@@ -63,10 +63,10 @@ std::int64_t schema_version() {
 }
 
 expected<std::int64_t> version_of(database& db) {
-  const auto id = db.number("PRAGMA application_id");
+  auto id = db.number("PRAGMA application_id");
   if (!id)
     return id;
-  const auto version = db.number("PRAGMA user_version");
+  auto version = db.number("PRAGMA user_version");
   const auto tables = db.number("SELECT count(*) FROM sqlite_master");
   if (!version || !tables)
     return version ? tables : version;

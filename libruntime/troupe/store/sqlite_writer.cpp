@@ -291,19 +291,17 @@ void sqlite_writer::hand_on(group_of&& group) {
     else if (one.failed->code == error_code::unavailable && failed_.size() < runs_max)
       failed_.insert_or_assign(events.front()->run_id, *one.failed);
   }
-  {
-    const std::lock_guard guard(mutex_);
-    if (syncing_ || answering_ || (written && group.size() >= handed_on_min)) {
-      to_sync_.push_back(std::move(group));
-      syncing_ = true;
-    } else if (sync_failed_) {
-      broken_ = sync_failed_;
-    }
-  }
-  if (group.empty()) { // it was handed on
+  std::unique_lock lock(mutex_);
+  if (syncing_ || answering_ || (written && group.size() >= handed_on_min)) {
+    to_sync_.push_back(std::move(group));
+    syncing_ = true;
+    lock.unlock();
     committed_.notify_one();
     return;
   }
+  if (sync_failed_)
+    broken_ = sync_failed_;
+  lock.unlock();
   if (written && !broken_ && sync(log_) != SQLITE_OK)
     broken_ = lost_sync();
   if (broken_)

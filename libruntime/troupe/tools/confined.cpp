@@ -129,11 +129,11 @@ expected<confined_folder> confined_folder::open(const std::string& root, const s
     return fail(error_code::not_found, "the tool's folder \"" + root + "\" cannot be opened: " + std::strerror(errno));
   for (const auto& path : hidden) {
     std::error_code ignored;
-    auto real = std::filesystem::weakly_canonical(path, ignored).native();
+    const auto real = std::filesystem::weakly_canonical(path, ignored).native();
     struct stat info {};
     if (::stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode))
       out.hidden_files_.emplace_back(info.st_dev, info.st_ino);
-    out.hidden_.push_back(ignored ? path : std::move(real));
+    out.hidden_.push_back(ignored ? path : real);
   }
   return out;
 }

@@ -35,7 +35,7 @@ struct task_path {
 void read_children(int tasks_fd, const char* tid, std::span<pid_t> into, std::size_t& count) noexcept {
   char name[32];
   const auto length = std::min(std::strlen(tid), std::size_t{20});
-  std::memcpy(name, tid, length);
+  std::memcpy(name, tid, length); // NOLINT(bugprone-not-null-terminated-result): the next one brings the end
   std::memcpy(name + length, "/children", 10);
   const int fd = ::openat(tasks_fd, name, O_RDONLY | O_CLOEXEC);
   if (fd < 0)

@@ -107,7 +107,7 @@ public:
       request.url = spec_.url;
       request.headers = headers(legacy_headers(), token());
       request.timeout = milliseconds{2'000};
-      request.on_done = [](http_result) {};
+      request.on_done = [](const http_result&) {};
       http_.submit(std::move(request));
     }
     ended();

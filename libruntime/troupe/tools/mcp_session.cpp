@@ -307,11 +307,11 @@ mcp_actions mcp_session::call(mcp_call wanted, time_point now) {
     const auto first = now + std::min(options_.ping, which.wanted.timeout / 2);
     ping_at_ = ping_at_ ? std::min(*ping_at_, first) : first;
   }
-  send_call(out, which, json::object(), now);
+  send_call(out, which, json::object());
   return out;
 }
 
-void mcp_session::send_call(mcp_actions& out, running& which, json more, time_point) {
+void mcp_session::send_call(mcp_actions& out, running& which, const json& more) {
   json params{{"name", which.wanted.tool}, {"arguments", which.wanted.arguments}};
   params["_meta"] = {{"progressToken", next_id_}};
   if (!which.wanted.idempotency_key.empty())
@@ -371,7 +371,7 @@ void mcp_session::heard(mcp_actions& out) {
     out.push_back(mcp_ready{});
 }
 
-void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_message& message, time_point now) {
+void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_message& message) {
   const auto found = calls_.find(call);
   if (found == calls_.end())
     return;
@@ -382,7 +382,7 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
   }
   const auto kind = member(message.result, "resultType");
   if (kind == "input_required") {
-    input_required(out, found->second, message.result, now);
+    input_required(out, found->second, message.result);
     return;
   }
   if (!kind.is_null() && kind != "complete") {
@@ -394,7 +394,7 @@ void mcp_session::call_answered(mcp_actions& out, std::uint64_t call, mcp_messag
 }
 
 /// The server wants to know something first (MRTR): it is told what we tell, and the call goes on as a new request.
-void mcp_session::input_required(mcp_actions& out, running& which, const json& result, time_point now) {
+void mcp_session::input_required(mcp_actions& out, running& which, const json& result) {
   const auto call = which.wanted.id;
   if (++which.rounds > input_rounds_max) {
     end_call(
@@ -420,7 +420,7 @@ void mcp_session::input_required(mcp_actions& out, running& which, const json& r
   }
   if (const auto state = result.find("requestState"); state != result.end())
     more["requestState"] = *state;
-  send_call(out, which, std::move(more), now);
+  send_call(out, which, more);
 }
 
 /// Nobody is there to be asked: a form is declined, or sent back with the defaults that it came with.
@@ -473,7 +473,7 @@ void mcp_session::answered(mcp_actions& out, std::int64_t id, mcp_message& messa
   const auto words = std::to_string(message.code) + ": " + short_text(message.text);
   if (what.what == purpose::call) {
     pending_.erase(found);
-    call_answered(out, what.call, message, now);
+    call_answered(out, what.call, message);
     return;
   }
   pending_.erase(found);

@@ -179,9 +179,9 @@ private:
   void open_now(mcp_actions& out);
   void listen(mcp_actions& out);
   void answered(mcp_actions& out, std::int64_t id, mcp_message& message, time_point now);
-  void call_answered(mcp_actions& out, std::uint64_t call, mcp_message& message, time_point now);
-  void input_required(mcp_actions& out, running& which, const json& result, time_point now);
-  void send_call(mcp_actions& out, running& which, json more, time_point now);
+  void call_answered(mcp_actions& out, std::uint64_t call, mcp_message& message);
+  void input_required(mcp_actions& out, running& which, const json& result);
+  void send_call(mcp_actions& out, running& which, const json& more);
   void asked(mcp_actions& out, const mcp_message& message);
   void noticed(mcp_actions& out, const mcp_message& message, time_point now);
   void end_call(mcp_actions& out, std::uint64_t call, tool_outcome outcome);
