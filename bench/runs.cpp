@@ -5,6 +5,7 @@
 //
 // Prints: runs a second, this process's CPU for a run (µs), peak memory (MB).
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -54,12 +55,13 @@ workflows:
 /// Keeps so many runs going. Detached: what the runtime's methods do may block.
 struct load_state {
   explicit load_state(caf::event_based_actor*) {}
-  int started = 0, ended = 0, wrong = 0;
+  int started = 0, ended = 0;
 };
 
-caf::behavior load(caf::stateful_actor<load_state>* self, actors::runtime* runtime, int in_flight, int runs) {
+/// `wrong`: how many did not complete.
+caf::behavior load(caf::stateful_actor<load_state>* self, actors::runtime* runtime, int in_flight, int runs, std::atomic<int>* wrong) {
   actors::install_handlers(self);
-  const auto next = [self, runtime, runs](const auto& again) -> void {
+  const auto next = [self, runtime, runs, wrong](const auto& again) -> void {
     auto& state = actors::state_of(self);
     if (state.started == runs)
       return;
@@ -71,17 +73,13 @@ caf::behavior load(caf::stateful_actor<load_state>* self, actors::runtime* runti
     }
     actors::ask(self, run->orchestrator, actors::start_run{})
         .then(
-            [self, runtime, runs, id = run->run_id, again](const actors::run_ended& end) {
-              auto& now = actors::state_of(self);
+            [self, runtime, runs, wrong, id = run->run_id, again](const actors::run_ended& end) {
               runtime->finish_run(id);
-              now.wrong += end.status == run_status::completed && end.failure.code == error_code::none ? 0 : 1;
-              if (++now.ended == runs) {
-                if (now.wrong != 0)
-                  std::fprintf(stderr, "%d runs did not complete\n", now.wrong);
+              *wrong += end.status == run_status::completed && end.failure.code == error_code::none ? 0 : 1;
+              if (++actors::state_of(self).ended == runs)
                 self->quit();
-              } else {
+              else
                 again(again);
-              }
             },
             [](const caf::error& reason) {
               std::fprintf(stderr, "%s\n", actors::text_of(reason).c_str());
@@ -129,10 +127,15 @@ int main(int argc, char** argv) {
   }
   const auto start = clock_type::now();
   const auto cpu = bench::cpu_seconds();
+  std::atomic<int> wrong{0};
   {
     caf::scoped_actor self{system};
-    const auto driver = system.spawn<caf::detached>(load, runtime->get(), in_flight, runs);
+    const auto driver = system.spawn<caf::detached>(load, runtime->get(), in_flight, runs, &wrong);
     self->wait_for(driver);
+  }
+  if (wrong != 0) {
+    std::fprintf(stderr, "%d runs did not complete: what was measured is not what was meant\n", wrong.load());
+    return 1;
   }
   const auto wall = std::chrono::duration<double>(clock_type::now() - start).count();
   std::printf("%.0f %.1f %.1f\n", runs / wall, (bench::cpu_seconds() - cpu) * 1e6 / runs, bench::peak_memory_mb());
