@@ -117,6 +117,18 @@ TROUPE_TEST_WITH(fixture, "a file of an older version becomes today's, with what
   CHECK(journal->request_cancel("old").has_value());
 }
 
+TROUPE_TEST_WITH(fixture, "events that are appended together are all there and in order, however many rows one statement takes") {
+  auto journal = open();
+  for (const int count : {1, 7, 8, 9, 31, 32, 33, 40, 41, 75}) {
+    const auto id = "r" + std::to_string(count);
+    REQUIRE(append(*journal, run_of(id, 1, count)).has_value());
+    const auto read = journal->read_run(id);
+    REQUIRE(read.has_value());
+    CHECK_EQ(read->size(), static_cast<std::size_t>(count));
+    CHECK(journal->notes(id).empty());
+  }
+}
+
 TROUPE_TEST_WITH(fixture, "a large configuration is kept once for all runs of it, and each reads its own") {
   json big{{"agents", json::object()}}, other = big;
   for (int i = 0; i < 200; ++i)
