@@ -49,7 +49,7 @@ private:
 
   uLong sum_ = 0;
   std::size_t used_ = 0;
-  std::array<char, 256> gathered_;
+  std::array<char, 256> gathered_{};
 };
 
 } // namespace
