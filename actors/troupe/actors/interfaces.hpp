@@ -344,7 +344,7 @@ struct task_assignment {
   bool resumed = false;     ///< something of it may be recorded: read the journal first
   std::int64_t crashes = 0; ///< agents that it has killed so far
   // A crash begins no limit of time anew; waiting for humans moves them.
-  time_mark given;                                ///< when the orchestrator gave it
+  time_mark given;                                ///< when it was given: what `deadline` is moved from
   time_mark begun;                                ///< when its first agent of this pool began with it; unset: now
   std::shared_ptr<human_time> human;              ///< null: nothing moves them
   std::shared_ptr<const output_spec> contract;    ///< holds in place of the agent's own; null: its own

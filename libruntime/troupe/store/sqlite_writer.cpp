@@ -231,7 +231,7 @@ void sqlite_writer::work_on_appends() {
   }
   if (good)
     commit(group, mine);
-  for (int tries = 1; !good; ++tries) {
+  for (int tries = 0; !good; ++tries) { // the first of them tells whose the trouble is
     if (tries == tries_max) {
       fail_rest(group, {error_code::corrupt, "the file is damaged in many places; restore it from a copy", "journal " + db_.path()});
       break;
@@ -407,8 +407,13 @@ bool sqlite_writer::write_from(group_of& group, std::size_t first, std::optional
   const int code = rows_.insert();
   if (code == SQLITE_OK)
     return true;
-  if (!is_of_one_run(code))
-    return undo_all(db_.failure(code, "writing events"));
+  if (!is_of_one_run(code)) {
+    const error why = db_.failure(code, "writing events");
+    for (auto i = first; i < group.size(); ++i) // what follows of these runs is told this, not that it leaves a gap
+      if (const auto& one = group[i]; !one.failed && !one.what.events.empty() && failed_.size() < runs_max)
+        failed_.insert_or_assign(one.what.events.front()->run_id, why);
+    return undo_all(why);
+  }
   undo();
   mine.reset();
   return false;
@@ -463,7 +468,7 @@ sqlite_writer::verdict sqlite_writer::write(pending& one, care how) {
     const bool behind = events.front()->seq <= state.last_seq;
     return refuse(
         {behind ? error_code::conflict : error_code::internal,
-         (behind ? "event " + std::to_string(events.front()->seq) + " is in the journal already"
+         (behind ? "event " + std::to_string(events.front()->seq) + " is in the journal already; another process wrote there first"
                  : "event " + std::to_string(events.front()->seq) + " would leave a gap after event " + std::to_string(state.last_seq)),
          "run " + run_id});
   }

@@ -16,8 +16,9 @@ std::string read(std::string_view text) {
 }
 
 TROUPE_TEST("what is JSON reads as the careful parser reads it, to the last bit of a number") {
-  for (const char* text : {"null", "-1", "18446744073709551615", "18446744073709551616", "0.1", "-0.0", "1e-7", "5e-324", "1.7976931348623157e308",
-                           "3.14159265358979323846", R"({"b":[1,{"c":0.30000000000000004}],"a":"\u0000\ud83d\ude00","b":[2.5]})", "[]", " { } "})
+  for (const char* text :
+       {"null", "-1", "18446744073709551615", "18446744073709551616", "0.1", "-0.0", "1e-7", "5e-324", "1.7976931348623157e308",
+        "3.14159265358979323846", R"({"b":[1,{"c":0.30000000000000004}],"a":"\u0000\ud83d\ude00","b":[2.5]})", "[]", " { } "})
     CHECK_EQ(read(text), nlohmann::json::parse(text).dump());
 }
 
