@@ -89,6 +89,8 @@ private:
   };
 
   using group_of = std::vector<pending>;
+  /// Runs remembered; beyond, all are forgotten and read again when they go on.
+  static constexpr std::size_t runs_max = 100'000;
   enum class verdict { written, refused, undo_without, undo_all };
 
   sqlite_writer(database db, lock_file& locks, std::chrono::milliseconds patience);
