@@ -289,9 +289,9 @@ TROUPE_TEST("nobody is answered before those of an earlier commit, whoever syncs
   journal->append(run_of("r", 2, 2), [&](expected<void>) { note(2); });
   faulty_disk::await_syncs(begun + 1);
   // The next group is answered by the thread that synced it. Its first answer takes so long that one more append is committed meanwhile.
-  journal->append(run_of("r", 3, 3), [&](expected<void>) {
-    journal->append(run_of("r", 8, 8), [&](expected<void>) { note(8); });
-    while (journal->stats().commits < commits + 3)
+  journal->append(run_of("r", 3, 3), [&, same = journal.get()](expected<void>) { // `journal` itself is the other thread's
+    same->append(run_of("r", 8, 8), [&](expected<void>) { note(8); });
+    while (same->stats().commits < commits + 3)
       std::this_thread::yield();
     for (int i = 0; i < 2'000; ++i) // so that it would be answered now, were it not made to wait
       std::this_thread::yield();
@@ -350,10 +350,12 @@ TROUPE_TEST("whichever read fails while a group is written, what is acknowledged
       there["x"] = 41;
       faulty_disk::reads_until_failure() = reads;
       std::map<std::string, box<expected<void>>> answers;
+      for (const auto& [run_id, last] : there)
+        answers[run_id];                       // none is made while other threads look for theirs
       for (const auto& [run_id, last] : there) // mostly one group
-        journal->append(run_of(run_id, last + 1, last + 2), [&, id = run_id](expected<void> got) { answers[id].put(std::move(got)); });
+        journal->append(run_of(run_id, last + 1, last + 2), [&into = answers.at(run_id)](expected<void> got) { into.put(std::move(got)); });
       for (auto& [run_id, last] : there)
-        if (answers[run_id].take())
+        if (answers.at(run_id).take())
           last += 2;
       failed = faulty_disk::reads_until_failure().exchange(-1) < 0;
       for (auto& [run_id, last] : there) {
