@@ -85,7 +85,7 @@ expected<std::shared_ptr<store::journal>> open_by(opener open, const configurati
   store::sqlite_options options;
   options.path = config.journal.path;
   options.create = create;
-  auto opened = open(std::move(options));
+  auto opened = open(options);
   if (!opened)
     return tl::unexpected(opened.error());
   return std::shared_ptr<store::journal>(std::move(*opened));
