@@ -28,8 +28,8 @@ def raw(message, finish="stop", **more):
     return http_answer(200, body)
 
 
-def on(project, server, stream=False, agent=None, usd=5, tools=SAY, **more):
-    project.on(server.provider(stream=stream), agent={"tools": ["say"], "max_tokens": 2000, **(agent or {})}, tools=tools, workflow={"budget": {"steps": STEPS, "usd": usd, "time": "40s"}},
+def on(project, server, stream=False, agent=None, usd=5, **more):
+    project.on(server.provider(stream=stream), agent={"tools": ["say"], "max_tokens": 2000, **(agent or {})}, tools=SAY, workflow={"budget": {"steps": STEPS, "usd": usd, "time": "40s"}},
                model={"retry": {"attempts": 2, "base": "5ms", "cap": "20ms"}}, **more)
 
 
@@ -137,9 +137,8 @@ def test_a_tool_that_nobody_has_is_told(name, project, odd_server, request):
 
 
 def test_a_thousand_calls_in_one_answer_are_bounded(project, odd_server, request):
-    """Without sandboxes, of which the kernel makes about thirty a second: the bound is ours, not the kernel's."""
     server = odd_server([asks(*[call(json.dumps({"text": str(number)}), id=f"c{number}") for number in range(1000)])], then=openai_answer("fine"))
-    on(project, server, tools={"say": {**SAY["say"], "sandbox": "off"}})
+    on(project, server)
     ended = measured(project)
     ends(ended, project, server, "completed", request)
 
