@@ -74,9 +74,12 @@ void resolver::http_tool(const view& from, tool_spec& into) {
       if (!has(read, name) && !in_.issues.warnings_full())
         properties[name].warn_key("nothing reads this argument: neither url nor headers nor body names it");
   const auto secrets = request->secrets();
+  const auto unnamed = [](const std::string& name) {
+    return "{{ env." + name + " }} is read, and env_from does not name it; add env_from: [" + name + "]";
+  };
   for (const auto& name : secrets)
     if (!has(into.env_from, name))
-      from["headers"].wrong("{{ env." + name + " }} is read, and env_from does not name it; add env_from: [" + name + "]");
+      from["headers"].wrong(unnamed(name));
   from["env_from"].each_element([&](std::size_t, const view& each) {
     if (const auto* name = each.text(); name != nullptr && !has(secrets, *name))
       each.warn("no header reads it; write {{ env." + *name + " }} where it is meant to stand");

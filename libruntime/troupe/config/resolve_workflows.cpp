@@ -241,10 +241,10 @@ void resolver::task_cycles(const view& from, const workflow_spec& workflow) {
       at.wrong_key("task " + id + " needs itself");
       continue;
     }
-    std::string way;
+    std::string way = "tasks need each other in a circle: ";
     for (std::size_t i = 0; i < std::min<std::size_t>(cycle.size(), 10); ++i)
-      way += in_quotes(workflow.tasks[cycle[i]].id) + " → ";
-    at.wrong_key("tasks need each other in a circle: " + way + (cycle.size() > 10 ? "… → " : "") + id);
+      way.append(in_quotes(workflow.tasks[cycle[i]].id)).append(" → ");
+    at.wrong_key(way.append(cycle.size() > 10 ? "… → " : "").append(id));
   }
 }
 

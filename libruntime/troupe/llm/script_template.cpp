@@ -178,10 +178,11 @@ void compile_json(const json& source, const std::string& pointer, std::size_t de
   }
   bool constant = true;
   std::size_t index = 0;
+  const auto below = [&pointer](const std::string& name) { return pointer + "/" + name; };
   for (auto part = source.begin(); part != source.end(); ++part, ++index) {
     const auto name = source.is_object() ? part.key() : std::to_string(index);
     auto& child = into.children.emplace_back(json_template::member{name, {}}).value;
-    compile_json(*part, pointer + "/" + name, depth + 1, names, child, problems);
+    compile_json(*part, below(name), depth + 1, names, child, problems);
     constant = constant && child.is_constant();
   }
   if (constant) {

@@ -25,7 +25,7 @@ struct usd {
   }
   double dollars() const { return static_cast<double>(micro) / 1e6; }
 
-  friend constexpr auto operator<=>(usd, usd) = default;
+  friend constexpr auto operator<=>(usd, usd) = default; // NOLINT(modernize-use-nullptr): its 0 is no pointer
   // What no integer holds is the largest or smallest amount: a limit that is added to never turns round.
   friend constexpr usd operator+(usd a, usd b) {
     usd sum;

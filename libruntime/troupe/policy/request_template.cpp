@@ -244,8 +244,9 @@ expected<request_template::body_part> request_template::compile_body(const json&
     out.text = std::move(*parsed);
   } else if (from.is_object()) {
     out.kind = body_part::shape::object;
+    const auto below = [&where](const std::string& name) { return where + "/" + name; };
     for (const auto& [name, each] : from.items()) {
-      auto member = compile_body(each, where + "/" + name);
+      auto member = compile_body(each, below(name));
       if (!member)
         return member;
       out.names.push_back(name);

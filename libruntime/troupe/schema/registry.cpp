@@ -164,6 +164,9 @@ vocabularies registry::dialect(const json& schema, trail::step place, const voca
     return {};
   }
   vocabularies out{false, false, false};
+  const auto unsupported = [&uri = uri](const std::string& name) {
+    return "the metaschema " + uri + " needs the vocabulary " + name + ", which is not supported";
+  };
   for (const auto& [name, needed] : vocabulary->items()) {
     std::string_view known = name;
     known = known.substr(0, vocabulary_uri.size()) == vocabulary_uri ? known.substr(vocabulary_uri.size()) : std::string_view{};
@@ -172,7 +175,7 @@ vocabularies registry::dialect(const json& schema, trail::step place, const voca
     out.validation = out.validation || known == "validation";
     const bool annotates = known == "core" || known == "meta-data" || known == "format-annotation" || known == "content";
     if (needed == true && !annotates && known != "applicator" && known != "unevaluated" && known != "validation")
-      problem(place, "$schema", "the metaschema " + uri + " needs the vocabulary " + name + ", which is not supported");
+      problem(place, "$schema", unsupported(name));
   }
   return out;
 }

@@ -109,6 +109,9 @@ expected<std::vector<allowed_host>> allowed_hosts_of(const tool_spec& spec, cons
 
 expected<std::map<std::string, std::string>> secrets_of(const tool_spec& spec, const environment& shared) {
   std::map<std::string, std::string> out;
+  const auto flawed = [](const std::string& name, const std::string& wrong) {
+    return "the environment variable " + name + ", which `env_from` names, " + wrong;
+  };
   for (const auto& name : spec.env_from) {
     std::optional<std::string> value;
     if (shared.secret)
@@ -118,7 +121,7 @@ expected<std::map<std::string, std::string>> secrets_of(const tool_spec& spec, c
     if (!value)
       return fail(error_code::not_found, "`env_from` names " + name + ", which is not set in the environment; set it, or take it out");
     if (const auto wrong = flaw_of_key(*value); !wrong.empty())
-      return fail(error_code::invalid_argument, "the environment variable " + name + ", which `env_from` names, " + wrong);
+      return fail(error_code::invalid_argument, flawed(name, wrong));
     out.emplace(name, std::move(*value));
   }
   return out;

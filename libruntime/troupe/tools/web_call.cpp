@@ -40,7 +40,7 @@ bool take_text(llm::http_result& result, std::size_t bytes_max, std::string& int
 std::string header_lines(const llm::http_result& result) {
   auto out = "status " + std::to_string(result.status);
   for (const auto& [name, value] : result.headers.fields())
-    out += "\n" + name + ": " + value;
+    out.append("\n").append(name).append(": ").append(value);
   return mended_utf8(out);
 }
 
