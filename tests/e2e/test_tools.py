@@ -52,6 +52,15 @@ def test_a_process_is_alone_in_its_sandbox(project):
     assert str(project.folder) in text, "tools run in the configuration's folder"
 
 
+def test_a_sandbox_takes_no_memory_but_its_bounded_scratch(project):
+    places = ["/", "/dev", "/etc", "/dev/pts", "/proc", "/tmp", "/dev/shm"]
+    fill = "for place in " + " ".join(places) + "; do head -c 40000000 /dev/zero 2>/dev/null > $place/filled; echo $place $(stat -c %s $place/filled 2>/dev/null); done"
+    text = use(project, {"fill": process("sh", "-c", f"({fill}) 2>/dev/null", limits={"memory": "16MiB"})}, ("fill", {}))[0]
+    taken = {line.split()[0]: int((line.split() + ["0"])[1]) for line in text.splitlines()}
+    assert set(taken) == set(places), text
+    assert {place for place in places if taken[place] > 0} == {"/tmp", "/dev/shm"} and max(taken.values()) <= 16 << 20, text
+
+
 def test_there_is_no_network_unless_allowed(project, odd_server):
     server = odd_server([], then=b"HTTP/1.0 200 OK\r\n\r\nreached")
     port = server.url.rsplit(":", 1)[1]

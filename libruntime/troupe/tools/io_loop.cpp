@@ -11,9 +11,12 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include "troupe/tools/fork_server.hpp"
+
 namespace troupe::tools {
 
 struct io_loop::impl {
+  fork_server forks;
   boost::asio::io_context context{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard{context.get_executor()};
   std::map<std::uint64_t, std::function<void()>> entries; // loop thread only, as the next two
@@ -46,6 +49,10 @@ io_loop::~io_loop() {
 
 boost::asio::io_context& io_loop::context() {
   return impl_->context;
+}
+
+fork_server& io_loop::forks() {
+  return impl_->forks;
 }
 
 void io_loop::post(std::function<void()> job) {

@@ -11,6 +11,8 @@ class io_context;
 
 namespace troupe::tools {
 
+class fork_server;
+
 class io_loop {
 public:
   /// Starts the thread, with all signals blocked. Throws std::system_error where the system has no thread or descriptor left.
@@ -24,6 +26,9 @@ public:
   io_loop& operator=(const io_loop&) = delete;
 
   boost::asio::io_context& context();
+
+  /// Of the programs that this loop watches.
+  fork_server& forks();
 
   /// Runs `job` on the loop's thread, after what was posted before. Any thread. A job that throws ends the program.
   void post(std::function<void()> job);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "troupe/policy/template.hpp"
+#include "troupe/tools/fork_server.hpp"
 #include "troupe/tools/io_loop.hpp"
 #include "troupe/tools/process_call.hpp"
 #include "troupe/tools/sandbox.hpp"
@@ -301,6 +302,7 @@ expected<std::shared_ptr<process_tool>> make_process_tool(const tool_spec& spec,
   tool->bwrap = shared.bwrap.empty() ? find_program("bwrap", "/") : shared.bwrap;
   tool->grace = shared.grace;
   tool->counting = shared.counting;
+  shared.loop.forks().start(); // before the process grows
   return tool;
 }
 

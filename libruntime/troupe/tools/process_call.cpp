@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +23,7 @@
 
 #include "troupe/tools/cgroup.hpp"
 #include "troupe/tools/descendants.hpp"
+#include "troupe/tools/fork_server.hpp"
 #include "troupe/tools/io_loop.hpp"
 #include "troupe/tools/sandbox.hpp"
 #include "troupe/util/unique_fd.hpp"
@@ -50,6 +52,22 @@ std::optional<pipe_ends> make_pipe() {
 
 unique_fd open_pidfd(pid_t pid) {
   return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+bool send_signal(int pidfd, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0;
+}
+
+/// False after `patience_ms`; -1 waits for ever.
+bool has_ended(int pidfd, int patience_ms) {
+  pollfd ready{pidfd, POLLIN, 0};
+  return ::poll(&ready, 1, patience_ms) == 1;
+}
+
+/// For a process that may have come to us as an orphan (in a container this process may be everybody's init).
+void reap_orphan(int pidfd) {
+  siginfo_t ignored{};
+  ::waitid(P_PIDFD, static_cast<id_t>(pidfd), &ignored, WEXITED | WNOHANG);
 }
 
 pid_t parent_of(pid_t pid) {
@@ -108,10 +126,10 @@ struct process_call::impl {
   std::uint64_t entry = 0;
   std::shared_ptr<process_call> self; // while it runs: the handlers need not hold one each
 
-  pid_t reaper_pid = -1;  // our child
-  pid_t program_pid = -1; // the reaper's child: bubblewrap, or the program itself
-  pid_t init_told = -1;   // the namespace's init, as bubblewrap names it: not looked at yet
-  pid_t root_pid = -1;    // whose descendants are the tool: the init of the PID namespace, or the reaper
+  reaper_process reaper_born; // until it is adopted; its pid holds as long as `reaper` tells no end
+  pid_t program_pid = -1;     // the reaper's child: bubblewrap, or the program itself
+  pid_t init_told = -1;       // the namespace's init, as bubblewrap names it: not looked at yet
+  pid_t root_pid = -1;        // whose descendants are the tool: the init of the PID namespace, or the reaper
   std::unique_ptr<cgroup> group;
   unique_fd lifeline; // of the reaper
   unique_fd gate;     // of bubblewrap
@@ -174,13 +192,12 @@ void process_call::impl::begin() {
   }
   if (!launch_it())
     return;
-  auto pidfd = open_pidfd(reaper_pid);
-  if (!pidfd || !adopt(reaper, pidfd) || !out.is_open() || !err.is_open() || !reports.is_open() || (job.sandboxed && !status.is_open())
+  if (!adopt(reaper, reaper_born.pidfd) || !out.is_open() || !err.is_open() || !reports.is_open() || (job.sandboxed && !status.is_open())
       || (has_input() && !in.is_open())) {
     // No descriptor is left, or the kernel watches no more of them: what was just started must not run unwatched.
     const auto why = std::string(std::strerror(errno));
     lifeline.reset(); // the reaper kills what it watches, then goes
-    ::waitpid(reaper_pid, nullptr, 0);
+    has_ended(reaper.is_open() ? reaper.native_handle() : reaper_born.pidfd.get(), -1);
     refuse("it cannot be watched: " + why);
     return;
   }
@@ -232,16 +249,24 @@ bool process_call::impl::launch_it() {
     plan.descriptors.insert(plan.descriptors.end(), {told->write.get(), control->read.get(), passwd->read.get()});
     gate = std::move(control->write);
   }
-  reaper_pid = launch_below_reaper(plan, life->read.get(), news->write.get());
-  if (reaper_pid < 0) {
-    refuse(describe({launch_failure::step::fork, errno}));
+  auto born = loop.forks().launch_below_reaper(plan, life->read.get(), news->write.get());
+  if (!born) {
+    life->write.reset();
+    if (!born.error().may_have_run) {
+      refuse(describe({launch_failure::step::fork, born.error().number}));
+      return false;
+    }
+    ending.why = how::lost;
+    ending.problem = "the process that starts tools was killed or stopped";
+    finish();
     return false;
   }
+  reaper_born = std::move(*born);
   lifeline = std::move(life->write);
   if (job.sandboxed)
     adopt(status, told->read);
   else
-    root_pid = reaper_pid;
+    root_pid = reaper_born.pid;
   adopt(out, output->read);
   adopt(err, errors->read);
   adopt(reports, news->read);
@@ -416,7 +441,7 @@ void process_call::impl::stop(how why, bool gently) {
 void process_call::impl::terminate() {
   std::size_t told = 0;
   if (!job.sandboxed && lifeline) {
-    ::kill(reaper_pid, SIGCONT); // the tool may have stopped its reaper
+    send_signal(reaper.native_handle(), SIGCONT); // the tool may have stopped its reaper
     told = ::write(lifeline.get(), "T", 1) == 1 ? 1 : 0;
   } else if (job.sandboxed && root_pid > 0 && !wrapper_status && !init_ended) {
     wrapper_held = ::kill(program_pid, SIGSTOP) == 0;
@@ -437,11 +462,11 @@ void process_call::impl::kill_all() {
   if (finished)
     return;
   if (init.is_open() && !init_ended) // the whole PID namespace goes with its init, faster than anybody in it can fork
-    ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0);
+    send_signal(init.native_handle(), SIGKILL);
   lifeline.reset();
   if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
-    kill_descendants(reaper_pid, program_pid);
-    ::kill(reaper_pid, SIGCONT);
+    kill_descendants(reaper_born.pid, program_pid);
+    send_signal(reaper.native_handle(), SIGCONT);
   }
 }
 
@@ -454,14 +479,14 @@ void process_call::impl::await_reaper() {
 
 /// Nobody is left then, unless somebody killed the reaper.
 void process_call::impl::reaper_has_ended() {
-  if (::waitpid(reaper_pid, nullptr, WNOHANG) == 0) {
+  if (!has_ended(reaper.native_handle(), 0)) {
     await_reaper();
     return;
   }
   reaper_ended = true;
   take_news();
   if (job.sandboxed) {
-    if (init.is_open() && !init_ended && ::syscall(SYS_pidfd_send_signal, init.native_handle(), SIGKILL, nullptr, 0) == 0)
+    if (init.is_open() && !init_ended && send_signal(init.native_handle(), SIGKILL))
       return; // the whole PID namespace goes with its init, and we with that
   } else if (!program_ended && program_pid > 0) {
     ::kill(-program_pid, SIGKILL);
@@ -495,7 +520,7 @@ void process_call::impl::drain(stream& from, capture& into) {
 
 /// How it ended, once nobody is left.
 void process_call::impl::conclude() {
-  if (ending.why == how::not_started)
+  if (ending.why == how::not_started || ending.why == how::lost)
     return;
   if (stopping) {
     ending.why = *stopping;
@@ -519,10 +544,9 @@ void process_call::impl::finish() {
   conclude();
   ending.fork_refused = group && group->was_full();
   group.reset();
-  if (init.is_open()) { // where this process is the orphans' parent (as a container's init), the namespace's init is ours to reap
-    siginfo_t ignored{};
-    ::waitid(P_PIDFD, static_cast<id_t>(init.native_handle()), &ignored, WEXITED | WNOHANG);
-  }
+  for (auto* each : {&reaper, &init})
+    if (each->is_open())
+      reap_orphan(each->native_handle());
   for (auto* timer : {&deadline, &grace})
     timer->cancel();
   io_error unimportant;

@@ -163,6 +163,8 @@ expected<std::vector<std::string>> sandbox_arguments(const sandbox_plan& plan) {
   for (const auto& path : outermost(plan.hidden))
     if (auto hidden = hide(out, path, visible); !hidden)
       return tl::unexpected(hidden.error());
+  // What bubblewrap builds these two of is memory too, as much as half the machine's.
+  out.add("--remount-ro", "/dev", "--remount-ro", "/");
   out.add("--chdir", plan.folder, "--json-status-fd", std::to_string(sandbox_status_fd), "--block-fd", std::to_string(sandbox_gate_fd),
           "--");
   return out.take();

@@ -22,35 +22,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr int first_spare_fd = 64;
-constexpr std::size_t descriptors_max = 10;
-
-/// A plan as a child may use it: nothing here allocates, and the pointers live in the parent's frame.
-struct child_plan {
-  const launch* plan = nullptr;
-  std::vector<char*> arguments;
-  std::vector<char*> environment;
-
-  explicit child_plan(const launch& from) : plan(&from) {
-    for (const auto& each : from.arguments)
-      arguments.push_back(const_cast<char*>(each.c_str()));
-    arguments.push_back(nullptr);
-    for (const auto& each : from.environment)
-      environment.push_back(const_cast<char*>(each.c_str()));
-    environment.push_back(nullptr);
-  }
-};
-
-/// Makes `from[i]` descriptor i, and closes all others. False: errno says why.
-bool take_descriptors(const int* from, std::size_t count) {
-  int spare[descriptors_max];
-  for (std::size_t i = 0; i < count; ++i)
-    if ((spare[i] = ::fcntl(from[i], F_DUPFD, first_spare_fd)) < 0)
-      return false;
-  for (std::size_t i = 0; i < count; ++i)
-    if (::dup2(spare[i], static_cast<int>(i)) < 0)
-      return false;
-  return ::close_range(static_cast<unsigned>(count), ~0U, 0) == 0;
-}
+constexpr std::size_t descriptors_max = launch_descriptors_max + 3; // lifeline, report, control group
 
 bool limit(decltype(RLIMIT_AS) what, rlim_t soft, rlim_t hard) {
   const rlimit wanted{soft, hard};
@@ -66,7 +38,7 @@ bool lower_limit(decltype(RLIMIT_AS) what, rlim_t soft, rlim_t hard) {
   return limit(what, std::min(soft, hard), hard);
 }
 
-bool set_limits(const launch& plan) {
+bool set_limits(const launch_view& plan) {
   const auto as_limit = [](std::int64_t value) { return static_cast<rlim_t>(value); };
   if (!limit(RLIMIT_CORE, 0, 0) || !lower_limit(RLIMIT_NOFILE, 1'024, 4'096))
     return false;
@@ -92,30 +64,29 @@ void reset_signals() {
 }
 
 /// In the child: becomes the program, or says what kept it from that.
-void become(const child_plan& child, launch_failure& failure) {
+void become(const launch_view& plan, launch_failure& failure) {
   using step = launch_failure::step;
-  const auto& plan = *child.plan;
   const auto give_up = [&failure](step at) { failure = {at, errno}; };
   ::setsid();
   if (plan.cgroup_procs >= 0 && ::write(plan.cgroup_procs, "0", 1) != 1)
     return give_up(step::cgroup);
-  if (!take_descriptors(plan.descriptors.data(), plan.descriptors.size()))
+  if (!take_descriptors(plan.descriptors, plan.descriptor_count))
     return give_up(step::descriptors);
-  if (::chdir(plan.folder.c_str()) != 0)
+  if (::chdir(plan.folder) != 0)
     return give_up(step::folder);
   if (!set_limits(plan))
     return give_up(step::limits);
   reset_signals();
-  ::execve(plan.program.c_str(), child.arguments.data(), child.environment.data());
+  ::execve(plan.program, plan.arguments, plan.environment);
   give_up(step::exec);
 }
 
 /// The child shares our memory until it execs, so its failure is simply seen here.
-[[gnu::noinline]] pid_t vfork_and_become(const child_plan& child, launch_failure& failure) {
-  // A fork would copy the page tables of a process with ten thousand conversations; posix_spawn knows no limits and no new root.
+[[gnu::noinline]] pid_t vfork_and_become(const launch_view& plan, launch_failure& failure) {
+  // posix_spawn knows no limits and no control groups.
   const pid_t pid = ::vfork(); // NOLINT(clang-analyzer-security.insecureAPI.vfork)
   if (pid == 0) {
-    become(child, failure); // NOLINT(clang-analyzer-unix.Vfork): system calls alone
+    become(plan, failure); // NOLINT(clang-analyzer-unix.Vfork): system calls alone
     ::_exit(127);
   }
   return pid;
@@ -135,41 +106,76 @@ std::int64_t count_descendants(pid_t root) {
   return static_cast<std::int64_t>(descendants_of(root, pids).tasks);
 }
 
-/// The reaper's life, in the forked child. Every signal is blocked, as on the thread that forked.
-[[noreturn]] void reap(const child_plan& child, int lifeline, int report) {
+} // namespace
+
+std::string describe(const launch_failure& failure) {
+  const auto why = std::string(": ") + std::strerror(failure.number);
+  switch (failure.at) {
+  case launch_failure::step::none:
+    return "it runs";
+  case launch_failure::step::fork:
+    return "the system starts no more processes" + why;
+  case launch_failure::step::descriptors:
+    return "its pipes cannot be set up" + why;
+  case launch_failure::step::cgroup:
+    return "its control group cannot be joined" + why;
+  case launch_failure::step::folder:
+    return "its working folder cannot be entered" + why;
+  case launch_failure::step::limits:
+    return "its limits cannot be set" + why;
+  case launch_failure::step::exec:
+    return failure.number == ENOEXEC ? "it is neither a program for this machine nor a script with a #! line"
+                                     : "it cannot be executed" + why;
+  }
+  return "?";
+}
+
+bool take_descriptors(const int* from, std::size_t count) {
+  int spare[descriptors_max];
+  for (std::size_t i = 0; i < count; ++i)
+    if ((spare[i] = ::fcntl(from[i], F_DUPFD, first_spare_fd)) < 0)
+      return false;
+  for (std::size_t i = 0; i < count; ++i)
+    if (::dup2(spare[i], static_cast<int>(i)) < 0)
+      return false;
+  return ::close_range(static_cast<unsigned>(count), ~0U, 0) == 0;
+}
+
+void reap(launch_view plan, int lifeline, int report) {
   ::prctl(PR_SET_NAME, "troupe-reaper");
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::setsid();
   // Where it may: thousands of a fork bomb must not keep it from its turn. What it starts has the ordinary priority.
   const sched_param first{.sched_priority = 1};
   ::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
-  // Our descriptors go before anything else happens: among them may be a lock that must die with the parent.
-  const auto& given = child.plan->descriptors;
   int kept[descriptors_max];
   std::size_t count = 0;
-  for (const int each : given)
-    kept[count++] = each;
+  while (count < plan.descriptor_count) {
+    kept[count] = plan.descriptors[count];
+    ++count;
+  }
   kept[count++] = lifeline;
   kept[count++] = report;
-  const bool joins = child.plan->cgroup_procs >= 0;
+  const bool joins = plan.cgroup_procs >= 0;
   if (joins)
-    kept[count++] = child.plan->cgroup_procs;
+    kept[count++] = plan.cgroup_procs;
   reaper_report news;
   if (!take_descriptors(kept, count)) {
     news.failure = {launch_failure::step::descriptors, errno};
     report_to(report, news);
     ::_exit(0);
   }
-  const auto base = static_cast<int>(given.size());
+  const auto base = static_cast<int>(plan.descriptor_count);
   lifeline = base;
   report = base + 1;
-  auto& plan = *const_cast<launch*>(child.plan); // our copy: this is a fork
+  int places[launch_descriptors_max];
   for (int i = 0; i < base; ++i)
-    plan.descriptors[static_cast<std::size_t>(i)] = i;
+    places[i] = i;
+  plan.descriptors = places;
   plan.cgroup_procs = joins ? base + 2 : -1;
 
   launch_failure failure;
-  const pid_t program = vfork_and_become(child, failure);
+  const pid_t program = vfork_and_become(plan, failure);
   if (program < 0)
     failure = {launch_failure::step::fork, errno};
   if (failure.at != launch_failure::step::none) {
@@ -227,38 +233,6 @@ std::int64_t count_descendants(pid_t root) {
       }
     }
   }
-}
-
-} // namespace
-
-std::string describe(const launch_failure& failure) {
-  const auto why = std::string(": ") + std::strerror(failure.number);
-  switch (failure.at) {
-  case launch_failure::step::none:
-    return "it runs";
-  case launch_failure::step::fork:
-    return "the system starts no more processes" + why;
-  case launch_failure::step::descriptors:
-    return "its pipes cannot be set up" + why;
-  case launch_failure::step::cgroup:
-    return "its control group cannot be joined" + why;
-  case launch_failure::step::folder:
-    return "its working folder cannot be entered" + why;
-  case launch_failure::step::limits:
-    return "its limits cannot be set" + why;
-  case launch_failure::step::exec:
-    return failure.number == ENOEXEC ? "it is neither a program for this machine nor a script with a #! line"
-                                     : "it cannot be executed" + why;
-  }
-  return "?";
-}
-
-pid_t launch_below_reaper(const launch& plan, int lifeline, int report) {
-  const child_plan child(plan);
-  const pid_t pid = ::fork();
-  if (pid == 0)
-    reap(child, lifeline, report);
-  return pid;
 }
 
 } // namespace troupe::tools

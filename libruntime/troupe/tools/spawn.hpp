@@ -1,5 +1,6 @@
 #pragma once
 // From a launch plan to a process: vfork and exec, in a session of its own, with no descriptor and no signal setting of ours.
+// Who forks the reaper, and from what: fork_server.hpp.
 
 #include <cstdint>
 #include <string>
@@ -46,11 +47,31 @@ struct reaper_report {
   launch_failure failure;
 };
 
-/// Starts the program below a reaper: a child of ours that is a subreaper, so that whoever descends from the program, daemons included,
-/// stays its descendant; that kills all of them when the program ends, when `lifeline` is closed or when this process dies; and that ends
-/// itself when nobody is left. A byte in `lifeline` makes it send SIGTERM to all, and leave those who outlive the program alone until
-/// `lifeline` is closed. bubblewrap needs it too: where its parent dies while it sets up, the init of its namespace waits for ever.
-/// The reaper is a fork of this process without exec; it calls nothing but the kernel.
-pid_t launch_below_reaper(const launch& plan, int lifeline, int report);
+/// A launch for those who must not allocate: it points into memory of somebody else.
+struct launch_view {
+  const char* program = nullptr;
+  char* const* arguments = nullptr; ///< ends with a null pointer, as the next
+  char* const* environment = nullptr;
+  const char* folder = nullptr;
+  std::int64_t memory_bytes = 0;
+  std::int64_t cpu_seconds = 0;
+  std::int64_t tasks_max = 0;
+  const int* descriptors = nullptr;
+  std::size_t descriptor_count = 0;
+  int cgroup_procs = -1;
+};
+
+/// What one program may get of descriptors, beside lifeline, report pipe and control group.
+constexpr std::size_t launch_descriptors_max = 8;
+
+/// The life of a reaper, in a process that was forked for it with every signal blocked: it calls nothing but the kernel. It is a subreaper,
+/// so that whoever descends from the program, daemons included, stays its descendant; it kills all of them when the program ends, or when
+/// `lifeline` is closed (its writer has died); and it ends itself when nobody is left. A byte in `lifeline` makes it send SIGTERM to all,
+/// and leave those who outlive the program alone until `lifeline` is closed. What happens it writes to `report`. bubblewrap needs it too:
+/// where its parent dies while it sets up, the init of its namespace waits for ever.
+[[noreturn]] void reap(launch_view plan, int lifeline, int report);
+
+/// Makes `from[i]` descriptor i, and closes all others. Calls nothing but the kernel. False: errno says why.
+bool take_descriptors(const int* from, std::size_t count);
 
 } // namespace troupe::tools

@@ -85,15 +85,29 @@ inline std::size_t processes_with(const std::string& text) {
   return count;
 }
 
-/// Children of this process, zombies included.
-inline std::size_t own_children() {
-  std::size_t count = 0;
-  for (const auto& entry : fs::directory_iterator("/proc/self/task")) {
-    std::ifstream in(entry.path() / "children");
-    for (std::string pid; in >> pid;)
-      ++count;
+/// Children of a process, zombies included.
+inline std::vector<std::string> children_of(const std::string& pid) {
+  std::vector<std::string> pids;
+  std::error_code gone;
+  for (fs::directory_iterator it("/proc/" + pid + "/task", gone), end; !gone && it != end; it.increment(gone)) {
+    std::ifstream in(it->path() / "children");
+    for (std::string child; in >> child;)
+      pids.push_back(child);
   }
-  return count;
+  return pids;
+}
+
+/// Whether this process has no child, zombies included, but one that forks for it, and that one soon has none (it hears of a death when we
+/// do).
+inline bool nobody_left() {
+  const auto own = children_of("self");
+  if (own.size() != 1)
+    return own.empty();
+  const auto latest = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!children_of(own.front()).empty())
+    if (std::chrono::steady_clock::now() > latest)
+      return false;
+  return true;
 }
 
 inline std::size_t open_descriptors() {

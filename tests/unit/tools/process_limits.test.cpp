@@ -57,7 +57,7 @@ TROUPE_TEST_WITH(tool_fixture, "a fork bomb whose parents die at once is ended t
       CHECK_EQ(processes_with("# 88" + std::to_string(::getpid())), 0u);
     }
   }
-  CHECK_EQ(own_children(), 0u);
+  CHECK(nobody_left());
 }
 
 TROUPE_TEST_WITH(tool_fixture, "threads count as the kernel counts them") {
@@ -89,6 +89,15 @@ TROUPE_TEST_WITH(tool_fixture, "the sandbox's /tmp is the call's own, and bounde
   const auto outcome = run(spec);
   CHECK_EQ(outcome.output, "1\n"); // the way to the configuration's folder
   CHECK(!fs::exists(trace));
+}
+
+TROUPE_TEST_WITH(tool_fixture, "nowhere else does the sandbox take anything: what it is built of is memory too") {
+  const auto outcome =
+      run(shell("for place in $(find / -xdev -type d) $(find /dev /etc /usr -maxdepth 1 -type d) /proc /dev/pts " + folder.path
+                + "; do case $place in /tmp|/dev/shm) ;; *) touch $place/a && echo taken by $place;; esac; done 2> /dev/null;"
+                  " touch /tmp/a /dev/shm/a && echo x > /dev/null; echo $?"));
+  CHECK_EQ(outcome.error, "");
+  CHECK_EQ(outcome.output, "0\n");
 }
 
 TROUPE_TEST_WITH(tool_fixture, "CPU time beyond the limit ends a program, whatever it does with SIGXCPU") {
@@ -215,4 +224,12 @@ TROUPE_TEST_WITH(tool_fixture, "without a sandbox a tool that stops its reaper e
   const auto mark = "89" + std::to_string(::getpid());
   CHECK(run(shell("kill -STOP $PPID; sleep " + mark, false), {}, 200ms).status == tool_status::timed_out);
   CHECK_EQ(processes_with(mark), 0u);
+}
+
+TROUPE_TEST_WITH(tool_fixture, "without a sandbox a tool that kills or stops the process that forks for us keeps nobody from starting") {
+  for (const char* signal : {"KILL", "STOP"}) {
+    CHECK_EQ(run(shell(std::string("kill -") + signal + " $(cut -d' ' -f4 /proc/$PPID/stat); echo done", false)).output, "done\n");
+    for (const bool sandbox : {false, true})
+      CHECK_EQ(run(shell("echo still", sandbox)).output, "still\n");
+  }
 }
