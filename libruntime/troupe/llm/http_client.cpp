@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include <pthread.h>
 
@@ -193,7 +194,7 @@ private:
     }
     prepare(t, options_, left);
     if (t.request.max_redirects == 0)
-      t.request.headers = {}; // libcurl has its own copy
+      std::exchange(t.request.headers, {}); // libcurl has its own copy; `= {}` would keep the memory
     if (curl_multi_add_handle(loop_.handle(), t.easy) != CURLM_OK)
       end(t.id, http_error::not_connected, "libcurl refused another transfer");
   }

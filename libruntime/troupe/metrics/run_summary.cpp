@@ -1,9 +1,10 @@
 #include "troupe/metrics/run_summary.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
-#include <unordered_map>
-#include <unordered_set>
+#include <set>
+#include <string>
 
 #include "troupe/metrics/answer_rows.hpp"
 #include "troupe/model/described.hpp"
@@ -39,25 +40,25 @@ struct task_tally {
 
 /// What must count once, however often it is told.
 struct trouble {
-  std::unordered_set<std::string> doubtful; ///< calls counted as in doubt
-  std::unordered_set<std::string> rejected; ///< steps whose usage is not believed
-  std::unordered_set<std::string> failed;   ///< reasons by task path, of all that failed there or below
+  std::set<std::string> doubtful; ///< calls counted as in doubt
+  std::set<std::string> rejected; ///< steps whose usage is not believed
+  std::set<std::string> failed;   ///< reasons by task path, of all that failed there or below
 };
 
 } // namespace
 
-struct run_fold::state {
+struct run_fold::state { // of few tasks and calls mostly, ten thousand times: trees, which hold no buckets
   run_summary sum;
   bool ended = false;
   std::vector<std::string> order;   ///< top-level tasks as they first appeared
   std::vector<std::string> planned; ///< as the workflow lists them, where known
-  std::unordered_map<std::string, task_tally> tasks;
-  std::unordered_set<std::string> agents;
-  std::unordered_set<std::string> in_flight;            ///< LLM requests without an outcome
-  std::unordered_set<std::string> open_calls;           ///< tool calls without a result
-  std::unordered_set<std::string> open_effects;         ///< … of those a tool at work whose effect must not be repeated
-  std::unordered_map<std::string, token_usage> counted; ///< usage by task and step: a later rejection takes it back
-  std::unique_ptr<trouble> met;                         ///< on its own: most runs meet none
+  std::map<std::string, task_tally> tasks;
+  std::set<std::string> agents;
+  std::set<std::string> in_flight;            ///< LLM requests without an outcome
+  std::set<std::string> open_calls;           ///< tool calls without a result
+  std::set<std::string> open_effects;         ///< … of those a tool at work whose effect must not be repeated
+  std::map<std::string, token_usage> counted; ///< usage by task and step: a later rejection takes it back
+  std::unique_ptr<trouble> met;               ///< on its own: most runs meet none
   std::int64_t owned_before_us = 0;
   std::int64_t owner_since_us = 0;
   policy::paused_time paused;

@@ -1,7 +1,6 @@
 #include "troupe/model/conversation.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <functional>
 #include <utility>
@@ -33,7 +32,8 @@ void add(conversation_totals& to, const chat_message& message) {
 
 /// Whoever moves `used` on owns the slot: of two copies of one list that grow, one goes on in the shared chunk, the other in its own.
 struct conversation::chunk {
-  std::array<message_ptr, chunk_size> slots;
+  explicit chunk(std::size_t room) : slots(room) {}
+  std::vector<message_ptr> slots; ///< its size never changes
   std::atomic<std::size_t> used{0};
 };
 
@@ -65,10 +65,10 @@ void conversation::push_back(message_ptr message) {
       longer->push_back(std::move(done));
       full_ = std::move(longer);
     }
-    last_ = std::make_shared<chunk>();
+    last_ = std::make_shared<chunk>(size_ == 0 ? first_room : chunk_size);
     last_->used = 1;
-  } else if (auto free = slot; !last_->used.compare_exchange_strong(free, slot + 1)) {
-    auto own = std::make_shared<chunk>();
+  } else if (auto free = slot; slot == last_->slots.size() || !last_->used.compare_exchange_strong(free, slot + 1)) {
+    auto own = std::make_shared<chunk>(chunk_size);
     std::copy_n(last_->slots.begin(), slot, own->slots.begin());
     own->used = slot + 1;
     last_ = std::move(own);

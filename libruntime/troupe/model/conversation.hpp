@@ -26,6 +26,7 @@ struct conversation_totals {
 /// Copies may be read and appended to on different threads: appending to one is never seen in another.
 class conversation {
   static constexpr std::size_t chunk_size = 32;
+  static constexpr std::size_t first_room = 6; ///< of a new conversation's chunk: most are short
   struct chunk;
   struct full_chunk;
   using chunk_list = std::vector<full_chunk>;

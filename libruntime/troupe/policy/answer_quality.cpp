@@ -135,12 +135,12 @@ void answer_quality::restore(const std::vector<event_ptr>& events, std::int64_t 
     } else if (std::holds_alternative<message_injected>(e->body)) {
       known_ = {}; // it was dealt with
     } else if (const auto* check = std::get_if<output_checked>(&e->body)) {
-      known_.check = *check;
+      known_.check = std::make_unique<output_checked>(*check);
     } else if (const auto* broken = std::get_if<contract_violated>(&e->body)) {
       known_.given_up = known_.given_up || broken->repair == 0;
     } else if (const auto* review = std::get_if<output_reviewed>(&e->body)) {
       ++reviews_;
-      known_.review = *review;
+      known_.review = std::make_unique<output_reviewed>(*review);
       known_.check.reset();
     }
   }
@@ -170,7 +170,7 @@ quality_commands answer_quality::judge(const std::string& text, stage of) {
   if (!rules_ || rules_->command.empty())
     return holds();
   judged_ = text_of(output_);
-  const auto recorded = std::exchange(known_.check, std::nullopt);
+  const auto recorded = std::exchange(known_.check, nullptr);
   if (recorded && recorded->step == (of == stage::answer ? step_ : 0)) // it was seen before a crash
     return recorded->holds ? holds() : fails({{"", "command", recorded->text}});
   return one(run_check{judged_});
@@ -224,7 +224,7 @@ quality_commands answer_quality::repeats(std::vector<event_body> seen, std::int6
 
 quality_commands answer_quality::exhausted(std::vector<event_body> before) {
   if (rules_ && !rules_->reviewer.empty()) {
-    if (const auto review = std::exchange(known_.review, std::nullopt)) // it was given before a crash
+    if (const auto review = std::exchange(known_.review, nullptr)) // it was given before a crash
       return after_review(*review, std::move(before));
     if (reviews_ < reviews_max) {
       std::string text = "Review the output of an agent whose answers do not fulfil their contract.\n\nIts task:\n" + instruction_

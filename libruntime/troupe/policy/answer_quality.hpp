@@ -18,6 +18,7 @@
 // its partial result.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -118,10 +119,10 @@ public:
 
 private:
   enum class stage { answer, revision, modification };
-  struct known {
-    std::optional<output_checked> check;
+  struct known { // on their own: ten thousand tasks may wait, few of them resumed
+    std::unique_ptr<output_checked> check;
     bool given_up = false;
-    std::optional<output_reviewed> review;
+    std::unique_ptr<output_reviewed> review;
   };
   quality_commands judge(const std::string& text, stage of);
   quality_commands holds();

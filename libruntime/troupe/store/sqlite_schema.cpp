@@ -123,7 +123,7 @@ expected<void> configure(database& db) {
   if (const int code = mode->step(); code != SQLITE_DONE) // the file's header is written only now
     return tl::unexpected<error>(db.failure(code, doing));
   mode->reset();
-  return run(db, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -8192", doing);
+  return run(db, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -2048", doing);
 }
 
 } // namespace troupe::store
