@@ -248,6 +248,7 @@ struct admit {
   std::uint64_t call = 0; ///< the asker's
   std::string agent, tool;
   std::int64_t tool_limit = 16;
+  bool runs = false; ///< it was let in by a gate that is gone: it has its place, whether there is room or not
 };
 struct admitted {
   std::uint64_t ticket = 0;
@@ -257,7 +258,8 @@ struct leave {
   std::uint64_t ticket = 0;
 };
 
-/// The TOOL GATE keeps to how many tool calls may run at once: of an agent, of a tool, in the process. One per process.
+/// The TOOL GATE keeps to how many tool calls may run at once: of an agent, of a tool, in the process. One per process; it is made again
+/// when it dies, and the hosts tell its successor what runs, then what waits.
 using tool_gate_actor = caf::typed_actor<
     // Answers when the call may run; the first `leave` after that, or the asker's end, makes room.
     answers<admitted, admit>, takes<leave>>;

@@ -319,7 +319,8 @@ expected<void> runtime::start_actors(providers made) {
     return made_anew;
   };
   hear_decisions(*options_.journal, checkpoint_);
-  const auto gate = spawn_tool_gate(system_);
+  const auto make_gate = [this] { return spawn_tool_gate(system_); };
+  const auto gate = std::make_shared<service<tool_gate_actor>>(make_gate());
   auto peers = std::make_shared<agent_peers>(agent_peers{journal_, gateway_, {}, tools_});
   peers->own_tools = std::make_shared<made_once<agent_tools>>(config_);
   plans_ = std::make_shared<made_once<policy::graph_plan>>(config_);
@@ -355,7 +356,7 @@ expected<void> runtime::start_actors(providers made) {
     process_until_ = system_.clock().now() + *config_->process_budget.time;
 
   keeper_ = spawn_keeper(system_, kept_services{root_, gateway_, peers_->hosts, pools_, all_members, make_gateway, make_host, make_pool,
-                                                checkpoint_, make_checkpoint});
+                                                checkpoint_, make_checkpoint, gate, make_gate});
 
   std::string failure;
   caf::scoped_actor self{system_};

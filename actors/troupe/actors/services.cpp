@@ -84,7 +84,8 @@ void service_down(keeper_self self, const caf::down_msg& down) {
     return;
   }
   if (made_again(self, down, kept.gateway, "the gateway", kept.make_gateway)
-      || made_again(self, down, kept.checkpoint, "the checkpoint", kept.make_checkpoint))
+      || made_again(self, down, kept.checkpoint, "the checkpoint", kept.make_checkpoint)
+      || made_again(self, down, kept.gate, "the tool gate", kept.make_gate))
     return;
   for (const auto& [tool, host] : kept.hosts)
     if (made_again(self, down, host, "the host of tool \"" + tool + "\"", [&, name = tool] { return kept.make_host(name); }))
@@ -103,6 +104,7 @@ caf::behavior keeper(keeper_self self, kept_services kept) {
   self->monitor(kept.root);
   self->monitor(kept.gateway->now());
   self->monitor(kept.checkpoint->now());
+  self->monitor(kept.gate->now());
   for (const auto& [tool, host] : kept.hosts)
     self->monitor(host->now());
   for (const auto& [agent, pool] : kept.pools)

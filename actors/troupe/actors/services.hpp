@@ -1,7 +1,7 @@
 #pragma once
-// Services: pools, the gateway and the tools' hosts. Each is made again when it dies, and found under the same name. Whoever asks one
-// is told when it dies; what it was asked is asked anew after a pause, as a task that may have gone on: the journal says what is done
-// already.
+// Services: pools, the gateway, the tools' hosts and their gate. Each is made again when it dies, and found under the same name. Whoever
+// asks one is told when it dies; what it was asked is asked anew after a pause, as a task that may have gone on: the journal says what is
+// done already.
 
 #include <atomic>
 #include <functional>
@@ -88,6 +88,7 @@ private:
 };
 
 using gateway_service = std::shared_ptr<service<llm_gateway_actor>>;
+using gate_service = std::shared_ptr<service<tool_gate_actor>>;
 using host_services = std::map<std::string, std::shared_ptr<service<tool_host_actor>>>;  ///< by tool
 using pool_services = std::map<std::string, std::shared_ptr<service<agent_pool_actor>>>; ///< by agent
 
@@ -103,6 +104,8 @@ struct kept_services {
   std::function<agent_pool_actor(const std::string& agent)> make_pool;
   std::shared_ptr<service<checkpoint_actor>> checkpoint;
   std::function<checkpoint_actor()> make_checkpoint;
+  gate_service gate;
+  std::function<tool_gate_actor()> make_gate;
 };
 
 /// Spawns the KEEPER. A service that dies is made again; of a pool the members are then replaced, so that they join the new one. More than

@@ -34,6 +34,10 @@ caf::result<admitted> let_in(gate_self self, const admit& wanted) {
   holder.host = caf::actor_cast<caf::actor_addr>(self->current_sender());
   if (holder.host)
     state.hosts->add(self, holder.host);
+  if (wanted.runs) {
+    state.limits.occupy(ticket, wanted.agent, wanted.tool, wanted.tool_limit);
+    return admitted{ticket};
+  }
   if (state.limits.admit(ticket, wanted.agent, wanted.tool, wanted.tool_limit))
     return admitted{ticket};
   holder.waits = self->make_response_promise<admitted>();

@@ -1,5 +1,6 @@
 #include "troupe/actors/tool_host.hpp"
 
+#include <algorithm>
 #include <random>
 #include <unordered_map>
 
@@ -22,9 +23,12 @@ struct hosted_call {
   std::unique_ptr<policy::tool_attempts> decide;
   clock_point began;
   std::uint64_t timer = 0;
-  std::int64_t attempt = 0;            ///< run numbers of this call, over tools
-  const tool_spec* tool = nullptr;     ///< the one that runs
-  std::optional<std::uint64_t> ticket; ///< of the gate
+  std::int64_t attempt = 0; ///< run numbers of this call, over tools
+  policy::run_tool what;    ///< that runs, or is to
+  caf::actor_addr gate;     ///< that was asked for a place; null: none is needed
+  std::uint64_t asks = 0;   ///< for a place: answers to earlier ones come late
+  bool let_in = false;      ///< it has its place, also while a new gate is being told so
+  std::optional<std::uint64_t> ticket;
   std::optional<tools::running_id> running;
   bool abort = false;     ///< cancelled before it could start
   bool left_open = false; ///< cancelled: no more of it is recorded than that it did not begin, so that a resume decides by its effect
@@ -36,13 +40,14 @@ struct host_state {
   ~host_state() {
     for (const auto& [id, call] : calls)
       if (call.running)
-        tools->prepared.at(call.tool->name).run->cancel(*call.running);
+        tools->prepared.at(call.what.tool->name).run->cancel(*call.running);
   }
   host_state(const host_state&) = delete;
   host_state& operator=(const host_state&) = delete;
   static inline const char* name = "tool_host";
   journal_actor journal;
-  tool_gate_actor gate;
+  gate_service gate;
+  std::optional<asked_services> asked;
   toolset_ptr tools;
   policy::tool_breakers breakers;
   std::mt19937_64 dice;
@@ -75,8 +80,12 @@ void record(host_self self, const hosted_call& call, std::vector<event_body>&& e
 }
 
 void leave_gate(host_self self, hosted_call& call) {
-  if (call.ticket)
-    tell(self, state_of(self).gate, leave{*std::exchange(call.ticket, std::nullopt)});
+  const auto gate = caf::actor_cast<tool_gate_actor>(std::exchange(call.gate, nullptr));
+  if (gate && call.ticket)
+    tell(self, gate, leave{*call.ticket});
+  call.ticket.reset();
+  call.let_in = false;
+  ++call.asks;
 }
 
 void answer(host_self self, std::uint64_t id, const tool_answer& with) {
@@ -158,7 +167,8 @@ void start_runner(host_self self, std::uint64_t id, hosted_call& call, const pol
 }
 
 /// About to run: durable before it does, unless a repeat would do nothing.
-void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
+void record_and_start(host_self self, std::uint64_t id, hosted_call& call) {
+  const auto& what = call.what;
   if (call.abort) { // it waited for its place until now
     outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
     return;
@@ -193,9 +203,55 @@ void record_and_start(host_self self, std::uint64_t id, hosted_call& call, const
           });
 }
 
+/// Limits hold for an agent in its run, whatever member works for it.
+void ask_for_place(host_self self, std::uint64_t id, hosted_call& call) {
+  auto& state = state_of(self);
+  const auto gate = state.asked->now(self, state.gate);
+  call.gate = gate.address();
+  const auto& tool = *call.what.tool;
+  ask(self, gate, admit{id, call.wanted.run->run_id + "/" + call.wanted.agent, tool.name, tool.max_parallel, call.let_in})
+      .then(
+          [self, id, gate, number = ++call.asks](const admitted& may) {
+            auto* call_now = find(self, id);
+            if (call_now == nullptr || call_now->asks != number) {
+              tell(self, gate, leave{may.ticket});
+              return;
+            }
+            call_now->ticket = may.ticket;
+            if (!std::exchange(call_now->let_in, true))
+              record_and_start(self, id, *call_now);
+          },
+          [](const caf::error&) {
+            // It died: the keeper tells (gate_down) once there is another one, or none any more.
+          });
+}
+
+/// What runs keeps its place with the next gate; what waits is asked for again.
+void gate_down(host_self self, const caf::actor_addr& gate) {
+  auto& state = state_of(self);
+  const bool gone = state.gate->gone();
+  std::vector<std::pair<bool, std::uint64_t>> affected; // what runs, then what waits, each as it came
+  for (const auto& [id, call] : state.calls)
+    if (call.gate == gate)
+      affected.emplace_back(!call.let_in, id);
+  std::sort(affected.begin(), affected.end());
+  for (const auto& [waits, id] : affected) {
+    auto& call = *find(self, id);
+    call.ticket.reset();
+    if (!gone) {
+      ask_for_place(self, id, call);
+      continue;
+    }
+    call.gate = nullptr;
+    ++call.asks;
+    if (waits)
+      outcome_of_nothing(self, id, tool_status::not_started, "the tool gate died too often");
+  }
+}
+
 void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_tool& what) {
   auto& state = state_of(self);
-  call.tool = what.tool;
+  call.what = what;
   ++call.attempt;
   call.running.reset();
   const auto& prepared = state.tools->prepared.at(what.tool->name);
@@ -209,27 +265,11 @@ void run(host_self self, std::uint64_t id, hosted_call& call, const policy::run_
     }
   }
   if (prepared.spec.kind == tool_kind::builtin && answers_at_once(prepared.spec)) {
-    record_and_start(self, id, call, what);
+    record_and_start(self, id, call);
     return;
   }
-  // Limits hold for an agent in its run, whatever member works for it.
-  ask(self, state.gate, admit{id, call.wanted.run->run_id + "/" + call.wanted.agent, what.tool->name, what.tool->max_parallel})
-      .then(
-          [self, id, what](const admitted& may) {
-            auto* call_now = find(self, id);
-            if (call_now == nullptr) {
-              tell(self, state_of(self).gate, leave{may.ticket});
-              return;
-            }
-            call_now->ticket = may.ticket;
-            record_and_start(self, id, *call_now, what);
-          },
-          [self, id](const caf::error& reason) {
-            if (find(self, id) != nullptr)
-              outcome_of_nothing(self, id, tool_status::not_started, "the tool gate is gone: " + text_of(reason));
-          });
+  ask_for_place(self, id, call);
 }
-
 void perform(host_self self, std::uint64_t id, tool_step step) {
   auto* call = find(self, id);
   if (call == nullptr)
@@ -252,7 +292,7 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
                call_timer{id, ++call->timer});
   } else if (std::holds_alternative<policy::abort_tool>(step.next)) {
     if (call->running)
-      state_of(self).tools->prepared.at(call->tool->name).run->cancel(*call->running);
+      state_of(self).tools->prepared.at(call->what.tool->name).run->cancel(*call->running);
     else
       call->abort = true;
   }
@@ -318,9 +358,10 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   return promise;
 }
 
-tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
-                                         std::uint64_t seed) {
+tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, gate_service gate, toolset_ptr tools, std::uint64_t seed) {
   install_handlers(self);
+  self->set_down_handler([self](const caf::down_msg& down) { gate_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  state_of(self).asked.emplace(self);
   state_of(self).journal = std::move(journal);
   state_of(self).gate = std::move(gate);
   state_of(self).tools = std::move(tools);
@@ -360,7 +401,7 @@ tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, 
 
 } // namespace
 
-tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
+tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, gate_service gate, toolset_ptr tools,
                                 std::uint64_t seed) {
   return system.spawn(tool_host, std::move(journal), std::move(gate), std::move(tools), seed);
 }

@@ -6,6 +6,7 @@
 
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
+#include "troupe/actors/services.hpp"
 #include "troupe/tools/toolset.hpp"
 
 namespace troupe::actors {
@@ -20,7 +21,6 @@ using toolset_ptr = std::shared_ptr<const toolset>;
 tool_gate_actor spawn_tool_gate(caf::actor_system& system);
 
 /// Spawns the host of one tool of the set. `seed` drives its jitter.
-tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, tool_gate_actor gate, toolset_ptr tools,
-                                std::uint64_t seed);
+tool_host_actor spawn_tool_host(caf::actor_system& system, journal_actor journal, gate_service gate, toolset_ptr tools, std::uint64_t seed);
 
 } // namespace troupe::actors

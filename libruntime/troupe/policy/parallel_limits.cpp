@@ -45,6 +45,13 @@ bool parallel_limits::admit(call_id id, const std::string& agent_name, const std
   return false;
 }
 
+void parallel_limits::occupy(call_id id, const std::string& agent_name, const std::string& tool_name, std::int64_t tool_limit) {
+  auto& agent = gate_of(agents_, agent_name, agent_limit_);
+  auto& tool = gate_of(tools_, tool_name, tool_limit);
+  begin_at(agent, tool);
+  calls_[id] = {&agent, &tool, 0};
+}
+
 std::vector<parallel_limits::call_id> parallel_limits::finished(call_id id) {
   std::vector<call_id> admitted;
   const auto found = calls_.find(id);

@@ -34,6 +34,9 @@ public:
   /// the latest value holds).
   [[nodiscard]] bool admit(call_id id, const std::string& agent, const std::string& tool, std::int64_t tool_limit);
 
+  /// A call that runs already has its place, whether there is room or not: whoever let it in is gone. `id` as above.
+  void occupy(call_id id, const std::string& agent, const std::string& tool, std::int64_t tool_limit);
+
   /// A running call ended, or one that waits is given up. The ids that may run now, oldest first; none for unknown ids.
   [[nodiscard]] std::vector<call_id> finished(call_id id);
 

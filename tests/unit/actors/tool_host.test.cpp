@@ -39,7 +39,7 @@ private:
 struct bench : test::stage {
   bench() {
     journal = stage::add(system->spawn(test::desk, &written));
-    gate = stage::add(spawn_tool_gate(*system));
+    gate = std::make_shared<service<tool_gate_actor>>(stage::add(spawn_tool_gate(*system)));
     context->run_id = "R1";
     go();
   }
@@ -87,6 +87,17 @@ struct bench : test::stage {
                   .quota = std::make_shared<policy::tool_quota>()};
     ask<tool_answer>(at, wanted, [this, call_id](const tool_answer& came) { answers[call_id] = came; });
   }
+  /// The gate dies, and the keeper does its part.
+  void gate_dies(bool for_good = false) {
+    const auto dead = gate->now();
+    kill(dead);
+    if (for_good)
+      gate->give_up();
+    else
+      gate->replace(stage::add(spawn_tool_gate(*system)));
+    gate->tell_all(caf::down_msg{dead.address(), crash_error("died in a test")}, for_good);
+    go();
+  }
   void cancel_all(const tool_host_actor& at) { tell(at, cancel_calls{"R1", ""}); }
   /// The oldest append is durable.
   void write() {
@@ -110,7 +121,7 @@ struct bench : test::stage {
   std::shared_ptr<run_context> context = std::make_shared<run_context>();
   std::map<std::string, tool_answer> answers;
   journal_actor journal;
-  tool_gate_actor gate;
+  gate_service gate;
   std::vector<tool_host_actor> hosts;
 };
 
@@ -222,4 +233,63 @@ TROUPE_TEST_WITH(bench, "what a call waited for its place is taken from the time
   CHECK(timeouts[0] == std::chrono::seconds(30)); // the tool's own
   CHECK(timeouts[1] == std::chrono::seconds(10)); // what is left of its task's
   CHECK(timeouts[2] == std::chrono::seconds(30));
+}
+
+TROUPE_TEST_WITH(bench,
+                 "a gate that dies takes no place along: what runs keeps its own with the next one, and what waits goes on waiting") {
+  add("look", effect::none, {}, 2);
+  const auto one = host(); // the only one of its tool, as in a runtime
+  for (const auto* call : {"c1", "c2", "c3"})
+    ask_for(one, "look", call);
+  ask_for(one, "look", "d1");
+  CHECK_EQ(starts("look"), 2);
+  gate_dies();
+  CHECK_EQ(starts("look"), 2);
+  ask_for(one, "look", "d2");
+  CHECK_EQ(starts("look"), 2);
+  finish("look", 0, tool_status::ok);
+  CHECK_EQ(starts("look"), 3);
+  gate_dies();
+  gate_dies();
+  CHECK_EQ(starts("look"), 3);
+  for (std::size_t i = 1; i < 5; ++i) {
+    REQUIRE(starts("look") > i);
+    finish("look", i, tool_status::ok);
+  }
+  for (const auto* call : {"c1", "c2", "c3", "d1", "d2"})
+    CHECK(status_of(call) == tool_status::ok);
+  ask_for(one, "look", "c4"); // no place was lost on the way
+  ask_for(one, "look", "d3");
+  CHECK_EQ(starts("look"), 7);
+}
+
+TROUPE_TEST_WITH(bench, "a call that ends while the next gate is told of it gives its place back") {
+  add("look", effect::none, {}, 1);
+  const auto one = host();
+  ask_for(one, "look", "c1");
+  const auto dead = gate->now();
+  kill(dead);
+  gate->replace(stage::add(spawn_tool_gate(*system)));
+  caf::anon_send(caf::actor_cast<caf::actor>(one), caf::down_msg{dead.address(), crash_error("died in a test")});
+  std::exchange(running["look"].at(0), nullptr)({tool_status::ok, "done", "", 0, false}); // both messages wait for the host now
+  go();
+  CHECK(status_of("c1") == tool_status::ok);
+  ask_for(one, "look", "c2");
+  CHECK_EQ(starts("look"), 2);
+}
+
+TROUPE_TEST_WITH(bench, "without a gate that comes back nothing more is let in, what runs ends, and the agent is told") {
+  add("look", effect::none, {}, 1);
+  const auto one = host();
+  ask_for(one, "look", "c1");
+  ask_for(one, "look", "c2");
+  gate_dies(true);
+  pass(std::chrono::minutes(1)); // its retries
+  CHECK(status_of("c2") == tool_status::not_started);
+  finish("look", 0, tool_status::ok);
+  CHECK(status_of("c1") == tool_status::ok);
+  ask_for(one, "look", "c3");
+  pass(std::chrono::minutes(1));
+  CHECK(status_of("c3") == tool_status::not_started);
+  CHECK_EQ(starts("look"), 1);
 }

@@ -66,6 +66,24 @@ TROUPE_TEST("an older call that its agent holds up does not hold up younger ones
   CHECK(limits.finished(1) == ids{3});
 }
 
+TROUPE_TEST("what runs already takes its place beyond every limit, and holds up who comes until there is room again") {
+  parallel_limits limits(2, 3);
+  CHECK(limits.admit(1, "ann", "slow", 1));
+  CHECK(!limits.admit(2, "bob", "slow", 1));
+  for (const std::uint64_t id : {3, 4, 5})
+    limits.occupy(id, "ann", "slow", 1);
+  CHECK_EQ(limits.running(), 4);
+  CHECK(!limits.admit(6, "ann", "fast", 16));
+  CHECK(!limits.admit(7, "bob", "fast", 16)); // the process is full
+  CHECK(limits.finished(1).empty());
+  CHECK(limits.finished(3) == ids{7});
+  CHECK(limits.finished(4) == ids{6}); // ann has one left
+  CHECK(limits.finished(5) == ids{2}); // and the tool none
+  for (const std::uint64_t id : {2, 6, 7})
+    CHECK(limits.finished(id).empty());
+  CHECK_EQ(limits.running(), 0);
+}
+
 TROUPE_TEST("a call that is given up while it waits leaves the line, and an unknown one changes nothing") {
   parallel_limits limits;
   CHECK(limits.admit(1, "ann", "slow", 1));

@@ -282,6 +282,7 @@ std::vector<crash_kind> services() {
           {"pool-0", victim{"agent_pool", 0}},
           {"pool-1", victim{"agent_pool", 1}},
           {"gateway", victim{"llm_gateway", 0}},
+          {"gate", victim{"tool_gate", 0}},
           {"host-0", victim{"tool_host", 0}},
           {"host-1", victim{"tool_host", 1}},
           {"host-2", victim{"tool_host", 2}}};
@@ -327,8 +328,10 @@ TROUPE_TEST("at every event of a tool that may have taken effect, and of the one
   }
 }
 TROUPE_TEST("at every event of a tool's host while calls wait for its one place") {
-  crash_everywhere(one_place(),
-                   {{"host-0", victim{"tool_host", 0}}, {"host-1", victim{"tool_host", 1}}, {"host-2", victim{"tool_host", 2}}});
+  crash_everywhere(one_place(), {{"gate", victim{"tool_gate", 0}},
+                                 {"host-0", victim{"tool_host", 0}},
+                                 {"host-1", victim{"tool_host", 1}},
+                                 {"host-2", victim{"tool_host", 2}}});
 }
 TROUPE_TEST("at every event of a for_each") {
   check_all(for_each());
