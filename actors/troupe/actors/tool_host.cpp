@@ -229,8 +229,8 @@ void ask_for_place(host_self self, std::uint64_t id, hosted_call& call) {
 /// What runs keeps its place with the next gate; what waits is asked for again.
 void gate_down(host_self self, const caf::actor_addr& gate) {
   auto& state = state_of(self);
-  const bool gone = state.gate->gone();
-  std::vector<std::pair<bool, std::uint64_t>> affected; // what runs, then what waits, each as it came
+  const bool gone = state.gate->now().address() == gate; // a successor is named before anybody is told
+  std::vector<std::pair<bool, std::uint64_t>> affected;  // what runs, then what waits, each as it came
   for (const auto& [id, call] : state.calls)
     if (call.gate == gate)
       affected.emplace_back(!call.let_in, id);

@@ -293,3 +293,16 @@ TROUPE_TEST_WITH(bench, "without a gate that comes back nothing more is let in, 
   CHECK(status_of("c3") == tool_status::not_started);
   CHECK_EQ(starts("look"), 1);
 }
+
+TROUPE_TEST_WITH(bench, "a gate that ends with its runtime, neither replaced nor given up, is not asked again and again") {
+  add("look", effect::none, {}, 1);
+  const auto one = host();
+  ask_for(one, "look", "c1");
+  ask_for(one, "look", "c2");
+  const auto ended = gate->now();
+  kill(ended);
+  gate->tell_all(caf::down_msg{ended.address(), caf::exit_reason::user_shutdown}, true);
+  go();
+  pass(std::chrono::minutes(1)); // its retries
+  CHECK(status_of("c2") == tool_status::not_started);
+}
