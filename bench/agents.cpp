@@ -65,7 +65,7 @@ auto value_or_end(Expected made) {
 std::int64_t idle_members(caf::scoped_actor& self, const actors::runtime& runtime) {
   std::int64_t idle = 0;
   for (const auto& [name, pool] : runtime.pools())
-    self->request(pool->now(), caf::infinite, actors::pool_query{})
+    ask(self, pool->now(), actors::pool_query{})
         .receive([&](const actors::pool_stats& stats) { idle += stats.idle_workers; }, [](const caf::error&) {});
   return idle;
 }
@@ -110,7 +110,7 @@ int main(int argc, char** argv) {
   }
   {
     const auto run = value_or_end(runtime->start_run({.workflow = "job"}));
-    self->request(run.orchestrator, caf::infinite, actors::start_run{})
+    ask(self, run.orchestrator, actors::start_run{})
         .receive(
             [](const actors::run_ended& end) {
               if (end.status != run_status::completed)

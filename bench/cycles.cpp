@@ -80,7 +80,7 @@ bool cycle(const std::shared_ptr<const configuration>& config, const std::string
   bool completed = false;
   {
     caf::scoped_actor self{system};
-    self->request(run->orchestrator, caf::infinite, actors::start_run{})
+    ask(self, run->orchestrator, actors::start_run{})
         .receive(
             [&](const actors::run_ended& end) { completed = end.status == run_status::completed && end.failure.code == error_code::none; },
             [](const caf::error&) {});

@@ -112,14 +112,14 @@ int main(int argc, char** argv) {
     auto setup = std::make_shared<tree_setup>();
     setup->make_agent = [&system, peers, driver](const std::string&, const std::string& member, const supervisor_actor& supervisor) {
       auto made = spawn_agent(system, member, supervisor, peers);
-      caf::anon_send(driver, member_joined{member, made, {}, 0, {}});
+      tell_from_outside(driver, member_joined{member, made, {}, 0, {}});
       return made;
     };
     setup->pools.emplace(
         "worker", std::make_shared<service<agent_pool_actor>>(spawn_agent_pool(system, "worker", members_of(spec).at("worker"), peers, 3)));
     setup->seed = 1;
     const auto root = spawn_supervisor(system, spec, setup);
-    self->request(root, caf::infinite, start_tree{})
+    ask(self, root, start_tree{})
         .receive([](const tree_started& started) { std::fputs(started.failure.c_str(), stderr); },
                  [](const caf::error& reason) { std::fprintf(stderr, "%s\n", text_of(reason).c_str()); });
     self->wait_for(driver);

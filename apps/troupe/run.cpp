@@ -296,7 +296,7 @@ expected<run_summary> recorded_summary(store::journal& journal, const std::strin
 expected<run_summary> summary_of(caf::scoped_actor& self, const actors::runtime& runtime, store::journal& journal,
                                  const std::string& run_id) {
   std::shared_ptr<const run_summary> followed;
-  self->request(runtime.metrics(), caf::infinite, actors::summary_query{run_id})
+  actors::ask(self, runtime.metrics(), actors::summary_query{run_id})
       .receive([&](const actors::summary_answer& answer) { followed = answer.summary; }, [](const caf::error&) {});
   if (followed && followed->finished_us != 0)
     return *followed;
@@ -310,13 +310,13 @@ public:
     std::lock_guard guard(mutex_);
     wished_ = true;
     if (to_)
-      caf::anon_send(to_, actors::cancel_run{"cancelled"});
+      actors::tell_from_outside(to_, actors::cancel_run{"cancelled"});
   }
   void deliver_to(actors::orchestrator_actor orchestrator) {
     std::lock_guard guard(mutex_);
     to_ = std::move(orchestrator);
     if (wished_)
-      caf::anon_send(to_, actors::cancel_run{"cancelled"});
+      actors::tell_from_outside(to_, actors::cancel_run{"cancelled"});
   }
 
 private:
@@ -356,12 +356,12 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});
-    caf::anon_send(runtime.journal(), actors::subscribe{shown, run->run_id});
-    signals.graceful_end([orchestrator] { caf::anon_send(orchestrator, actors::suspend_run{}); });
+    actors::tell_from_outside(runtime.journal(), actors::subscribe{shown, run->run_id});
+    signals.graceful_end([orchestrator] { actors::tell_from_outside(orchestrator, actors::suspend_run{}); });
     cancels->deliver_to(orchestrator);
     actors::run_ended end;
     caf::scoped_actor self{system};
-    self->request(orchestrator, caf::infinite, actors::start_run{})
+    actors::ask(self, orchestrator, actors::start_run{})
         .receive([&](const actors::run_ended& answer) { end = answer; },
                  [&](const caf::error& reason) {
                    end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id};

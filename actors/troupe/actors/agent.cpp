@@ -474,7 +474,7 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
   state_of(self).member = std::move(member);
   state_of(self).supervisor = std::move(supervisor);
   state_of(self).peers = std::move(peers);
-  self->set_down_handler([self](const caf::down_msg& down) { peer_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  on_down(self, [self](const caf::down_msg& down) { peer_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   self->set_exception_handler([self](std::exception_ptr& thrown) -> caf::error {
     const auto& task = state_of(self).task;
     // One death more than a task may cause: the task is the culprit, the restart intensity is spared (SEMANTICS 8).

@@ -125,7 +125,7 @@ inline clock_point deadline_of(const work& task, clock_point now) {
 template <class Handle>
 void watch(agent_self self, const Handle& peer) {
   if (state_of(self).watched.insert(peer.address()).second)
-    self->monitor(peer);
+    monitor(self, peer);
 }
 
 inline void record(agent_self self, std::vector<event_body>&& events) {

@@ -236,14 +236,14 @@ agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, co
   state.routing.emplace(std::move(agent), options);
   for (const auto& member : expected_members)
     state.routing->expect(member);
-  self->set_down_handler([self](caf::down_msg& down) { member_down(self, down); });
+  on_down(self, [self](caf::down_msg& down) { member_down(self, down); });
   return {
       [self](task_assignment& assignment) { return submit(self, assignment); },
       [self](const cancel_task& which) { cancel(self, which); },
       [self](const member_joined& joined) {
         auto& s = state_of(self);
         forget_incarnation(self, joined.member);
-        self->monitor(joined.handle);
+        monitor(self, joined.handle);
         auto& member = *s.members
                             .insert_or_assign(joined.member, pool_member{joined.handle, &*s.supervisors.insert(joined.supervisor).first,
                                                                          joined.restarts, joined.waited, true})

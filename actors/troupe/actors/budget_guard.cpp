@@ -210,7 +210,7 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
     if (auto spent = state.setup.spent_inner.find(name); spent != state.setup.spent_inner.end())
       ledger.charge({name}, spent->second);
   }
-  self->set_down_handler([self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  on_down(self, [self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   ledger.start_clock(state.setup.scope, time_of(self), state.setup.time_used);
   return {
       [self](const reserve& wanted) -> caf::result<reserve_answer> {

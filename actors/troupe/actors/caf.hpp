@@ -91,13 +91,75 @@ auto ask(Self* self, const Handle& to, Message&& message) {
 /// From outside of any actor: a client's thread reports to the actor that waits.
 template <class Handle, class Message>
 void tell_from_outside(const Handle& to, Message&& message) {
+#ifdef CAF_VERSION_MAJOR
+  caf::anon_mail(std::forward<Message>(message)).send(to);
+#else
   caf::anon_send(to, std::forward<Message>(message));
+#endif
 }
 
-/// "sharing" or "stealing"; CAF ignores a policy that is no atom.
-inline void set_scheduler(caf::actor_system_config& config, const char* policy, std::size_t threads) {
-  config.set("scheduler.policy", caf::atom_from_string(std::string(policy)));
+/// Asks from outside of any actor, and waits: `.receive(on_answer, on_error)`.
+template <class Handle, class Message>
+auto ask(caf::scoped_actor& self, const Handle& to, Message&& message) {
+  return ask(self.ptr(), to, std::forward<Message>(message));
+}
+
+// One handler an actor for the end of whomever it monitors. CAF 1.x has it still, and would have a callback each.
+#ifdef CAF_VERSION_MAJOR
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#endif
+
+/// `handler` takes a caf::down_msg&.
+template <class Self, class Handler>
+void on_down(Self* self, Handler handler) {
+  self->set_down_handler(std::move(handler));
+}
+
+/// `handler` takes a caf::exit_msg&.
+template <class Self, class Handler>
+void on_exit(Self* self, Handler handler) {
+  self->set_exit_handler(std::move(handler));
+}
+
+template <class Self, class Handle>
+void monitor(Self* self, const Handle& whom) {
+  self->monitor(whom);
+}
+
+template <class Self, class Handle>
+void demonitor(Self* self, const Handle& whom) {
+  self->demonitor(whom);
+}
+
+#ifdef CAF_VERSION_MAJOR
+#pragma GCC diagnostic pop
+#endif
+
+/// Before the actor system is made: the messages of `Block`, and how many workers it has; they share one queue.
+template <class Block>
+void add_messages(caf::actor_system_config& config) {
+#ifdef CAF_VERSION_MAJOR
+  static_cast<void>(config);
+  static const bool once = [] { // CAF would have them before the configuration is made, and reads them when the system is
+    caf::init_global_meta_objects<Block>();
+    caf::core::init_global_meta_objects();
+    return true;
+  }();
+  static_cast<void>(once);
+#else
+  config.add_message_types<Block>();
+#endif
+}
+
+inline void set_workers(caf::actor_system_config& config, std::size_t threads) {
+#ifdef CAF_VERSION_MAJOR
+  config.set("caf.scheduler.policy", std::string("sharing"));
+  config.set("caf.scheduler.max-threads", threads);
+#else
+  config.set("scheduler.policy", caf::atom("sharing")); // ignored when it is no atom
   config.set("scheduler.max-threads", static_cast<std::uint64_t>(threads));
+#endif
 }
 
 /// Words of an exception, kept in the exit reason so that supervisors can say why a child died.
@@ -145,13 +207,13 @@ public:
   explicit watch_list(Self* self) {
     self->attach_functor([self, watched = watched_] {
       for (const auto& each : *watched)
-        self->demonitor(each);
+        demonitor(self, each);
     });
   }
   template <class Self, class Handle>
   void add(Self* self, const Handle& whom) {
     if (watched_->insert(caf::actor_cast<caf::actor_addr>(whom)).second)
-      self->monitor(whom);
+      monitor(self, whom);
   }
   /// It has ended.
   void forget(const caf::actor_addr& whom) { watched_->erase(whom); }
@@ -166,7 +228,7 @@ private:
 template <class Self>
 void install_handlers(Self* self) {
   self->set_exception_handler([](std::exception_ptr& thrown) -> caf::error { return crash_error(words_of(thrown)); });
-  self->set_down_handler([](caf::down_msg&) {});
+  on_down(self, [](caf::down_msg&) {});
 }
 
 } // namespace troupe::actors

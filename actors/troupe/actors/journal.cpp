@@ -147,7 +147,7 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
   auto& state = state_of(self);
   state.store = std::move(store);
   state.utc_now_us = std::move(utc_now_us);
-  self->set_down_handler([self](caf::down_msg& down) {
+  on_down(self, [self](caf::down_msg& down) {
     std::erase_if(state_of(self).subscribers, [&](const auto& s) { return s.second.address() == down.source; });
   });
   return {
@@ -190,7 +190,7 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
         return promise;
       },
       [self](const subscribe& wanted) {
-        self->monitor(wanted.subscriber);
+        monitor(self, wanted.subscriber);
         state_of(self).subscribers.emplace_back(wanted.run_id, wanted.subscriber);
       },
       [self](const groups_written&) { close_groups(self); },

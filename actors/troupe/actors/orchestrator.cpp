@@ -333,8 +333,8 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
   install_handlers(self);
   state_of(self).asked.emplace(self);
   state_of(self).setup = std::move(setup);
-  self->monitor(state_of(self).setup.run->guard);
-  self->set_down_handler([self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  monitor(self, state_of(self).setup.run->guard);
+  on_down(self, [self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {
       [self](const start_run&) { return begin(self); },
       [self](const cancel_run& why) {

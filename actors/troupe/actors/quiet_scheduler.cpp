@@ -279,7 +279,7 @@ private:
 
 void use_quiet_scheduler(caf::actor_system_config& config, std::size_t threads) {
   const auto cores = std::max(1u, std::thread::hardware_concurrency());
-  set_scheduler(config, "sharing", threads > 0 ? threads : std::max(1u, cores - 1));
+  set_workers(config, threads > 0 ? threads : std::max(1u, cores - 1));
 #ifndef CAF_VERSION_MAJOR
   config.load<quiet_coordinator>();
 #endif

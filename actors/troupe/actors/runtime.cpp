@@ -198,7 +198,7 @@ expected<tenant_past> past_of(store::journal& journal, const std::string& tenant
 } // namespace
 
 void prepare(caf::actor_system_config& config) {
-  config.add_message_types<caf::id_block::troupe>();
+  add_messages<caf::id_block::troupe>(config);
 }
 
 runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
@@ -307,7 +307,7 @@ expected<void> runtime::make_clients(providers& made) {
 expected<void> runtime::start_actors(providers made) {
   journal_ = spawn_journal(system_, options_.journal, options_.utc_now_us);
   metrics_ = spawn_metrics_collector(system_);
-  caf::anon_send(journal_, subscribe{metrics_, ""});
+  tell_from_outside(journal_, subscribe{metrics_, ""});
   const auto make_gateway = [this, made = std::move(made)] { return spawn_llm_gateway(system_, journal_, made, options_.seed); };
   gateway_ = std::make_shared<service<llm_gateway_actor>>(make_gateway());
   checkpoint_ = std::make_shared<service<checkpoint_actor>>(spawn_checkpoint(system_, journal_, options_.journal, options_.utc_now_us));
@@ -360,10 +360,10 @@ expected<void> runtime::start_actors(providers made) {
 
   std::string failure;
   caf::scoped_actor self{system_};
-  auto booted = self->request(root_, caf::infinite, start_tree{});
+  auto booted = ask(self, root_, start_tree{});
   run_actors();
-  booted.receive([&](const tree_started& started) { failure = started.failure; },
-                 [&](const caf::error& reason) { failure = text_of(reason); });
+  std::move(booted).receive([&](const tree_started& started) { failure = started.failure; },
+                            [&](const caf::error& reason) { failure = text_of(reason); });
   if (!failure.empty())
     return fail(error_code::internal, "the supervision tree did not start: " + failure);
   return {};
@@ -601,7 +601,7 @@ expected<started_run> runtime::start_run(run_order order) {
     journal.disown(order.run_id);
     return tl::unexpected(entered.error());
   }
-  caf::anon_send(journal_, open_run{order.run_id, 0, 0});
+  tell_from_outside(journal_, open_run{order.run_id, 0, 0});
   launch_plan plan;
   plan.budget = workflow->second.budget;
   plan.approve_all = order.approve_all;
@@ -665,7 +665,7 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);
-  caf::anon_send(journal_, open_run{run_id, history.last_seq, history.last_us});
+  tell_from_outside(journal_, open_run{run_id, history.last_seq, history.last_us});
   // What nobody knows the outcome of is charged with its worst case, and told so once.
   for (const auto& lost : history.unanswered)
     plan.found.push_back(note{run_id, lost.task, lost.agent, {outcome_unknown{lost.id(), lost.worst_case}}});
@@ -675,8 +675,8 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
 }
 
 void runtime::finish_run(const std::string& run_id) {
-  caf::anon_send(journal_, close_run{run_id});
-  caf::anon_send(metrics_, close_run{run_id});
+  tell_from_outside(journal_, close_run{run_id});
+  tell_from_outside(metrics_, close_run{run_id});
   options_.journal->disown(run_id);
   leave_tenant(run_id);
 }

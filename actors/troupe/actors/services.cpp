@@ -11,7 +11,7 @@ void askers::add(const caf::actor_addr& asker) {
   who_.insert(asker);
   if (ended_)
     if (const auto alive = caf::actor_cast<caf::actor>(asker))
-      caf::anon_send(alive, *ended_);
+      tell_from_outside(alive, *ended_);
 }
 
 void askers::forget(const caf::actor_addr& asker) {
@@ -30,7 +30,7 @@ void askers::tell_all(const caf::down_msg& down, bool for_good) {
     ended_ = down;
   for (const auto& each : who_)
     if (const auto asker = caf::actor_cast<caf::actor>(each))
-      caf::anon_send(asker, down);
+      tell_from_outside(asker, down);
 }
 
 namespace {
@@ -68,7 +68,7 @@ bool made_again(keeper_self self, const caf::down_msg& down, const std::shared_p
   if (again) {
     spdlog::error("{} died: {}; it is made again", what, text_of(down.reason));
     which->replace(make());
-    self->monitor(which->now());
+    monitor(self, which->now());
   } else if (!runtime_ends) {
     spdlog::error("{} died: {}; it died too often and is not made again", what, text_of(down.reason));
     which->give_up();
@@ -100,15 +100,15 @@ void service_down(keeper_self self, const caf::down_msg& down) {
 
 caf::behavior keeper(keeper_self self, kept_services kept) {
   install_handlers(self);
-  self->set_down_handler([self](const caf::down_msg& down) { service_down(self, down); });
-  self->monitor(kept.root);
-  self->monitor(kept.gateway->now());
-  self->monitor(kept.checkpoint->now());
-  self->monitor(kept.gate->now());
+  on_down(self, [self](const caf::down_msg& down) { service_down(self, down); });
+  monitor(self, kept.root);
+  monitor(self, kept.gateway->now());
+  monitor(self, kept.checkpoint->now());
+  monitor(self, kept.gate->now());
   for (const auto& [tool, host] : kept.hosts)
-    self->monitor(host->now());
+    monitor(self, host->now());
   for (const auto& [agent, pool] : kept.pools)
-    self->monitor(pool->now());
+    monitor(self, pool->now());
   state_of(self).kept = std::move(kept);
   return {[](const start_tree&) {}}; // lives for the down messages
 }

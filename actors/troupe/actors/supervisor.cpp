@@ -121,7 +121,7 @@ std::string agent_of(const std::string& member) {
 
 void watch(supervisor_self self, const policy::start_child& start, const caf::actor& handle) {
   auto& state = state_of(self);
-  self->monitor(handle);
+  monitor(self, handle);
   state.live->add(live_child{start.id, start.incarnation, handle});
 }
 
@@ -414,13 +414,13 @@ supervisor_actor::behavior_type supervisor(supervisor_self self, supervisor_spec
   state.dice.seed(setup->seed ^ std::hash<std::string>{}(spec.name));
   state.decide.emplace(std::move(spec));
   state.setup = std::move(setup);
-  self->set_down_handler([self](caf::down_msg& down) { child_down(self, down); });
+  on_down(self, [self](caf::down_msg& down) { child_down(self, down); });
   self->attach_functor([live = state.live] {
     for (const auto& child : live->handles())
       caf::anon_send_exit(child, caf::exit_reason::kill);
   });
   // Told to end from above: children first, in order.
-  self->set_exit_handler([self](caf::exit_msg& exit) {
+  on_exit(self, [self](caf::exit_msg& exit) {
     if (exit.reason == caf::exit_reason::kill)
       self->quit(exit.reason);
     else

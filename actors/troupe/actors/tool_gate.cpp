@@ -70,7 +70,7 @@ tool_gate_actor::behavior_type tool_gate(gate_self self, policy::parallel_limits
   install_handlers(self);
   state_of(self).limits = std::move(limits);
   state_of(self).hosts.emplace(self);
-  self->set_down_handler([self](const caf::down_msg& down) { host_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  on_down(self, [self](const caf::down_msg& down) { host_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   return {
       [self](const admit& wanted) { return let_in(self, wanted); },
       [self](const leave& gone) { give_back(self, gone.ticket); },

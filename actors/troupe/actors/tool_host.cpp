@@ -360,7 +360,7 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
 
 tool_host_actor::behavior_type tool_host(host_self self, journal_actor journal, gate_service gate, toolset_ptr tools, std::uint64_t seed) {
   install_handlers(self);
-  self->set_down_handler([self](const caf::down_msg& down) { gate_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
+  on_down(self, [self](const caf::down_msg& down) { gate_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   state_of(self).asked.emplace(self);
   state_of(self).journal = std::move(journal);
   state_of(self).gate = std::move(gate);
