@@ -32,6 +32,8 @@ int init(const std::string& folder) {
     out << file.text;
     out.close();
     if (!out) {
+      if (std::error_code ignored; fs::is_regular_file(path, ignored))
+        fs::remove(path, ignored); // a part of it would be in the way of the next try
       tell_error(path.string() + ": it cannot be written; check the folder's permissions and space");
       return status_failed;
     }

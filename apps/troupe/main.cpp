@@ -99,7 +99,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() != 0 && tell_unknown_command(app, argc, argv))
       return status_usage;
-    return app.exit(problem) == 0 ? status_completed : status_usage;
+    if (app.exit(problem) != 0)
+      return status_usage;
+    return output_lost() ? status_unavailable : status_completed; // --help and --version
   }
   start_logging(global);
   try {

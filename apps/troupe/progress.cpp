@@ -110,7 +110,8 @@ std::string progress_board::line_of(const std::string& path, std::int64_t now_us
 
 std::string progress_board::foot(std::int64_t now_us) const {
   const auto summary = fold_.summary();
-  auto text = std::to_string(summary.completed_tasks) + "/" + std::to_string(summary.total_tasks) + " tasks";
+  auto text = ends_soon_ ? std::string("stopping (Ctrl-C ends it at once)  ") : std::string();
+  text += std::to_string(summary.completed_tasks) + "/" + std::to_string(summary.total_tasks) + " tasks";
   text += "  " + to_string(summary.total_cost);
   if (summary.budget.money)
     text += " of " + to_string(*summary.budget.money) + share(summary.total_cost.micro, summary.budget.money->micro);

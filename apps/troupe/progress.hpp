@@ -26,6 +26,8 @@ public:
   explicit progress_board(timeline_style style) : style_(style) {}
 
   void apply(const event& e);
+  /// Somebody asked for its end; what is under way is ended first.
+  void end_soon() { ends_soon_ = true; }
   /// The board at a time (UTC). It fits the window, with one row left for the cursor, and no line is as wide as it. Where there are too
   /// many tasks, those at work come first, then those that ended last, and "… and 7 more".
   std::vector<std::string> lines(std::int64_t now_us, window of) const;
@@ -51,6 +53,7 @@ private:
   std::vector<std::string> order_;
   std::map<std::string, row> rows_;
   std::int64_t started_us_ = 0;
+  bool ends_soon_ = false;
 };
 
 /// Draws boards over each other on a terminal: only what changed moves, in one write, so that nothing flickers.

@@ -1,8 +1,10 @@
 // `troupe run` and `troupe resume`: one run in this process, live, with its result at the end.
 
+#include <atomic>
 #include <charconv>
 #include <condition_variable>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <mutex>
 #include <set>
@@ -59,6 +61,7 @@ struct run_arguments {
 struct shown_as {
   bool lines = true; ///< false: only what somebody must do
   bool live = false;
+  std::shared_ptr<std::atomic<bool>> ends_soon = std::make_shared<std::atomic<bool>>(false);
   std::string config; ///< for hints
   std::shared_ptr<background_writer> out;
   std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
@@ -111,6 +114,17 @@ void show_approvals(progress_state& now, const event& e) {
   }
 }
 
+/// Also between events: a model or a tool at work says nothing, and its time passes all the same.
+constexpr std::chrono::seconds drawn_again_after{1};
+
+void draw(progress_state& now) {
+  if (!now.as.live || !now.waiting.empty())
+    return;
+  if (*now.as.ends_soon)
+    now.board.end_soon();
+  now.view.draw(now.board.lines(utc_now_us(), {terminal_height(STDERR_FILENO), terminal_width(STDERR_FILENO)}));
+}
+
 actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::stateful_pointer<progress_state> self, shown_as as,
                                                  timeline_style style) {
   actors::install_handlers(self);
@@ -125,7 +139,12 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
     show_held(now);
     now.view.clear();
   });
-  return {[self](const actors::published& group) {
+  const auto draw_later = [self] {
+    actors::tell_later(self, caf::actor_cast<actors::event_sink_actor>(self), drawn_again_after, actors::published{});
+  };
+  if (state.as.live)
+    draw_later();
+  return {[self, draw_later](const actors::published& group) {
     auto& now = actors::state_of(self);
     for (const auto& e : group.events) {
       now.board.apply(*e);
@@ -133,16 +152,25 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
         show_line(now, *e);
       show_approvals(now, *e);
     }
-    if (now.as.live && now.waiting.empty())
-      now.view.draw(now.board.lines(utc_now_us(), {terminal_height(STDERR_FILENO), terminal_width(STDERR_FILENO)}));
+    if (now.board.started_us() != 0)
+      draw(now);
+    if (now.as.live && group.events.empty())
+      draw_later();
   }};
 }
 
 // --- signals -------------------------------------------------------------------------------------------------------
 
-/// Turns SIGINT and SIGTERM into calls on a thread of its own. Made in the main thread before any other, which inherit that these signals
-/// are blocked. While a run goes on, the first one asks for a graceful end; before that and afterwards, and with the second one, the
-/// program ends at once: the journal has all that was acknowledged.
+/// Says it where that does not wait for anybody: the program is to end.
+void say_at_once(const std::string& text) {
+  pollfd out{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0) [[maybe_unused]]
+    const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+/// Turns SIGINT, SIGTERM and SIGHUP into calls on a thread of its own. Made in the main thread before any other, which inherit that these
+/// signals are blocked. While a run goes on, the first one asks for a graceful end; before that and afterwards, and with the second one,
+/// the program ends at once: the journal has all that was acknowledged.
 class signal_watch {
 public:
   signal_watch() {
@@ -162,9 +190,11 @@ public:
   signal_watch(const signal_watch&) = delete;
   signal_watch& operator=(const signal_watch&) = delete;
 
-  void graceful_end(std::function<void()> ask) {
+  /// `last_words` are said when the program then ends at once.
+  void graceful_end(std::function<void()> ask, std::string last_words) {
     const std::lock_guard guard(mutex_);
     ask_ = std::move(ask);
+    last_words_ = std::move(last_words);
   }
 
 private:
@@ -173,6 +203,9 @@ private:
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    struct sigaction hang_up {};
+    if (::sigaction(SIGHUP, nullptr, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) // nohup wants it to outlive its terminal
+      sigaddset(&set, SIGHUP);
     return set;
   }
   void watch() {
@@ -184,14 +217,17 @@ private:
       if (::read(descriptor_, &what, sizeof what) != sizeof what)
         continue;
       const std::lock_guard guard(mutex_);
-      if (!ask_ || std::exchange(asked_, true))
+      if (!ask_ || std::exchange(asked_, true)) {
+        say_at_once(last_words_);
         ::_exit(status_interrupted);
+      }
       ask_();
     }
   }
 
   std::mutex mutex_;
   std::function<void()> ask_; ///< for a graceful end; null: nobody to ask yet
+  std::string last_words_;
   bool asked_ = false;
   int descriptor_ = -1;
   int stop_ = -1;
@@ -234,14 +270,14 @@ void print_result(const run_arguments& arguments, const run_summary& summary) {
   std::fflush(stdout);
 }
 
-/// Whose limit ended the run; empty: no budget did.
-std::string refused_scope(store::journal& journal, const std::string& run_id) {
-  std::string scope;
+/// The limit that ended the run; null: no budget did.
+std::optional<budget_refused> refusal_of(store::journal& journal, const std::string& run_id) {
+  std::optional<budget_refused> last;
   if (const auto events = journal.read_run(run_id))
     for (const auto& e : *events)
       if (const auto* refused = std::get_if<budget_refused>(&e->body); refused && policy::ends_the_run(refused->scope))
-        scope = refused->scope;
-  return scope;
+        last = *refused;
+  return last;
 }
 
 /// How to go on with a run that did not end, or was ended before its end.
@@ -255,10 +291,15 @@ std::string next_step(const run_arguments& arguments, const run_summary& summary
     return go_on(" --add-time 5m");
   if (summary.reason != "budget_exceeded")
     return go_on("");
-  const auto scope = refused_scope(journal, summary.run_id);
-  if (scope.empty() || scope == policy::run_scope)
+  const auto limit = refusal_of(journal, summary.run_id);
+  if (!limit)
     return go_on(" --add-usd 1 --add-steps 50");
-  return "The limit is that of " + scope + ", and resume adds to the run's own only. Where it has a period, go on in the next one with: "
+  if (limit->scope == policy::run_scope)
+    return go_on(limit->kind == limit_kind::steps  ? " --add-steps 50"
+                 : limit->kind == limit_kind::time ? " --add-time 5m"
+                                                   : " --add-usd 1");
+  return "The limit is that of " + limit->scope
+         + ", and resume adds to the run's own only. Where it has a period, go on in the next one with: "
          + resume_hint(arguments, summary.run_id, "") + "; else raise it in " + shell_word(arguments.config) + " and start a new run\n";
 }
 
@@ -337,6 +378,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
   if (!started)
     return tell(started.error());
   auto& runtime = **started;
+  const auto journal_path = runtime.config().journal.path;
 
   const bool on_terminal = ::isatty(STDERR_FILENO) != 0;
   const bool live = on_terminal && !arguments.as_json && !is_dumb_terminal();
@@ -354,10 +396,18 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
     if (on_terminal && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
+    const auto ends_soon = as.ends_soon;
     shown = system.spawn(progress, std::move(as),
                          timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});
     actors::tell_from_outside(runtime.journal(), actors::subscribe{shown, run->run_id});
-    signals.graceful_end([orchestrator] { actors::tell_from_outside(orchestrator, actors::suspend_run{}); });
+    signals.graceful_end(
+        [orchestrator, ends_soon, out, says = !live && !arguments.as_json] {
+          *ends_soon = true; // the board says it when it is drawn again
+          if (says)
+            out->write("troupe: stopping; what is under way is ended first, and a second signal ends it at once\n");
+          actors::tell_from_outside(orchestrator, actors::suspend_run{});
+        },
+        "\ntroupe: ended at once; what was recorded is kept. Go on with: " + resume_hint(arguments, run->run_id, "") + "\n");
     cancels->deliver_to(orchestrator);
     actors::run_ended end;
     caf::scoped_actor self{system};
@@ -366,7 +416,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
                  [&](const caf::error& reason) {
                    end.failure = error{error_code::internal, "the orchestrator ended: " + actors::text_of(reason), run->run_id};
                  });
-    signals.graceful_end([] {}); // it has ended: what follows only tells of it
+    signals.graceful_end([] {}, {}); // it has ended: what follows only tells of it
     journal->on_cancel_request(nullptr);
     if (shown) {
       self->monitor(shown);
@@ -378,7 +428,8 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
       tell_error(end.failure.text());
-      std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
+      if (journal->find_run(run->run_id))
+        std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
       return status_unavailable;
     }
     if (!summary)
@@ -386,6 +437,10 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     print_result(arguments, *summary);
     out->write(outcome_words(arguments, *summary, *journal));
     out->finish();
+    if (std::error_code ignored; !std::filesystem::exists(journal_path, ignored)) {
+      tell_error("journal " + journal_path + ": it was removed while the run went on, so nothing of the run is kept");
+      return status_unavailable;
+    }
     return status_of_run(*summary);
   }
 }
@@ -459,6 +514,8 @@ std::string dollars_problem(const std::string& text) {
   double dollars = 0;
   const auto* end = text.data() + text.size();
   const auto read = std::from_chars(text.data(), end, dollars);
+  if (read.ec == std::errc{} && read.ptr == end && dollars > 0 && usd::from_dollars(dollars).micro == 0)
+    return in_quotes(text) + " is less than can be counted; the least is 0.000001";
   if (read.ec == std::errc{} && read.ptr == end && dollars >= 0 && dollars <= 1e9)
     return {};
   return in_quotes(text) + " is no amount that can be added; write dollars from 0 to 1000000000, as in 2.50";
@@ -481,7 +538,12 @@ void add_run(CLI::App& app, const global_options&, action& chosen) {
       ->allow_extra_args(false);
   command->add_option("--input", arguments->input_file, "Input: a JSON or YAML file, - for standard input");
   command->add_option("--tenant", arguments->tenant, "Whose run it is")->capture_default_str();
-  command->add_option("--id", arguments->run_id, "Id of the run; by default a new one is made");
+  command->add_option("--id", arguments->run_id, "Id of the run; by default a new one is made")
+      ->check(
+          [](const std::string& id) {
+            return id.empty() ? std::string("an id is 1 to 64 letters, digits, dots, dashes and underscores") : std::string();
+          },
+          "");
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
   command->add_flag("--yes", arguments->yes, "Approve every risky action");
   command->callback([arguments, &chosen] { chosen = [arguments] { return run(*arguments); }; });

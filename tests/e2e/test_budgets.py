@@ -62,6 +62,12 @@ def test_what_is_no_amount_is_refused_before_anything_is_added(option, amount, p
     assert project.count("R1", "run_resumed") == 0, "nothing of it is recorded"
 
 
+def test_less_than_can_be_counted_is_not_taken_for_nothing(project):
+    project.scripted([reply(SENTENCE)], tasks=tasks(2), workflow={"budget": {"steps": 1}})
+    assert "0.000001" in project.resume("R1", "--add-usd", "0.0000004").expect(2).stderr
+    assert "--id" in project.run("--id", "").expect(2).stderr
+
+
 def test_time_is_a_limit_and_resume_adds_some(project, mock_llm):
     server = mock_llm([reply("quick", when={"last": "Part 0"}), reply("slow", when={"turn": 1}, fault={"timeout": True, "times": 1})])
     project.on(server.provider(), tasks=tasks(2), workflow={"budget": {"time": "3s"}})
@@ -145,10 +151,13 @@ def test_a_sub_workflow_spends_from_its_parent(project, mock_llm):
     assert server.requests == 4 and again["workflow_status"] == "completed"
 
 
-def test_the_message_says_how_to_go_on(project, mock_llm):
-    project.on(mock_llm([reply("x")]).provider(), tasks=tasks(2), workflow={"budget": {"steps": 1}})
+@pytest.mark.parametrize("limit, more", [({"steps": 1}, "--add-steps 50"), ({"usd": 0.001}, "--add-usd 1")], ids=["steps", "usd"])
+def test_the_message_says_how_to_go_on(limit, more, project, mock_llm):
+    """What it says works, and adds to the limit that was reached, not to another one."""
+    project.on(mock_llm([reply(SENTENCE)]).provider(), tasks=tasks(2), workflow={"budget": limit})
     told = project.troupe("run", "troupe.yaml", "job", "--id", "R1").expect(3)
-    assert "troupe resume troupe.yaml R1 --add-usd" in told.stderr
+    assert f"Go on with: troupe resume troupe.yaml R1 {more}\n" in told.stderr
+    assert project.resume("R1", *more.split()).expect(0).doc["workflow_status"] == "completed"
 
 
 def test_a_refusal_is_an_event(project, mock_llm):

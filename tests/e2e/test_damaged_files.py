@@ -129,3 +129,53 @@ def test_a_damaged_page_of_one_run_leaves_the_others(company):
     assert "R0" in told.stderr and "damaged" in told.stderr and told.stdout == "", told.stderr
     assert judge(company, company.resume("R2"), "R2"), "another run of the same file"
     assert judge(company, company.run("--id", "R3", "-i", "run=R3"), "R3"), "a new one"
+
+
+FRAME = 24 + PAGE
+
+
+def test_damage_inside_the_log_is_told_and_the_log_is_kept(company):
+    """To SQLite the log ends there. What stands behind it was told as durable: it must not go without a word."""
+    path = company.folder / ".troupe/journal.db-wal"
+    data = path.read_bytes()
+    for at in (10, 32 + 24 + 99):  # its header, its first frame: commits stand behind each
+        restore(company)
+        path.write_bytes(flipped(data, at))
+        told = company.troupe("runs", "troupe.yaml").expect(0)
+        kept = list(path.parent.glob("journal.db-wal-damaged-*"))
+        assert len(kept) == 1 and kept[0].read_bytes() == flipped(data, at)
+        assert "its log is damaged" in told.stderr and kept[0].name in told.stderr and "R0" in told.stdout
+        again = company.troupe("runs", "troupe.yaml").expect(0)
+        assert again.stderr == "" and len(list(path.parent.glob("*damaged*"))) == 1, "told once"
+
+
+def test_a_log_that_was_cut_off_while_it_was_written_is_not_damaged(company):
+    path = company.folder / ".troupe/journal.db-wal"
+    data = path.read_bytes()
+    assert len(data) > 32 + 2 * FRAME
+    for size in (0, 20, 32, 32 + FRAME - 1, len(data) - 100):
+        restore(company)
+        path.write_bytes(data[:size])
+        told = company.troupe("runs", "troupe.yaml").expect(0)
+        assert told.stderr == "" and not list(path.parent.glob("*damaged*")), size
+
+
+def test_an_empty_file_where_runs_were_is_no_new_journal(company):
+    folder = company.folder / ".troupe"
+    (folder / "journal.db-wal").unlink()
+    (folder / "journal.db-shm").unlink()
+    (folder / "journal.db").write_bytes(b"")
+    for args in (["runs", "troupe.yaml"], ["show", "troupe.yaml", "R1"], ["run", "troupe.yaml", "job", "--id", "R3", "-i", "run=R3"]):
+        told = company.troupe(*args).expect(4)
+        assert "is empty, though runs were made with it" in told.stderr and told.stdout == ""
+    assert (folder / "journal.db").read_bytes() == b"", "nothing is written"
+    (folder / "journal.db-lock").unlink()
+    company.run("--id", "R3", "-i", "run=R3").expect(0)
+
+
+def test_an_empty_file_where_no_run_was_is_a_new_journal(company):
+    shutil.rmtree(company.folder / ".troupe")
+    (company.folder / ".troupe").mkdir()
+    (company.folder / ".troupe/journal.db").write_bytes(b"")
+    (company.folder / ".troupe/journal.db-lock").write_bytes(b"")
+    company.run("--id", "R3", "-i", "run=R3").expect(0)

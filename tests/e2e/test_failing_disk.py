@@ -2,8 +2,10 @@
 import ctypes
 import errno
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -264,3 +266,27 @@ def test_any_name_of_a_file_can_be_looked_at(project, forbidden):
     project.run("--id", "R1").expect(0)
     forbidden()
     assert project.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc["result"] == "x"
+
+
+@pytest.mark.parametrize("left", ["killed", "closed"])
+def test_what_was_recorded_can_be_looked_at_where_the_disk_is_full(left, project, mock_llm):
+    """A file system of its own, of 4 MiB, that something else has filled."""
+    server = mock_llm([*([reply("late", when={"last": "^b"}, fault={"timeout": True})] if left == "killed" else []), reply("x")])
+    project.on(server.provider(), tasks=[{"id": "a", "agent": "worker", "instruction": "a"}, {"id": "b", "agent": "worker", "instruction": "b", "needs": ["a"]}])
+    running = project.start()
+    if left == "killed":
+        wait_for(lambda: server.requests == 2, "the second request")
+        running.kill()
+    else:
+        running.wait().expect(0)
+    small = project.folder / "small"
+    small.mkdir()
+    script = f"""cp -r troupe.yaml .troupe small/ && cd small && cat /dev/zero > filler
+        for command in "runs troupe.yaml" "show troupe.yaml R1" "run troupe.yaml job --id R2" "resume troupe.yaml R1"; do
+          {conftest.BINARY} $command; echo "status $?"
+        done"""
+    sandbox = ["bwrap", "--dev-bind", "/", "/", "--size", str(4 << 20), "--tmpfs", str(small), "--chdir", str(project.folder)]
+    done = subprocess.run([*sandbox, "bash", "-c", script], capture_output=True, text=True, timeout=60, env=conftest.clean_environment())
+    statuses = re.findall(r"status (\d+)", done.stdout)
+    assert statuses == ["0", "0", "4", "4" if left == "killed" else "0"] or statuses == ["0", "0", "4", "4"], str(done)
+    assert "R1" in done.stdout and "a [worker] done: x" in done.stdout and "the disk is full" in done.stderr, str(done)

@@ -3,13 +3,14 @@ import os
 import pathlib
 import shutil
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
-from conftest import DEADLINE, SIGINT, SIGTERM, calls, openai_answer, processes_with, reply, wait_for
+from conftest import BINARY, DEADLINE, SIGINT, SIGTERM, calls, clean_environment, openai_answer, processes_with, reply, wait_for
 
-SIGSTOP, SIGCONT = 19, 18
+SIGHUP, SIGSTOP, SIGCONT = 1, 19, 18
 
 
 def check_closed_properly(project):
@@ -65,7 +66,7 @@ def check_nobody_left(busy):
     check_closed_properly(busy)
 
 
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP], ids=["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_transfers_and_tools_before_the_program(number, busy):
     busy.running.signal(number)
     told = busy.running.wait(10).expect(130)
@@ -105,10 +106,13 @@ def test_a_tool_of_effect_once_that_a_signal_cut_off_is_told_and_not_repeated(bu
 def test_a_second_signal_ends_at_once_and_loses_nothing(busy):
     before = [event["type"] for event in busy.events("R1")]
     busy.running.signal(SIGINT)
+    status = pathlib.Path(f"/proc/{busy.running.child.pid}/status")
+    wait_for(lambda: "ShdPnd:\t0000000000000000" in status.read_text(), "the first to be taken: two that wait are one")
     busy.running.signal(SIGINT)
     began = time.monotonic()
     told = busy.running.wait(10)
     assert told.status == 130 and time.monotonic() - began < 2.5, str(told)
+    assert "ended at once" in told.stderr and "troupe resume troupe.yaml R1" in told.stderr
     wait_for(lambda: processes_with(busy.mark) == [], "the end of the tools", 6)
     assert [event["type"] for event in busy.events("R1")][:len(before)] == before
     busy.server.then = openai_answer("fine")
@@ -217,3 +221,23 @@ def test_a_signal_while_servers_are_started_ends_the_program_and_them(project):
     process.signal(SIGINT)
     process.wait(10).expect(130)
     wait_for(lambda: not processes_with(f"sleep {mark}"), "the server's end")
+
+
+def test_the_first_signal_is_answered_at_once_and_nohup_is_heard(project):
+    """A tool that does not care for SIGTERM has its grace; somebody who has pressed Ctrl-C hears so. Who started it by nohup wants it to outlive its terminal."""
+    project.scripted([calls(("slow", {})), reply("fine")], agent={"tools": ["slow"]},
+                     tools={"slow": {"kind": "process", "description": "x", "effect": "none", "command": ["sh", "-c", "trap '' TERM; echo > out/ran; while :; do sleep 0.1; done"], "sandbox": {"write": ["out"]}}})
+    (project.folder / "out").mkdir()
+    for number, ignored in ((SIGINT, False), (SIGHUP, True)):
+        (project.folder / "out/ran").unlink(missing_ok=True)
+        command = [BINARY, "run", "troupe.yaml", "job", "--id", f"R{number}"]
+        child = subprocess.Popen((["nohup"] if ignored else []) + command, cwd=project.folder, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: (project.folder / "out/ran").exists(), "the tool")
+        if ignored:
+            child.send_signal(number)
+            time.sleep(0.3)
+            assert child.poll() is None
+            number = SIGINT
+        child.send_signal(number)
+        said = child.stderr.read()
+        assert child.wait(DEADLINE) == 130 and "troupe: stopping" in said and said.index("troupe: stopping") < said.index("is interrupted"), said

@@ -56,6 +56,15 @@ def test_a_run_on_a_terminal(project):
     assert status == 0 and "\x1b[3" not in plain
 
 
+def test_time_goes_on_while_a_model_is_silent(project):
+    """Nothing happens for seconds: the board is drawn all the same, with the time that has passed."""
+    project.scripted([reply("the result", latency="2600ms")])
+    status, shown = on_terminal(project, "run", "troupe.yaml", "job", window=(24, 100))
+    waiting = [board for board in frames(shown) if "asks" in board[0]]
+    times = [re.search(r"worker +([0-9.]+) (ms|s) ", board[0]).groups() for board in waiting]
+    assert status == 0 and [int(float(time)) for time, unit in times if unit == "s"] == [1, 2], times
+
+
 def test_the_model_cannot_drive_the_terminal(project):
     project.scripted([reply("\x1b]0;owned\x07\x1b[2J text")])
     told = project.troupe("run", "troupe.yaml", "job", "--id", "R1").expect(0)
@@ -189,7 +198,7 @@ def test_standard_error_that_nobody_reads_holds_nobody_up(project):
     assert project.events("R1", "run_finished")[0]["reason"] == "timeout"
 
 
-@pytest.mark.parametrize("args", [("run", "troupe.yaml", "job", "--json"), ("validate", "troupe.yaml"), ("runs", "troupe.yaml")])
+@pytest.mark.parametrize("args", [("run", "troupe.yaml", "job", "--json"), ("validate", "troupe.yaml"), ("runs", "troupe.yaml"), ("--help",), ("--version",)])
 def test_output_that_cannot_be_written_is_told(args, project):
     project.scripted([reply("fine")])
     project.run().expect(0)

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "troupe/store/lock_file.hpp"
+#include "troupe/store/log_check.hpp"
 #include "troupe/store/row.hpp"
 #include "troupe/store/sqlite_schema.hpp"
 #include "troupe/store/sqlite_writer.hpp"
 #include "troupe/store/watcher.hpp"
+#include "troupe/util/clock.hpp"
 #include "troupe/util/id.hpp"
 
 namespace troupe::store {
@@ -57,7 +59,8 @@ expected<void> make_file(const std::string& path) {
     if (::mkdir(part.c_str(), 0700) == 0) {
       if (!keep_names_in(above))
         return refused(path, "its folder");
-    } else if (errno != EEXIST && !std::filesystem::is_directory(part, ignored)) {
+    } else if (const int why = errno; why != EEXIST && !std::filesystem::is_directory(part, ignored)) {
+      errno = why;
       return refused(path, "its folder");
     }
   }
@@ -262,6 +265,7 @@ expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   std::error_code ignored;
   if (!options.create && !std::filesystem::exists(options.path, ignored))
     return fail(error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + options.path);
+  const bool empty = std::filesystem::is_empty(options.path, ignored) && !ignored;
   if (auto made = make_file(options.path); !made)
     return tl::unexpected<error>(made.error());
   // One file has one lock file and one log, however it is reached.
@@ -272,6 +276,14 @@ expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   auto locks = lock_file::open(path + "-lock");
   if (!locks)
     return tl::unexpected<error>(locks.error());
+  // Runs are owned only once the file has its header.
+  if (const auto owners = std::filesystem::file_size(locks->path(), ignored); empty && !ignored && owners > 0)
+    return fail(error_code::corrupt,
+                "the file is empty, though runs were made with it; restore it from a copy, or move " + locks->path()
+                    + " away to begin a new journal",
+                "journal " + path);
+  if (is_full(path))
+    return fail(error_code::unavailable, "the disk is full; make room, then resume", "journal " + path);
   const auto patience = std::max(options.busy_timeout, std::chrono::milliseconds(1));
   std::array<database, 3> connections;
   {
@@ -279,6 +291,8 @@ expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
     if (!mine)
       return fail(error_code::unavailable, "another process has been writing to it without an end; see whether a troupe process is stopped",
                   "journal " + path);
+    if (auto kept = keep_damaged_log(path, utc_now_us()); !kept)
+      return tl::unexpected<error>(kept.error());
     for (auto& connection : connections) {
       auto opened = database::open(path, patience);
       if (!opened)

@@ -1,5 +1,10 @@
 #include "troupe/store/sqlite_db.hpp"
 
+#include <cerrno>
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 namespace troupe::store {
 
 statement& statement::bind(int at, std::int64_t value) {
@@ -98,6 +103,10 @@ error database::failure(int code, std::string_view doing) const {
   const std::string about = " while " + std::string(doing);
   const std::string detail = std::string(" (SQLite: ") + sqlite3_errstr(code) + ", code " + std::to_string(code) + ")";
   const std::string where = "journal " + path_;
+  // An index that cannot grow: SQLite has no better word for it.
+  const int cause = (code & 0xFF) == SQLITE_IOERR ? sqlite3_system_errno(handle_) : 0;
+  if (cause == ENOSPC || cause == EDQUOT || code == SQLITE_IOERR_SHMSIZE)
+    code = SQLITE_FULL;
   switch (code & 0xFF) {
   case SQLITE_FULL:
     return {error_code::unavailable, "the disk is full" + about + "; make room, then resume", where};
@@ -135,6 +144,15 @@ error database::failure(int code, std::string_view doing) const {
 
 bool is_sync_failure(int code) {
   return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+bool is_full(const std::string& path) {
+  constexpr std::uint64_t needed = std::uint64_t{64} << 10;
+  struct statvfs disk {};
+  if (::statvfs(path.c_str(), &disk) != 0 || disk.f_blocks == 0) // some file systems know no sizes
+    return false;
+  const auto blocks = ::geteuid() == 0 ? disk.f_bfree : disk.f_bavail;
+  return std::uint64_t{blocks} * disk.f_frsize < needed;
 }
 
 bool is_damage(int code) {

@@ -97,5 +97,8 @@ private:
 bool is_sync_failure(int code);
 /// Codes that say that the file itself is damaged.
 bool is_damage(int code);
+/// Whether the disk of a file has no room for the first pieces of a log and its index. SQLite maps the index into memory: where a file
+/// system takes the piece's end and not the rest of it, the process dies of it (SIGBUS, seen on ext4 with blocks of 1 KiB).
+bool is_full(const std::string& path);
 
 } // namespace troupe::store

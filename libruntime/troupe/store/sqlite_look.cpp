@@ -97,7 +97,7 @@ expected<looked_at> look_at(const std::string& path, std::chrono::milliseconds p
   for (const bool frozen : {false, true}) {
     if (frozen && has_log(path))
       break;
-    if (!frozen && makes_index)
+    if (!frozen && (makes_index || is_full(path))) // an index that cannot grow is no better than none
       continue;
     auto opened = database::open_to_read(path, patience, frozen);
     const auto version = opened ? version_of(*opened) : tl::unexpected<error>(opened.error());
@@ -241,7 +241,8 @@ expected<std::unique_ptr<journal>> open_sqlite_to_read(const sqlite_options& opt
   if (usual)
     return usual;
   const auto code = usual.error().code;
-  if (path.empty() || (code != error_code::permission_denied && (code != error_code::unavailable || may_write(path))))
+  const bool full = !path.empty() && is_full(path);
+  if (path.empty() || (code != error_code::permission_denied && (code != error_code::unavailable || (!full && may_write(path)))))
     return usual;
   return look(path, patience, false);
 }
