@@ -1,6 +1,7 @@
 #include "troupe/actors/quiet_scheduler.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -170,6 +171,16 @@ private:
 /// again, and allocates for each turn.
 class turns {
 public:
+  turns() = default;
+  turns(const turns&) = delete;
+  turns& operator=(const turns&) = delete;
+  /// A thread that is no worker (a client's, the journal's) may still be in the middle of a wake-up: whom it woke, or another one that was
+  /// awake, may have done all that was left, and the system may end.
+  ~turns() {
+    while (waking_.load(std::memory_order_acquire) != 0)
+      std::this_thread::yield();
+  }
+
   /// Null ends the worker that takes it.
   void put(caf::resumable* next) {
     {
@@ -177,8 +188,10 @@ public:
       waiting_.push_back(next);
       if (asleep_ == 0)
         return;
+      waking_.fetch_add(1, std::memory_order_relaxed);
     }
     come_.notify_one();
+    waking_.fetch_sub(1, std::memory_order_release);
   }
 
   caf::resumable* take() {
@@ -203,6 +216,7 @@ private:
   std::condition_variable come_;
   std::deque<caf::resumable*> waiting_;
   std::size_t asleep_ = 0;
+  std::atomic<std::size_t> waking_ = 0;
 };
 
 class worker final : public caf::execution_unit {
