@@ -1,10 +1,13 @@
 """Tools that behave as badly as a program can: each run ends with the right status, in its time, with nobody left and memory bounded."""
+import json
 import os
+import signal
+import subprocess
 import uuid
 
 import pytest
 
-from conftest import calls, reply
+from conftest import BINARY, calls, clean_environment, reply
 from evil import MARK, left_of, measured, note
 
 EVIL = r'''
@@ -192,3 +195,43 @@ def test_a_run_that_is_killed_takes_its_tools_with_it(project, mark):
     wait_for(lambda: len(left_of(mark)) >= 4, "the tools")
     background.kill()
     wait_for(lambda: left_of(mark) == [], "the end of the tools", 10)
+
+
+FORGER = """
+import os, struct, time
+with open(f"/proc/{os.getppid()}/fd/4", "wb", buffering=0) as reports:
+    reports.write(struct.pack("<iiii", 2, 0, 0, 0))
+print("forged", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_tool_that_tells_of_its_end_before_it_ends(project):
+    """Without a sandbox it can write to its reaper's pipe. Its time is up all the same, and nobody is left."""
+    mark = uuid.uuid4().hex
+    project.scripted([calls(("forge", {})), reply("done")], agent={"tools": ["forge"]},
+                     tools={"forge": {"kind": "process", "description": "x", "effect": "once", "timeout": "1s", "sandbox": "off", "command": ["python3", "-c", FORGER], "env_from": [MARK]}})
+    told = project.run(env={MARK: mark}).expect(0)
+    assert told.seconds < 10 and left_of(mark) == []
+
+
+@pytest.mark.parametrize("sandbox", [{}, "off"], ids=["sandboxed", "bare"])
+def test_who_started_us_ignores_the_ends_of_children(sandbox, project):
+    """As daemons and some shells do: exec keeps it, and the kernel then tells of no child's end."""
+    project.scripted([calls(("hello", {})), reply("It said {{ last }}")], agent={"tools": ["hello"]},
+                     tools={"hello": {"kind": "process", "description": "x", "effect": "none", "timeout": "20s", "sandbox": sandbox, "command": ["echo", "hello"]}})
+    done = subprocess.run([BINARY, "run", "troupe.yaml", "job", "--json"], cwd=project.folder, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                          preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert done.returncode == 0 and "hello" in json.loads(done.stdout)["result"]
+
+
+def test_programs_that_are_none_leave_no_zombies_to_an_init(project):
+    """In a container troupe may be everybody's init."""
+    project.write("bad", "no program").chmod(0o755)
+    count = "grep -l 'troupe-reaper) Z' /proc/[0-9]*/stat 2>/dev/null | wc -l"
+    project.scripted([calls(("bad", {})), calls(("bad", {"n": 2}), when={"turn": 2}), calls(("look", {}), when={"turn": 3}), reply("{{ last }}")], agent={"tools": ["bad", "look"]},
+                     tools={"bad": {"kind": "process", "description": "x", "effect": "none", "retries": 0, "sandbox": "off", "command": ["./bad"]},
+                            "look": {"kind": "process", "description": "x", "effect": "none", "sandbox": "off", "command": ["sh", "-c", count]}})
+    done = subprocess.run(["bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--as-pid-1", "--proc", "/proc", BINARY, "run", "troupe.yaml", "job", "--json"],
+                          cwd=project.folder, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and json.loads(done.stdout)["result"].strip() == "0", done

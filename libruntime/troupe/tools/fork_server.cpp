@@ -182,7 +182,7 @@ bool serve_one(int socket) {
   // Nobody but us reaps it, and we not before we have this.
   int pidfd = pid > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)) : -1;
   if (pid > 0 && pidfd < 0)
-    told = {-1, errno}; // it goes with its lifeline
+    told.number = errno; // it goes with its lifeline; what it was to start may run already
   for (std::size_t i = 0; i < count; ++i)
     ::close(fds[i]);
   descriptor_message reply(&told, sizeof told);
@@ -200,6 +200,10 @@ bool serve_one(int socket) {
 [[noreturn]] void serve(int socket) {
   ::prctl(PR_SET_NAME, "troupe-forks");
   ::setsid(); // no terminal's and no group's signal reaches it
+  // Whoever started us may have ignored it, which exec keeps: then the kernel reaps, and nobody hears of an end.
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  ::sigaction(SIGCHLD, &standard, nullptr);
   // Descriptors of ours go before anything else happens: among them may be a lock that must die with the parent.
   if (!take_descriptors(&socket, 1))
     ::_exit(1);
@@ -333,7 +337,7 @@ tl::expected<reaper_process, launch_refusal> fork_server::launch_below_reaper(co
   int pidfd = -1;
   reply.take(&pidfd, 1);
   if (told.pid < 0 || pidfd < 0)
-    return tl::unexpected(launch_refusal{told.pid > 0, told.pid < 0 ? told.number : EMFILE});
+    return tl::unexpected(launch_refusal{told.pid > 0, told.number != 0 ? told.number : EMFILE});
   return reaper_process{told.pid, unique_fd(pidfd)};
 }
 

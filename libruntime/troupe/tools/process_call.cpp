@@ -38,6 +38,8 @@ using stream = asio::posix::stream_descriptor;
 namespace {
 
 constexpr std::size_t error_text_bytes = 64u << 10;
+constexpr std::chrono::milliseconds killed_again_after{100};
+constexpr std::size_t written_input_max = 64u << 10;
 
 struct pipe_ends {
   unique_fd read, write;
@@ -197,8 +199,18 @@ void process_call::impl::begin() {
     // No descriptor is left, or the kernel watches no more of them: what was just started must not run unwatched.
     const auto why = std::string(std::strerror(errno));
     lifeline.reset(); // the reaper kills what it watches, then goes
-    has_ended(reaper.is_open() ? reaper.native_handle() : reaper_born.pidfd.get(), -1);
-    refuse("it cannot be watched: " + why);
+    const int watched = reaper.is_open() ? reaper.native_handle() : reaper_born.pidfd.get();
+    for (int again = 0; !has_ended(watched, 100) && again < 50; ++again) { // the tool may have stopped its reaper
+      kill_descendants(reaper_born.pid, -1);
+      send_signal(watched, SIGCONT);
+    }
+    if (job.sandboxed) { // still at the gate
+      refuse("it cannot be watched: " + why);
+      return;
+    }
+    ending.why = how::lost;
+    ending.problem = "it could not be watched: " + why;
+    finish();
     return;
   }
   await_reaper();
@@ -426,8 +438,12 @@ void process_call::impl::sandbox_is_up(pid_t init_pid) {
 }
 
 void process_call::impl::stop(how why, bool gently) {
-  if (finished || (program_ended && !stopping))
-    return; // it ends anyway
+  if (finished)
+    return;
+  if (program_ended && !stopping) { // it ends anyway; whoever was told so has waited long enough for the rest of it
+    kill_all();
+    return;
+  }
   if (!stopping)
     stopping = why;
   else if (gently)
@@ -467,6 +483,11 @@ void process_call::impl::kill_all() {
   if (!job.sandboxed && !reaper_ended) { // the tool may have stopped its reaper
     kill_descendants(reaper_born.pid, program_pid);
     send_signal(reaper.native_handle(), SIGCONT);
+    grace.expires_after(killed_again_after); // … and somebody whom we did not see may do so again
+    grace.async_wait([this, keep = self](io_error failed) {
+      if (!failed)
+        kill_all();
+    });
   }
 }
 
@@ -578,8 +599,8 @@ bool process_call::write(std::string_view bytes) {
     return true; // its end is told by `done`
   if (call.job.input.size() - call.written + bytes.size() > waiting_input_max)
     return false;
-  if (call.written > 0 && call.written == call.job.input.size()) {
-    call.job.input.clear();
+  if (call.written > 0 && (call.written == call.job.input.size() || call.written >= written_input_max)) {
+    call.job.input.erase(0, call.written); // a reader that is always a little behind does not keep what it has read
     call.written = 0;
   }
   call.job.input.append(bytes);

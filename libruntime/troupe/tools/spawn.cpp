@@ -179,6 +179,8 @@ void reap(launch_view plan, int lifeline, int report) {
   if (program < 0)
     failure = {launch_failure::step::fork, errno};
   if (failure.at != launch_failure::step::none) {
+    if (program > 0)
+      ::waitpid(program, nullptr, 0); // it would be left to the init, which in a container may be troupe
     news.failure = failure;
     report_to(report, news);
     ::_exit(0);
