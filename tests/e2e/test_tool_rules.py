@@ -384,3 +384,16 @@ def test_a_call_with_an_effect_that_is_cut_off_is_counted_in_doubt(cut, project)
     told = process.wait().expect(0 if cut == "timeout" else 3).stderr
     assert "1 call of a tool with an effect may or may not have taken effect" in told
     assert project.troupe("show", "troupe.yaml", "R1", "--json").doc["in_doubt"] == 1
+
+
+def test_a_call_that_waits_for_its_place_ends_with_its_task(project, mock_llm):
+    """Somebody else has the one place for long: whoever waits for it has no more time for that."""
+    server = mock_llm([calls(("slow", {"for": "6"}), when={"last": "^first"}), calls(("slow", {"for": "0"}), when={"last": "^second"}, latency="700ms"), reply("done")])
+    project.on(server.provider(), agents={"a": {"system": "a", "tools": ["slow"]}, "b": {"system": "b", "tools": ["slow"]}},
+               tasks=[{"id": "first", "agent": "a", "instruction": "first"}, {"id": "second", "agent": "b", "instruction": "second", "budget": {"time": "2s"}, "on_failure": "continue"}],
+               tools={"slow": {"kind": "process", "description": "x", "effect": "none", "max_parallel": 1, "command": ["sleep", "{{ for }}"],
+                               "parameters": {"type": "object", "properties": {"for": {"type": "string"}}}}})
+    project.run("--id", "R1")
+    times = {event["task_id"]: event["time_us"] for event in project.events("R1", "task_finished")}
+    began = project.events("R1", "run_started")[0]["time_us"]
+    assert times["second"] - began < 4_500_000 < times["first"] - began, times

@@ -33,6 +33,17 @@ struct run_line {
 
 struct journal_state {
   explicit journal_state(journal_actor::pointer) {}
+  /// One that dies owes answers: whoever waits for one would wait for ever. What was handed over may become durable all the same.
+  ~journal_state() {
+    const error dead{error_code::unavailable, "the journal's actor died", "journal"};
+    for (auto& [ticket, group] : open)
+      if (group.asker.pending())
+        group.asker.deliver(appended{dead});
+    for (auto& [ticket, read] : reads)
+      read.second.deliver(task_events{dead, {}});
+  }
+  journal_state(const journal_state&) = delete;
+  journal_state& operator=(const journal_state&) = delete;
   static inline const char* name = "journal";
   std::shared_ptr<store::journal> store;
   std::function<std::int64_t()> utc_now_us;

@@ -44,6 +44,16 @@ struct ended_transfer {
 
 struct gateway_state {
   explicit gateway_state(llm_gateway_actor::pointer) {}
+  /// One that has died sends nothing any more, and what it has sent is asked again by others.
+  ~gateway_state() {
+    for (const auto& [id, call] : calls)
+      if (call.transfer)
+        known.at(call.model->chain[call.link].provider)->cancel(*call.transfer);
+    for (auto& [run, asker] : settling)
+      asker.deliver(calls_settled{});
+  }
+  gateway_state(const gateway_state&) = delete;
+  gateway_state& operator=(const gateway_state&) = delete;
   static inline const char* name = "llm_gateway";
   journal_actor journal;
   providers known;

@@ -1,5 +1,7 @@
 #include "troupe/actors/orchestrator_parts.hpp"
 
+#include <algorithm>
+
 #include "troupe/policy/approval.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/schema/schema.hpp"
@@ -286,6 +288,8 @@ caf::result<run_ended> begin(orchestrator_self self) {
   auto graph = policy::task_graph::create(std::move(*plan), {}, setup.run->run_id);
   auto promise = self->make_response_promise<run_ended>();
   state.asker = promise;
+  if (setup.at_work)
+    setup.at_work->begin(self->address());
   if (auto* started = std::get_if<run_started>(&setup.opening.front()))
     started->total_tasks = graph.total_tasks();
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
@@ -332,6 +336,10 @@ void somebody_down(orchestrator_self self, const caf::actor_addr& who) {
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
   state_of(self).asked.emplace(self);
+  if (const auto& at_work = setup.at_work) {
+    at_work->enter(self->address());
+    state_of(self).place = std::shared_ptr<void>(nullptr, [at_work, who = self->address()](void*) { at_work->leave(who); });
+  }
   state_of(self).setup = std::move(setup);
   monitor(self, state_of(self).setup.run->guard);
   on_down(self, [self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
@@ -389,6 +397,37 @@ orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestra
 } // namespace
 
 } // namespace orchestration
+
+void orchestrators_at_work::enter(const caf::actor_addr& who) {
+  const std::lock_guard guard(mutex_);
+  who_.emplace(who, false);
+}
+
+void orchestrators_at_work::begin(const caf::actor_addr& who) {
+  const std::lock_guard guard(mutex_);
+  who_[who] = true;
+}
+
+void orchestrators_at_work::leave(const caf::actor_addr& who) {
+  const std::lock_guard guard(mutex_);
+  who_.erase(who);
+  left_.notify_all(); // under the lock: whoever waits may go on and end this
+}
+
+std::vector<caf::actor> orchestrators_at_work::all() const {
+  const std::lock_guard guard(mutex_);
+  std::vector<caf::actor> alive;
+  for (const auto& [who, begun] : who_)
+    if (auto strong = caf::actor_cast<caf::actor>(who))
+      alive.push_back(std::move(strong));
+  return alive;
+}
+
+bool orchestrators_at_work::wait(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  return left_.wait_for(lock, patience,
+                        [&] { return std::none_of(who_.begin(), who_.end(), [](const auto& each) { return each.second; }); });
+}
 
 orchestrator_actor spawn_orchestrator(caf::actor_system& system, orchestrator_setup setup) {
   return system.spawn(orchestration::orchestrator, std::move(setup));

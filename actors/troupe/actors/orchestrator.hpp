@@ -1,7 +1,9 @@
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,23 @@
 #include "troupe/policy/task_graph_plan.hpp"
 
 namespace troupe::actors {
+
+/// The orchestrators of a runtime: it ends after them, since they hold its tools. Any thread.
+class orchestrators_at_work {
+public:
+  void enter(const caf::actor_addr& who);
+  /// It has begun: asked to stop, it leaves its run as it is, and ends.
+  void begin(const caf::actor_addr& who);
+  void leave(const caf::actor_addr& who);
+  std::vector<caf::actor> all() const;
+  /// Waits until those that have begun have ended. False: not in time.
+  bool wait(std::chrono::milliseconds patience);
+
+private:
+  mutable std::mutex mutex_;
+  std::condition_variable left_;
+  std::map<caf::actor_addr, bool> who_; ///< whether it has begun
+};
 
 struct orchestrator_setup {
   run_ptr run;
@@ -30,6 +49,7 @@ struct orchestrator_setup {
   gateway_service gateway;
   std::shared_ptr<service<checkpoint_actor>> checkpoint; ///< null: nobody can be asked
   std::shared_ptr<made_once<policy::graph_plan>> plans;  ///< by workflow
+  std::shared_ptr<orchestrators_at_work> at_work;        ///< null: nobody waits for its end
 };
 
 /// Spawns the orchestrator of one run. Its workflow must exist in the run's configuration.

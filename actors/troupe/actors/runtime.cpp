@@ -165,6 +165,8 @@ struct tenant_past {
 };
 
 constexpr std::size_t runs_read_max = 1'000'000;
+/// For runs that go on when their runtime ends: longer than a tool that does not care for SIGTERM is given.
+constexpr milliseconds suspend_patience{10'000};
 
 /// Whatever of it cannot be read was spent all the same: then nothing is known, and nothing may be spent.
 expected<tenant_past> past_of(store::journal& journal, const std::string& tenant, std::int64_t since_us) {
@@ -202,7 +204,7 @@ void prepare(caf::actor_system_config& config) {
 }
 
 runtime::runtime(caf::actor_system& system, std::shared_ptr<const configuration> config, runtime_options options)
-    : system_(system), config_(std::move(config)), options_(std::move(options)) {
+    : system_(system), config_(std::move(config)), options_(std::move(options)), at_work_(std::make_shared<orchestrators_at_work>()) {
   if (options_.seed == 0)
     options_.seed = std::random_device{}();
   if (!options_.utc_now_us)
@@ -395,6 +397,15 @@ runtime::~runtime() {
           [&](const caf::down_msg& down) { std::erase_if(waiting, [&](const caf::actor& one) { return one.address() == down.source; }); });
     }
   };
+  // Runs that go on are left as they are, to be resumed: without their agents they would end as failed.
+  for (const auto& orchestrator : at_work_->all())
+    tell_from_outside(caf::actor_cast<orchestrator_actor>(orchestrator), suspend_run{});
+  run_actors();
+  if (!options_.instead.run_actors)
+    at_work_->wait(suspend_patience);
+  for (const auto& orchestrator : at_work_->all())
+    stop(orchestrator, caf::exit_reason::kill);
+  wait();
   if (root_) {
     stop(caf::actor_cast<caf::actor>(root_), caf::exit_reason::user_shutdown);
     wait(); // agents first, in order
@@ -559,6 +570,7 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.checkpoint = checkpoint_;
   setup.gateway = gateway_;
   setup.plans = plans_;
+  setup.at_work = at_work_;
   return {run_id, spawn_orchestrator(system_, std::move(setup)), run_guard};
 }
 

@@ -128,6 +128,7 @@ private:
   caf::actor keeper_; ///< held: an actor that nobody holds ends
   pool_services pools_;
   std::shared_ptr<made_once<policy::graph_plan>> plans_; ///< by workflow
+  std::shared_ptr<class orchestrators_at_work> at_work_;
   /// One that has limits, while this process counts for it.
   struct counted_tenant {
     budget_guard_actor guard;

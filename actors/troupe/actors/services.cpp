@@ -1,5 +1,7 @@
 #include "troupe/actors/services.hpp"
 
+#include <vector>
+
 #include <spdlog/spdlog.h>
 
 #include "troupe/policy/restart_window.hpp"
@@ -7,11 +9,11 @@
 namespace troupe::actors {
 
 void askers::add(const caf::actor_addr& asker) {
+  const auto alive = caf::actor_cast<caf::actor>(asker); // longer than the lock: its end takes it too
   const std::lock_guard guard(mutex_);
   who_.insert(asker);
-  if (ended_)
-    if (const auto alive = caf::actor_cast<caf::actor>(asker))
-      tell_from_outside(alive, *ended_);
+  if (ended_ && alive)
+    tell_from_outside(alive, *ended_);
 }
 
 void askers::forget(const caf::actor_addr& asker) {
@@ -25,12 +27,17 @@ std::size_t askers::asker_count() const {
 }
 
 void askers::tell_all(const caf::down_msg& down, bool for_good) {
-  const std::lock_guard guard(mutex_);
-  if (for_good)
-    ended_ = down;
-  for (const auto& each : who_)
-    if (const auto asker = caf::actor_cast<caf::actor>(each))
-      tell_from_outside(asker, down);
+  std::vector<caf::actor> alive; // who ends with our hold on it forgets this service, which takes the lock
+  {
+    const std::lock_guard guard(mutex_);
+    if (for_good)
+      ended_ = down;
+    for (const auto& each : who_)
+      if (auto asker = caf::actor_cast<caf::actor>(each))
+        alive.push_back(std::move(asker));
+  }
+  for (const auto& asker : alive)
+    tell_from_outside(asker, down);
 }
 
 namespace {

@@ -291,10 +291,14 @@ void perform(host_self self, std::uint64_t id, tool_step step) {
     tell_later(self, tool_host_actor(self), waiting->at > now ? waiting->at - now : clock_point::duration::zero(),
                call_timer{id, ++call->timer});
   } else if (std::holds_alternative<policy::abort_tool>(step.next)) {
-    if (call->running)
+    if (call->running) {
       state_of(self).tools->prepared.at(call->what.tool->name).run->cancel(*call->running);
-    else
+    } else if (call->gate && !call->let_in) { // it has nothing to wait for; a place that it is given later goes back
+      leave_gate(self, *call);
+      outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
+    } else {
       call->abort = true;
+    }
   }
 }
 

@@ -57,6 +57,7 @@ public:
   }
 
   actors::runtime& runtime() { return *runtime_; }
+  void end_runtime() { runtime_.reset(); }
   caf::actor_system& system() { return *system_; }
   store::journal& journal() { return *journal_; }
 

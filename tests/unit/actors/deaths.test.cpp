@@ -1,5 +1,7 @@
 #include "test.hpp"
 
+#include <future>
+
 #include "company.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/replay.hpp"
@@ -89,4 +91,64 @@ TROUPE_TEST("a table of deaths: whoever waits for the run is answered, and the r
     const bool ended = policy::rebuild_run(*company.journal().read_run("R1")).ended;
     CHECK_EQ(ended, out.answer == "completed");
   }
+}
+
+namespace {
+
+const std::string slow_config = R"(version: 1
+providers: { p: { kind: scripted, script: script.yaml } }
+models: { m: { chain: [ { provider: p } ] } }
+tools: { slow: { kind: process, description: x, effect: none, sandbox: off, command: [sleep, "60"] } }
+agents: { worker: { model: m, tools: [slow] } }
+workflows: { job: { tasks: [ { id: tool, agent: worker, instruction: tool }, { id: model, agent: worker, instruction: model } ] } }
+supervision: { children: [ { pool: worker, size: 2 } ] }
+)";
+const std::string slow_script = R"(version: 1
+rules:
+  - when: { last: "^tool" }
+    reply: { tool_calls: [ { name: slow, arguments: {} } ] }
+  - when: { any: true }
+    latency: 60s
+    reply: { text: late }
+)";
+
+struct witness_state {
+  explicit witness_state(actors::event_sink_actor::pointer) {}
+  int tools = 0, requests = 0;
+};
+
+/// Tells when a tool runs and two requests have left.
+actors::event_sink_actor::behavior_type witness(actors::event_sink_actor::stateful_pointer<witness_state> self,
+                                                std::shared_ptr<std::promise<void>> under_way) {
+  return {[self, under_way](const actors::published& group) {
+    auto& seen = actors::state_of(self);
+    for (const auto& e : group.events) {
+      seen.tools += std::holds_alternative<tool_started>(e->body);
+      seen.requests += std::holds_alternative<llm_requested>(e->body);
+    }
+    if (seen.tools == 1 && seen.requests == 2 && under_way.use_count() > 0)
+      under_way->set_value(), seen.tools = -1;
+  }};
+}
+
+} // namespace
+
+TROUPE_TEST("a runtime that ends while a run goes on leaves it to be resumed, and whoever still holds the run harms nobody") {
+  const std::shared_ptr<store::journal> journal = store::open_memory();
+  test::company company(slow_config, slow_script, journal);
+  auto run = company.runtime().start_run({.run_id = "R1", .workflow = "job"});
+  REQUIRE(run.has_value());
+  const auto under_way = std::make_shared<std::promise<void>>();
+  caf::anon_send(company.runtime().journal(), actors::subscribe{company.system().spawn(witness, under_way), "R1"});
+  caf::scoped_actor self{company.system()};
+  auto answer = self->request(run->orchestrator, std::chrono::seconds(30), actors::start_run{});
+  under_way->get_future().wait();
+  const auto began = std::chrono::steady_clock::now();
+  company.end_runtime();
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(8));
+  answer.receive([](const actors::run_ended& end) { CHECK(end.status == run_status::running); },
+                 [](const caf::error& reason) { CHECK_EQ(actors::text_of(reason), ""); });
+  const auto history = policy::rebuild_run(*journal->read_run("R1"));
+  CHECK(!history.ended);
+  CHECK(history.unanswered.empty()); // ended and settled
 }

@@ -299,6 +299,10 @@ void check_all(const scenario& what) {
 TROUPE_TEST("at every event of a plain run") {
   check_all(plain());
 }
+TROUPE_TEST("at every event of the journal's actor, without which the run is left to the next process") {
+  for (const auto& what : {plain(), parallel_tools(), for_each()})
+    crash_everywhere(what, {{"journal", victim{"journal", 0}}});
+}
 TROUPE_TEST("at every event of a fail-over") {
   check_all(fail_over());
 }

@@ -91,7 +91,21 @@ play_result stage::play(const std::vector<crash_point>& crashes, bool keep_trace
     out.trace.insert(out.trace.end(), running->trace().begin(), running->trace().end());
   };
   bool cancelled = false;
-  while (!running->ended()) {
+  const auto next_process = [&](last_words kept) {
+    running->cut_off(kept);
+    out.lengths.push_back(running->events());
+    running.reset();
+    running = std::make_unique<process>(outside, what_.seed + out.crashes);
+    running->keep_trace = keep_trace;
+    return take_up(*running, outside, what_);
+  };
+  for (;;) {
+    if (running->ended()) {
+      // Without its journal a run is left as it is: the next process goes on.
+      if (running->ended()->failure.code == error_code::none || out.crashes == 0 || !next_process(last_words::written))
+        break;
+      continue;
+    }
     if (out.crashes < crashes.size() && running->events() >= crashes[out.crashes].at) {
       const auto& kind = crashes[out.crashes++].kind;
       if (keep_trace)
@@ -100,12 +114,7 @@ play_result stage::play(const std::vector<crash_point>& crashes, bool keep_trace
         running->crash(*kind.whom);
         continue;
       }
-      running->cut_off(kind.kept);
-      out.lengths.push_back(running->events());
-      running.reset();
-      running = std::make_unique<process>(outside, what_.seed + out.crashes);
-      running->keep_trace = keep_trace;
-      if (!take_up(*running, outside, what_))
+      if (!next_process(kind.kept))
         break;
       continue;
     }
