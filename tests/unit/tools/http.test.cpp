@@ -1,5 +1,6 @@
 #include "test.hpp"
 
+#include <atomic>
 #include <map>
 
 #include "../llm/test_server.hpp"
@@ -101,7 +102,7 @@ TROUPE_TEST_WITH(http_fixture, "what a status means") {
     tool_status outcome;
     bool permanent;
   };
-  int status = 0;
+  std::atomic<int> status = 0; // the server's thread reads it
   test_server server(
       [&](const auto&) { return test_server::reply{test_server::ok("no\n", "Retry-After: 3\r\n", std::to_string(status) + " Status")}; });
   for (const auto& row : {row{200, tool_status::ok, false}, row{201, tool_status::ok, false}, row{304, tool_status::failed, true},
