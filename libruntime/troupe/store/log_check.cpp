@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include <spdlog/spdlog.h>
@@ -86,12 +85,17 @@ expected<void> keep_damaged_log(const std::string& path, std::int64_t utc_us) {
   std::ifstream file(log, std::ios::binary);
   if (!file)
     return {}; // none is there, or SQLite will say what is wrong with it
-  const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::error_code problem;
+  const auto size = fs::file_size(log, problem);
+  if (problem)
+    return {};
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+    return {};
   const auto found = check_log(bytes);
   if (!found.damaged)
     return {};
   const auto copy = path + "-wal-damaged-" + std::to_string(utc_us / 1'000'000);
-  std::error_code problem;
   fs::copy_file(log, copy, fs::copy_options::skip_existing, problem);
   if (problem) {
     std::error_code ignored;
