@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -53,7 +54,9 @@ def busy(project, odd_server):
                supervision={"children": [{"pool": "talker", "size": 2}, {"agent": "doer"}]},
                tasks=[{"id": "a", "agent": "talker", "instruction": "a"}, {"id": "b", "agent": "talker", "instruction": "b"}, {"id": "c", "agent": "doer", "instruction": "c"}],
                tools={"slow": {"kind": "process", "description": "x", "effect": "once", "timeout": "600s", "command": ["sh", "-c", script], "sandbox": {"write": ["out"]}}})
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may have been started by nohup, which children inherit
     project.running = project.start("--json")
+    signal.signal(signal.SIGHUP, before)
     wait_for(lambda: project.silent.waiting == 2 and (project.folder / "out/ran").exists() and len(processes_with(f"sleep {project.mark}")) >= 4, "two calls and a tool")
     return project
 

@@ -62,7 +62,7 @@ def test_time_goes_on_while_a_model_is_silent(project):
     status, shown = on_terminal(project, "run", "troupe.yaml", "job", window=(24, 100))
     waiting = [board for board in frames(shown) if "asks" in board[0]]
     times = [re.search(r"worker +([0-9.]+) (ms|s) ", board[0]).groups() for board in waiting]
-    assert status == 0 and [int(float(time)) for time, unit in times if unit == "s"] == [1, 2], times
+    assert status == 0 and {1, 2} <= {int(float(time)) for time, unit in times if unit == "s"}, times
 
 
 def test_the_model_cannot_drive_the_terminal(project):
