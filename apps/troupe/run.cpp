@@ -164,8 +164,9 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
 /// Says it where that does not wait for anybody: the program is to end.
 void say_at_once(const std::string& text) {
   pollfd out{STDERR_FILENO, POLLOUT, 0};
-  if (::poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0) [[maybe_unused]]
-    const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0)
+    return;
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
 /// Turns SIGINT, SIGTERM and SIGHUP into calls on a thread of its own. Made in the main thread before any other, which inherit that these
@@ -428,7 +429,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
       tell_error(end.failure.text());
-      if (journal->find_run(run->run_id))
+      if (const auto row = journal->find_run(run->run_id); row || row.error().code != error_code::not_found)
         std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
       return status_unavailable;
     }

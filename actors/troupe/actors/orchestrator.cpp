@@ -288,8 +288,8 @@ caf::result<run_ended> begin(orchestrator_self self) {
   auto graph = policy::task_graph::create(std::move(*plan), {}, setup.run->run_id);
   auto promise = self->make_response_promise<run_ended>();
   state.asker = promise;
-  if (setup.at_work)
-    setup.at_work->begin(self->address());
+  if (state.place)
+    state.place->begin();
   if (auto* started = std::get_if<run_started>(&setup.opening.front()))
     started->total_tasks = graph.total_tasks();
   tell(self, setup.journal, note{setup.run->run_id, {}, {}, std::move(setup.opening)});
@@ -336,10 +336,8 @@ void somebody_down(orchestrator_self self, const caf::actor_addr& who) {
 orchestrator_actor::behavior_type orchestrator(orchestrator_self self, orchestrator_setup setup) {
   install_handlers(self);
   state_of(self).asked.emplace(self);
-  if (const auto& at_work = setup.at_work) {
-    at_work->enter(self->address());
-    state_of(self).place = std::shared_ptr<void>(nullptr, [at_work, who = self->address()](void*) { at_work->leave(who); });
-  }
+  if (setup.at_work)
+    state_of(self).place.emplace(setup.at_work, self->address());
   state_of(self).setup = std::move(setup);
   monitor(self, state_of(self).setup.run->guard);
   on_down(self, [self](const caf::down_msg& down) { somebody_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });

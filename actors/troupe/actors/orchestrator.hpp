@@ -34,6 +34,22 @@ private:
   std::map<caf::actor_addr, bool> who_; ///< whether it has begun
 };
 
+/// Of one orchestrator among them, for as long as this lives.
+class place_at_work {
+public:
+  place_at_work(std::shared_ptr<orchestrators_at_work> among, caf::actor_addr who) : among_(std::move(among)), who_(std::move(who)) {
+    among_->enter(who_);
+  }
+  place_at_work(const place_at_work&) = delete;
+  place_at_work& operator=(const place_at_work&) = delete;
+  ~place_at_work() { among_->leave(who_); }
+  void begin() const { among_->begin(who_); }
+
+private:
+  std::shared_ptr<orchestrators_at_work> among_;
+  caf::actor_addr who_;
+};
+
 struct orchestrator_setup {
   run_ptr run;
   std::string workflow;

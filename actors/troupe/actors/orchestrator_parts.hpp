@@ -71,7 +71,7 @@ struct orchestrator_state {
                                error{error_code::unavailable, "its orchestrator died", "run " + setup.run->run_id}});
   }
   static inline const char* name = "orchestrator";
-  std::shared_ptr<void> place; ///< among those at work; first: it is left when all else is gone
+  std::optional<place_at_work> place; ///< first: it is left when all else is gone
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
   std::map<std::string, given_task> with_pool;       ///< by path

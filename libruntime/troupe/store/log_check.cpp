@@ -4,6 +4,7 @@
 #include <fstream>
 #include <system_error>
 
+#include <boost/endian/conversion.hpp>
 #include <spdlog/spdlog.h>
 
 namespace troupe::store {
@@ -15,17 +16,11 @@ constexpr std::size_t frame_header_bytes = 24;
 constexpr std::uint32_t magic = 0x377F0682; ///< its last bit: checksums are of big-endian words
 
 std::uint32_t big_endian(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i)
-    value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return value;
+  return boost::endian::load_big_u32(reinterpret_cast<const unsigned char*>(bytes.data() + at));
 }
 
 std::uint32_t little_endian(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 4; i-- > 0;)
-    value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return value;
+  return boost::endian::load_little_u32(reinterpret_cast<const unsigned char*>(bytes.data() + at));
 }
 
 struct checksum {
