@@ -57,7 +57,7 @@ json document_of(const store::approval_row& row) {
 }
 
 int list(const approval_arguments& arguments) {
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal_to_read(*config);
@@ -99,7 +99,7 @@ int decide(const approval_arguments& arguments, policy::approval_choice choice) 
       return tell(action.error());
     decision.modified_action = *action;
   }
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal(*config, false);

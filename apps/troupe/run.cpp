@@ -470,7 +470,7 @@ int run(const run_arguments& arguments) {
 
 int resume(const run_arguments& arguments) {
   signal_watch signals;
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal(*config, false);
@@ -542,7 +542,10 @@ void add_run(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("--id", arguments->run_id, "Id of the run; by default a new one is made")
       ->check(
           [](const std::string& id) {
-            return id.empty() ? std::string("an id is 1 to 64 letters, digits, dots, dashes and underscores") : std::string();
+            if (id.empty())
+              return std::string("an id is 1 to 64 letters, digits, dots, dashes and underscores");
+            return id.front() == '-' ? std::string("an id does not begin with a dash: commands would take it for an option")
+                                     : std::string();
           },
           "");
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");

@@ -68,7 +68,7 @@ expected<page> page_of(store::journal& from, const std::string& after, std::size
 }
 
 int runs(const listing_arguments& arguments) {
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal_to_read(*config);
@@ -106,7 +106,7 @@ int runs(const listing_arguments& arguments) {
 }
 
 int show(const listing_arguments& arguments) {
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal_to_read(*config);
@@ -138,7 +138,7 @@ int show(const listing_arguments& arguments) {
 }
 
 int cancel(const listing_arguments& arguments) {
-  const auto config = load_or_tell(arguments.config);
+  const auto config = load_for_journal(arguments.config);
   if (!config)
     return status_usage;
   auto journal = open_journal(*config, false);

@@ -69,6 +69,22 @@ std::shared_ptr<const configuration> load_or_tell(const std::string& path) {
   return read_configuration(path, false);
 }
 
+std::shared_ptr<const configuration> load_for_journal(const std::string& path) {
+  auto loaded = config::load(path);
+  if (loaded.value)
+    return std::make_shared<const configuration>(std::move(*loaded.value));
+  if (loaded.journal_only) {
+    const auto count = loaded.problems.size();
+    print_lines("warning: ", path + " has " + (count == 1 ? "a problem" : "problems")
+                                 + " outside of its journal section, which `troupe validate " + shell_word(path)
+                                 + "` tells; its journal is used all the same");
+    return std::make_shared<const configuration>(std::move(*loaded.journal_only));
+  }
+  for (const auto& problem : loaded.problems)
+    print_lines("", problem.text());
+  return nullptr;
+}
+
 std::shared_ptr<const configuration> load_and_warn(const std::string& path) {
   return read_configuration(path, true);
 }

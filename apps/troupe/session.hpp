@@ -15,6 +15,8 @@ namespace troupe::cli {
 std::shared_ptr<const configuration> load_or_tell(const std::string& path);
 /// The same with its warnings, for what checks a file or begins something by it; elsewhere they would only be in the way.
 std::shared_ptr<const configuration> load_and_warn(const std::string& path);
+/// For what only asks a journal: a configuration with problems elsewhere will do, and that it has some is told.
+std::shared_ptr<const configuration> load_for_journal(const std::string& path);
 
 /// Opens the configuration's journal. `create` false: one that is not there is no error of the user's, but `not_found`.
 expected<std::shared_ptr<store::journal>> open_journal(const configuration& config, bool create);

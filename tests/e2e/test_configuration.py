@@ -268,3 +268,21 @@ def test_a_wrong_script_is_told_with_its_place(simple, troupe):
     simple.write("script.json", {"version": 1, "rules": [{"when": {"agnt": "x"}, "reply": {"text": "y"}}]})
     told = troupe("run", "troupe.yaml", "job").expect(2)
     assert "script.json" in told.stderr and '"agent"' in told.stderr, str(told)
+
+
+def test_what_is_wrong_elsewhere_in_a_file_keeps_nobody_from_its_runs(simple, troupe):
+    troupe("run", "troupe.yaml", "job", "-i", "what=it", "--id", "r").expect(0)
+    simple.write("troupe.yaml", GOOD.replace("agent: worker", "agent: wroker"))
+    told = r"warning: troupe\.yaml has a problem outside of its journal section, which `troupe validate troupe\.yaml` tells"
+    assert re.search(told, troupe("runs", "troupe.yaml").expect(0).stderr)
+    assert "run completed" in troupe("show", "troupe.yaml", "r").expect(0).stdout
+    assert "done" in troupe("resume", "troupe.yaml", "r").expect(0).stdout
+    assert "has ended already" in troupe("cancel", "troupe.yaml", "r").expect(2).stderr
+    assert "Nothing waits" in troupe("approvals", "troupe.yaml").expect(0).stdout
+    troupe("run", "troupe.yaml", "job", "-i", "what=it").expect(2)
+    simple.write("troupe.yaml", GOOD + "jornal: { path: other.db }\n")
+    assert 'unknown key "jornal"' in troupe("runs", "troupe.yaml").expect(2).stderr
+
+
+def test_an_id_that_would_be_an_option_elsewhere_is_refused(simple, troupe):
+    assert "does not begin with a dash" in troupe("run", "troupe.yaml", "job", "-i", "what=it", "--id=-x").expect(2).stderr

@@ -1,5 +1,6 @@
 #include "troupe/config/load.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <filesystem>
 
@@ -27,6 +28,14 @@ problem placed(const issue& found, const located_document& document) {
   const bool key = (found.at_key || !place.exact) && at.key.line > 0;
   const auto& where = key ? at.key : at.value;
   return {document.files[at.file], where.line, where.column, found.pointer, found.message};
+}
+
+/// Sections with a wrong name may be those that name the journal, and a list that is full may lack the one problem that counts.
+bool tells_journal(const issue_list& issues) {
+  return !issues.errors_full() && std::all_of(issues.errors().begin(), issues.errors().end(), [](const issue& each) {
+    const auto section = each.pointer.substr(0, each.pointer.find('/', 1));
+    return section != each.pointer && section != "/journal";
+  });
 }
 
 std::string folder_of(const std::string& file) {
@@ -62,6 +71,12 @@ load_result load_unguarded(const std::string& path, const environment& variables
   made.folder = in.folder;
   made.file = (std::filesystem::path(in.folder) / std::filesystem::path(path).filename()).string();
   examine(document.value, variables, in, made);
+  if (errors.empty() && !in.issues.errors().empty() && tells_journal(in.issues)) {
+    auto& place = out.journal_only.emplace();
+    place.file = made.file;
+    place.folder = made.folder;
+    place.journal = made.journal;
+  }
   for (const auto& each : in.issues.errors())
     errors.add(placed(each, document));
   problem_list warnings;

@@ -36,6 +36,9 @@ struct load_result {
   std::optional<configuration> value; ///< present exactly when there is no problem
   std::vector<problem> problems;      ///< at most 100, in order of file, line, column
   std::vector<problem> warnings;      ///< told, but no reason to refuse
+  /// Where there are problems, but none that could hide which journal is meant: `file`, `folder` and `journal`, and nothing else. What is
+  /// wrong elsewhere in a file must not keep anybody from seeing, stopping or going on with its runs.
+  std::optional<configuration> journal_only;
 
   bool ok() const { return value.has_value(); }
   /// One problem a line; for people. Empty when there is none.

@@ -764,6 +764,32 @@ TROUPE_TEST("warnings do not refuse a file") {
   }
 }
 
+TROUPE_TEST("the journal's place is told whatever is wrong elsewhere, unless that may hide it") {
+  struct place {
+    const char* what;
+    sections changed;
+    const char* path; ///< "": not told
+  };
+  const std::vector<place> rows{
+      {"a name nobody has", {{"agents", "{ writer: { model: slow } }"}}, "/c/.troupe/journal.db"},
+      {"its own path", {{"agents", "{ writer: { model: slow } }"}, {"journal", "{ path: here.db }"}}, "/c/here.db"},
+      {"a secret that is not set", {{"providers", "{ rehearsal: { kind: scripted, script: \"${KEY}.yaml\" } }"}}, "/c/.troupe/journal.db"},
+      {"its own section is wrong", {{"journal", "{ pth: here.db }"}}, ""},
+      {"its path is a secret that is not set", {{"journal", "{ path: \"${PLACE}\" }"}}, ""},
+      {"a section's name is wrong", {{"jornal", "{ path: here.db }"}}, ""},
+      {"a section is no mapping", {{"agents", "12"}}, ""},
+      {"it does not read", {{"agents", "{ writer: { model: fast, model: fast } }"}}, ""},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.what);
+    const auto result = loaded(each.changed);
+    CHECK(!result.ok());
+    CHECK_EQ(result.journal_only ? result.journal_only->journal.path : "", each.path);
+    CHECK(!result.journal_only || (result.journal_only->file == "/c/f.yaml" && result.journal_only->agents.empty()));
+  }
+  CHECK(!loaded({}).journal_only);
+}
+
 TROUPE_TEST("money is exact") {
   const std::vector<std::pair<json, std::int64_t>> rows{{2.50, 2'500'000},
                                                         {5, 5'000'000},
