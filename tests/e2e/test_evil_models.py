@@ -282,3 +282,13 @@ def test_many_villains_at_once_end_each_for_themselves(project, odd_server):
     ended = measured(project)
     assert [row["output"] for row in ended.doc["results"] if row["task_id"] == "good"] == ["honest work"], ended
     assert ended.seconds < 40 and ended.peak_mib < 2 * PEAK_MIB, ended
+
+
+@pytest.mark.parametrize("filler,most", [("{},", 7 << 20), ("1.5,", 7 << 20), ("{},", 31 << 20)], ids=["objects", "numbers", "bytes"])
+def test_a_body_of_too_many_values_costs_little(filler, most, project, odd_server, request):
+    body = '{"choices": [{"message": {"content": "fine"}}], "x": 1.5, "y": [' + filler * (most // len(filler)) + "0]}"
+    on(project, odd_server([], then=http_answer(200, body)))
+    ended = measured(project)
+    note(request, ended)
+    assert ended.doc["reason"] == "llm_malformed"
+    assert ended.peak_mib < 150 and ended.seconds < 10, ended

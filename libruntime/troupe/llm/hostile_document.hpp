@@ -20,7 +20,8 @@ public:
   hostile_document(const hostile_document&) = delete;
   hostile_document& operator=(const hostile_document&) = delete;
 
-  /// Null where the text does not parse, or is deeper than 512 levels (what is read here is written again, by recursion).
+  /// Null where the text does not parse, is deeper than 512 levels (what is read here is written again, by recursion), or has more than
+  /// 200,000 values (each costs memory and time that its two bytes do not tell; counted as commas and opening brackets).
   const boost::json::value* root() const { return good_ ? &root_ : nullptr; }
   /// … or is no object.
   const boost::json::value* object() const { return good_ && root_.is_object() ? &root_ : nullptr; }

@@ -12,7 +12,8 @@ namespace troupe::llm {
 
 namespace {
 
-constexpr std::size_t response_bytes_max = std::size_t{32} << 20;
+constexpr std::size_t body_bytes_max = std::size_t{16} << 20;   // read at once
+constexpr std::size_t stream_bytes_max = std::size_t{32} << 20; // read event by event, each of which says little in many words
 constexpr std::size_t message_bytes_max = 1'000;
 
 /// A name as a header's value: visible ASCII, at most 128 bytes.
@@ -78,10 +79,8 @@ struct http_provider::exchange {
   bool on_data(const http_result& head, std::string_view piece) {
     if (delivered)
       return true; // what follows the terminal event is let run out, so that the connection can be used again
-    if (head.status < 200 || head.status > 299 || !is_event_stream(head.headers)) {
-      body.append(piece);
-      return true;
-    }
+    if (head.status < 200 || head.status > 299 || !is_event_stream(head.headers))
+      return take_body(head, piece);
     parser.feed(piece, [this](const sse_event& event) {
       reader->event(event, so_far);
       so_far.begun = so_far.begun || !so_far.failure;
@@ -95,6 +94,18 @@ struct http_provider::exchange {
     const bool broken = so_far.failure.has_value();
     deliver(conclude(std::move(so_far)), head.headers);
     return !broken; // nothing useful follows a failure, and it may cost
+  }
+
+  /// Of what is no stream, though one was asked for.
+  bool take_body(const http_result& head, std::string_view piece) {
+    body.append(piece);
+    if (body.size() <= body_bytes_max)
+      return true;
+    http_result cut = head;
+    cut.error = http_error::too_large;
+    cut.message = "the response is larger than " + std::to_string(body_bytes_max) + " bytes and no stream";
+    deliver(outcome_of(cut), head.headers);
+    return false;
   }
 
   void on_done(http_result&& result) {
@@ -182,7 +193,7 @@ transfer_id http_provider::start(llm_request request, on_outcome done) {
     http.headers.emplace_back("X-Troupe-Agent", header_text(request.agent));
   http.body = shared_->format->body(request);
   http.timeout = std::min(request.timeout, where.timeout);
-  http.max_response_bytes = response_bytes_max;
+  http.max_response_bytes = request.stream ? stream_bytes_max : body_bytes_max;
   http.proxy = where.proxy;
   if (request.stream)
     http.on_data = [state](const http_result& head, std::string_view piece) { return state->on_data(head, piece); };

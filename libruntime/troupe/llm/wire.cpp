@@ -17,10 +17,13 @@ namespace troupe::llm {
 namespace {
 
 constexpr std::size_t depth_max = 512;
+constexpr std::size_t values_max = 200'000;
 constexpr std::size_t message_bytes_max = 1'000;
 
-bool within_depth(std::string_view text) {
+/// Whether parsing the text costs no more than it may: it is looked at before, since a small text may name millions of values.
+bool within_bounds(std::string_view text) {
   std::size_t depth = 0;
+  std::size_t values = 1; // at most: each follows a comma or an opening bracket, or is the first
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -32,7 +35,10 @@ bool within_depth(std::string_view text) {
     } else if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > depth_max)
+      if (++depth > depth_max || ++values > values_max)
+        return false;
+    } else if (c == ',') {
+      if (++values > values_max)
         return false;
     } else if ((c == ']' || c == '}') && depth > 0) {
       --depth;
@@ -146,24 +152,95 @@ bool is_blank(std::string_view text) {
 
 namespace {
 
-/// By the careful parser, after what is wrong with it was mended where that is all; discarded: it is no JSON.
-json parse_with_care(std::string_view text) {
-  if (!within_depth(text))
-    return json(json::value_t::discarded);
-  auto parsed = json::parse(text.begin(), text.end(), nullptr, false);
-  if (!parsed.is_discarded())
-    return parsed;
+/// What the careful parser reads, as a value of the fast one, without a document of its own kind in between.
+class value_builder final : public json::json_sax_t {
+public:
+  explicit value_builder(boost::json::storage_ptr memory) { stack_.reset(std::move(memory)); }
+
+  boost::json::value take() { return stack_.release(); }
+
+  bool null() override {
+    return push([&] { stack_.push_null(); });
+  }
+  bool boolean(bool value) override {
+    return push([&] { stack_.push_bool(value); });
+  }
+  bool number_integer(std::int64_t value) override {
+    return push([&] { stack_.push_int64(value); });
+  }
+  bool number_unsigned(std::uint64_t value) override {
+    return push([&] { stack_.push_uint64(value); });
+  }
+  bool number_float(double value, const std::string&) override {
+    return push([&] { stack_.push_double(value); });
+  }
+  bool string(std::string& value) override {
+    return push([&] { stack_.push_string(value); });
+  }
+  bool key(std::string& name) override {
+    stack_.push_key(name);
+    return true;
+  }
+  bool start_object(std::size_t) override { return open(); }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_object() override {
+    return close([&](std::size_t members) { stack_.push_object(members); });
+  }
+  bool end_array() override {
+    return close([&](std::size_t elements) { stack_.push_array(elements); });
+  }
+  bool binary(json::binary_t&) override { return false; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+private:
+  template <class Push>
+  bool push(Push&& value) {
+    ++counts_.back();
+    value();
+    return true;
+  }
+  bool open() {
+    counts_.push_back(0);
+    return true;
+  }
+  template <class Push>
+  bool close(Push&& container) {
+    const auto held = counts_.back();
+    counts_.pop_back();
+    return push([&] { container(held); });
+  }
+
+  boost::json::value_stack stack_;
+  std::vector<std::size_t> counts_{0}; // values so far in each container that is open
+};
+
+/// By the careful parser; false: it is no JSON.
+bool parse_once(std::string_view text, boost::json::value& into) {
+  value_builder built(into.storage());
+  if (!json::sax_parse(text.begin(), text.end(), &built))
+    return false;
+  into = built.take();
+  return true;
+}
+
+/// … after what is wrong with it was mended where that is all.
+bool parse_with_care(std::string_view text, boost::json::value& into) {
+  if (!within_bounds(text))
+    return false;
+  if (parse_once(text, into))
+    return true;
   std::string mended(text);
   const bool bytes = mend_utf8(mended);
   const bool escapes = mend_surrogates(mended);
-  if (const bool numbers = mend_numbers(mended); bytes || escapes || numbers)
-    return json::parse(mended.begin(), mended.end(), nullptr, false);
-  return parsed;
+  const bool numbers = mend_numbers(mended);
+  return (bytes || escapes || numbers) && parse_once(mended, into);
 }
 
 } // namespace
 
 hostile_document::hostile_document(std::string_view text) : memory_(first_.data(), first_.size()), root_(&memory_) {
+  if (text.size() > values_max && !within_bounds(text)) // a shorter text cannot have as many values; its depth is the parser's to count
+    return;
   boost::json::parse_options options;
   options.max_depth = depth_max;
   boost::json::error_code failed;
@@ -171,10 +248,9 @@ hostile_document::hostile_document(std::string_view text) : memory_(first_.data(
   good_ = !failed && !has_real_number(root_); // Boost.JSON may miss such a number's last bit
   if (good_)
     return;
-  const auto careful = parse_with_care(text);
-  good_ = !careful.is_discarded();
-  if (good_)
-    to_boost(careful, root_);
+  root_ = nullptr;
+  memory_.release();
+  good_ = parse_with_care(text, root_);
 }
 
 std::optional<std::int64_t> token_count(const boost::json::value& object, std::string_view key) {
@@ -286,7 +362,7 @@ std::string sendable_arguments(const std::string& arguments) {
   if (is_blank(arguments))
     return "{}";
   const auto first = arguments.find_first_not_of(" \t\r\n");
-  if (arguments[first] == '{' && within_depth(arguments) && json::accept(arguments))
+  if (arguments[first] == '{' && within_bounds(arguments) && json::accept(arguments))
     return arguments;
   std::string wrapped;
   json_writer<std::string>(wrapped).raw(R"({"invalid_arguments":)").string(arguments).raw("}");

@@ -43,41 +43,6 @@ nlohmann::json to_nlohmann(const boost::json::value& from) {
   return nullptr;
 }
 
-void to_boost(const nlohmann::json& from, boost::json::value& into) {
-  switch (from.type()) {
-  case nlohmann::json::value_t::boolean:
-    into = from.get<bool>();
-    return;
-  case nlohmann::json::value_t::number_integer:
-    into = from.get<std::int64_t>();
-    return;
-  case nlohmann::json::value_t::number_unsigned:
-    into = from.get<std::uint64_t>();
-    return;
-  case nlohmann::json::value_t::number_float:
-    into = from.get<double>();
-    return;
-  case nlohmann::json::value_t::string:
-    into.emplace_string() = from.get_ref<const std::string&>();
-    return;
-  case nlohmann::json::value_t::array: {
-    auto& list = into.emplace_array();
-    list.resize(from.size());
-    for (std::size_t i = 0; i < from.size(); ++i)
-      to_boost(from[i], list[i]);
-    return;
-  }
-  case nlohmann::json::value_t::object: {
-    auto& members = into.emplace_object();
-    for (const auto& [key, value] : from.items())
-      to_boost(value, members[key]);
-    return;
-  }
-  default:
-    into = nullptr;
-  }
-}
-
 bool has_real_number(const boost::json::value& in) {
   if (const auto* list = in.if_array())
     return std::any_of(list->begin(), list->end(), &has_real_number);

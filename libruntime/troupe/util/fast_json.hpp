@@ -16,8 +16,6 @@ std::optional<nlohmann::json> parse_fast(std::string_view text, std::size_t dept
 
 /// The same value in the other library's form.
 nlohmann::json to_nlohmann(const boost::json::value& from);
-/// … in the memory of `into`.
-void to_boost(const nlohmann::json& from, boost::json::value& into);
 /// Whether a number that is no 64-bit integer stands anywhere in it.
 bool has_real_number(const boost::json::value& in);
 

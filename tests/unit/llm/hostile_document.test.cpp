@@ -42,6 +42,21 @@ TROUPE_TEST("what can be mended is, and what cannot is no document") {
   CHECK_EQ(read(std::string(1'000'000, '[')), "no JSON");
 }
 
+TROUPE_TEST("a text that names more values than it may is no document, one that has as many bytes is") {
+  const auto list_of = [](std::string_view value, std::size_t count) {
+    std::string text = "[1.5";
+    for (std::size_t i = 0; i < count; ++i)
+      text.append(",").append(value);
+    return text + "]";
+  };
+  for (const char* value : {"1", "{}", "[]", "2.5", "null", R"({"a":1})"}) {
+    IN_ROW(value);
+    CHECK(hostile_document(list_of(value, 90'000)).root() != nullptr);
+    CHECK(hostile_document(list_of(value, 250'000)).root() == nullptr);
+  }
+  CHECK(hostile_document("[\"" + std::string(4'000'000, ',') + "\\\"[[\",1.5]").root() != nullptr); // in a string they are no values
+}
+
 TROUPE_TEST("whoever asks for what is not there, or is something else, gets nothing") {
   const hostile_document document(R"({"text":"t","count":7,"list":[1,2],"none":null,"real":2.5,"far":1e300,"below":-3})");
   REQUIRE(document.object() != nullptr);

@@ -378,6 +378,22 @@ TROUPE_TEST("a line or an event without end is malformed, not memory") {
   CHECK(failure.kind == llm_failure_kind::malformed);
 }
 
+TROUPE_TEST("a body that costs too much to read is malformed: too many values, too many bytes") {
+  std::string many = R"({"choices":[{"message":{"content":"a"}}],"x":1.5,"y":[0)";
+  for (int i = 0; i < 300'000; ++i)
+    many += ",{}";
+  const auto too_long = R"({"choices":[{"message":{"content":")" + std::string(16 << 20, 'x') + R"("}}]})";
+  for (const auto& body : {many + "]}", too_long})
+    for (const bool stream : {false, true}) {
+      IN_ROW(body.size() << " bytes, stream " << stream);
+      auto request = test::simple_request();
+      request.stream = stream;
+      const auto outcome = play_one(provider_kind::openai, test_server::ok(body), test_server::then::keep, request);
+      CHECK(failure_of(outcome).kind == llm_failure_kind::malformed);
+      CHECK_EQ(failure_of(outcome).http_status, 200);
+    }
+}
+
 TROUPE_TEST("one stream has at most 1,024 tool calls") {
   std::string body = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
   for (int i = 0; i < 1'025; ++i)
