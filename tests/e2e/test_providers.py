@@ -429,3 +429,18 @@ def test_mock_llm_counts(project, mock_llm):
     project.run().expect(0)
     stats = server.stats()
     assert stats["requests"] == 3 and stats["by_status"] == {"503": 2, "200": 1} and stats["max_in_flight"] == 1
+
+
+@pytest.mark.parametrize("status,asked,reason", [(429, 2, "llm_rate_limited"), (401, 1, "llm_auth"), (400, 1, "llm_bad_request")])
+def test_the_status_of_an_error_counts_though_its_body_stalls(status, asked, reason, project, odd_server):
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nRetry-After: 0\r\nContent-Length: 100\r\n\r\n".encode()
+
+    def stall(connection, server):
+        connection.sendall(head + b'{"error": {"message": "no')
+        server.closing.wait(5)
+
+    server = odd_server([], then=stall)
+    project.on(server.provider(stream=False, timeout="500ms"), model={"retry": {**QUICK, "attempts": 2}})
+    document = project.run("--id", "R1").expect(1).doc
+    assert document["reason"] == reason and len(server.requests) == asked and document["total_cost_usd"] == 0
+    assert [event["http_status"] for event in project.events("R1", "llm_failed")] == [status] * asked

@@ -137,6 +137,10 @@ struct http_provider::exchange {
       }
       return conclude(std::move(so_far));
     }
+    // A status that is no success says what happened, whatever became of its words.
+    const bool refused = result.status != 0 && !success;
+    if (refused && (result.error == http_error::timed_out || result.error == http_error::too_large || result.error == http_error::broken))
+      return status_failure(result.status, body);
     llm_failure failure;
     failure.sent = result.request_sent;
     failure.http_status = result.status;
@@ -152,8 +156,6 @@ struct http_provider::exchange {
       failure.kind = llm_failure_kind::malformed;
       break;
     case http_error::broken:
-      if (result.status != 0 && !success)
-        return status_failure(result.status, body);
       failure.kind = result.status == 0 ? llm_failure_kind::connection : llm_failure_kind::truncated;
       break;
     case http_error::invalid_request:

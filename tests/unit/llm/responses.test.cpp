@@ -394,6 +394,34 @@ TROUPE_TEST("a body that costs too much to read is malformed: too many values, t
     }
 }
 
+TROUPE_TEST("the status of an error counts, though its body stalls, breaks off or is too large") {
+  struct cut_row {
+    const char* what;
+    std::string body;
+    test_server::then after;
+  };
+  const std::vector<cut_row> rows{{"stalls", R"({"error":{"message":"no)", test_server::then::hold},
+                                  {"breaks off", R"({"error":{"message":"no)", test_server::then::close},
+                                  {"is too large", std::string(17 << 20, ' '), test_server::then::keep}};
+  for (const auto& [what, body, after] : rows)
+    for (const int status : {429, 401, 503})
+      for (const bool stream : {false, true}) {
+        IN_ROW(what << " " << status << " stream " << stream);
+        auto request = test::simple_request();
+        request.stream = stream;
+        request.timeout = after == test_server::then::hold ? 300ms : 60'000ms;
+        const auto length = std::to_string(body.size() < 100 ? 100 : body.size());
+        const auto failure = failure_of(play_one(provider_kind::openai,
+                                                 "HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Type: application/json\r\n"
+                                                     + "Retry-After: 7\r\nContent-Length: " + length + "\r\n\r\n" + body,
+                                                 after, request));
+        CHECK(failure.kind == llm_failure_kind::status);
+        CHECK_EQ(failure.http_status, status);
+        CHECK(failure.sent);
+        CHECK(failure.retry_after == 7s);
+      }
+}
+
 TROUPE_TEST("one stream has at most 1,024 tool calls") {
   std::string body = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
   for (int i = 0; i < 1'025; ++i)
