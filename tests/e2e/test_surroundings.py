@@ -11,7 +11,7 @@ import unicodedata
 
 import pytest
 
-from conftest import BINARY, DEADLINE, ROOT, calls, clean_environment, http_answer, reply
+from conftest import BINARY, DEADLINE, ROOT, calls, clean_environment, http_answer, openai_answer, reply
 
 
 def test_paths_are_relative_to_the_configuration(project, troupe):
@@ -267,6 +267,26 @@ def test_the_password_of_a_url_is_redacted_as_it_was_sent(place, project, odd_se
     told = project.run("--id", "R1", env={"PASSWORD": "pa55%2Fword9"}).expect(1)
     events = project.troupe("show", "troupe.yaml", "R1", "--events", env={"PASSWORD": "another-one"}).expect(0).stdout
     assert "Basic [redacted]" in events and "dXNlcjpwYTU1L3dvcmQ5" not in events + told.stderr
+
+
+def test_a_key_in_ids_names_and_behind_escapes_is_kept_nowhere(project, odd_server):
+    key = "sk-model-knows-key-2"
+    hidden = json.dumps({"zone": key}).replace("sk-", "\\u0073k-")
+    called = openai_answer(None, tool_calls=[{"id": key, "type": "function", "function": {"name": key, "arguments": "{}"}},
+                                             {"id": "c2", "type": "function", "function": {"name": "clock", "arguments": hidden}}])
+    server = odd_server([called], then=openai_answer("fine"))
+    project.on(server.provider(stream=False, api_key_env="KNOWN_KEY"), agent={"tools": ["clock"]}, tools={"clock": {"kind": "builtin"}})
+    project.run("--id", "R1", env={"KNOWN_KEY": key}).expect(0)
+    kept = (project.folder / ".troupe/journal.db").read_bytes()
+    assert key.encode() not in kept and b"u0073k" not in kept
+    assert key not in json.dumps(server.requests[-1][1]) and "u0073k" not in json.dumps(server.requests[-1][1])
+
+
+def test_a_key_in_the_query_of_an_address_is_kept_nowhere(project, odd_server):
+    server = odd_server([], then=openai_answer("you came with ?key=query-key-77"))
+    project.on({**server.provider(stream=False), "base_url": server.url + "/v1?key=${QUERY_KEY}"})
+    assert project.run("--id", "R1", env={"QUERY_KEY": "query-key-77"}).expect(0).doc["result"] == "you came with ?key=[redacted]"
+    assert b"query-key-77" not in (project.folder / ".troupe/journal.db").read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])

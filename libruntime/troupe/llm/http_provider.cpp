@@ -33,6 +33,43 @@ bool is_event_stream(const http_headers& headers) {
          });
 }
 
+/// Where the JSON string ends whose opening quote is at `from`: behind its closing quote, or where it turns out to be none.
+std::size_t string_end(std::string_view text, std::size_t from) {
+  for (auto i = from + 1; i < text.size(); ++i) {
+    if (text[i] == '"')
+      return i + 1;
+    if (static_cast<unsigned char>(text[i]) < 0x20)
+      return i;
+    if (text[i] == '\\')
+      ++i;
+  }
+  return text.size();
+}
+
+/// JSON strings that hide a secret behind escapes ("\u0073k-…") are written again without it: whoever parses them would have it. All else
+/// stays as it is, to the byte.
+template <class Redact>
+std::string without_escaped(std::string text, Redact&& redact) {
+  if (text.find('\\') == std::string::npos)
+    return text;
+  std::string out;
+  std::size_t kept = 0; // up to there `text` is in `out`
+  for (auto at = text.find('"'); at < text.size(); at = text.find('"', at)) {
+    const auto end = string_end(text, at);
+    const auto token = std::string_view(text).substr(at, end - at);
+    if (token.find('\\') != std::string_view::npos) {
+      const auto value = json::parse(token, nullptr, false);
+      if (const auto* said = value.is_string() ? value.get_ptr<const std::string*>() : nullptr)
+        if (const auto clean = redact(*said); clean != *said) {
+          out.append(text, kept, at - kept).append(json(clean).dump(-1, ' ', false, json::error_handler_t::replace));
+          kept = end;
+        }
+    }
+    at = end;
+  }
+  return out.append(text, kept);
+}
+
 } // namespace
 
 struct http_provider::shared {
@@ -42,6 +79,10 @@ struct http_provider::shared {
   redactor said; // of headers, which may be ordinary words: not in answers
 
   std::string without_secrets(std::string text) const { return redacted(own.apply(std::move(text))); }
+  /// … of a text that is JSON or has some in it.
+  std::string without_hidden_secrets(std::string text) const {
+    return without_escaped(without_secrets(std::move(text)), [this](const std::string& plain) { return without_secrets(plain); });
+  }
 };
 
 /// One request under way; lives in the client's callbacks, which run on one thread.
@@ -61,9 +102,12 @@ struct http_provider::exchange {
     if (auto* response = std::get_if<llm_response>(&outcome)) {
       response->limits = limits;
       auto& message = response->message; // it goes into the journal, and into later requests
-      message.text = from->without_secrets(std::move(message.text));
-      for (auto& call : message.tool_calls)
-        call.arguments = from->without_secrets(std::move(call.arguments));
+      message.text = from->without_hidden_secrets(std::move(message.text));
+      for (auto& call : message.tool_calls) {
+        call.id = from->without_secrets(std::move(call.id));
+        call.name = from->without_secrets(std::move(call.name));
+        call.arguments = from->without_hidden_secrets(std::move(call.arguments));
+      }
     } else {
       auto& failure = std::get<llm_failure>(outcome);
       failure.limits = limits;

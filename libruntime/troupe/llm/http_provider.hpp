@@ -16,7 +16,7 @@ struct endpoint {
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers; ///< the key among them
   std::string proxy;
-  std::string secret;            ///< the key, taken out of every failure's message and every answer
+  std::string secret;            ///< the key, taken out of every failure's message and every answer, ids and names of calls included
   std::vector<std::string> said; ///< what else is sent with each request, taken out of failures' messages: a server may say it again
   milliseconds timeout{60'000};  ///< a request's own timeout counts where it is shorter
   bool stream = true;            ///< false: never, whatever a request says

@@ -19,8 +19,10 @@ namespace {
 
 /// At most this many tokens are added by the vendors for declared tools (Anthropic states up to 804 for its models of today).
 constexpr std::int64_t tool_tokens_max = 2'048;
-/// A header's value of fewer bytes is no secret, and taking it out of an error would spoil that.
+/// A header's value, or a query's, of fewer bytes is no secret, and taking it out of an error would spoil that.
 constexpr std::size_t said_bytes_min = 8;
+/// What stands in the names of a query's keys.
+constexpr const char* key_words[] = {"key", "token", "secret", "auth", "password", "credential", "signature"};
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -92,6 +94,30 @@ void keep_secret(std::string_view url) {
   secrets().add(percent_decoded(own));
 }
 
+/// A parameter whose name says that its value tells who asks.
+bool names_key(const std::string& lowered) {
+  return lowered == "sig" || lowered == "code" || std::any_of(std::begin(key_words), std::end(key_words), [&](const char* word) {
+           return lowered.find(word) != std::string::npos;
+         });
+}
+
+/// The values of a query, as they stand there and as they mean: keys are secrets, the others may be ordinary words and are only `said`.
+void keep_secrets_of_query(std::string_view query, std::vector<std::string>& said) {
+  while (!query.empty()) {
+    query.remove_prefix(1); // '?' or '&'
+    const auto pair = query.substr(0, query.find('&'));
+    query.remove_prefix(pair.size());
+    const auto equals = std::min(pair.find('='), pair.size());
+    const std::string value(pair.substr(std::min(equals + 1, pair.size())));
+    for (const auto& form : {value, percent_decoded(value)}) {
+      if (names_key(lower(std::string(pair.substr(0, equals)))))
+        secrets().add(form);
+      else if (form.size() >= said_bytes_min)
+        said.push_back(form);
+    }
+  }
+}
+
 expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_client& client, const std::string& secret, vendor of,
                                               std::unique_ptr<wire_format> format) {
   auto base = spec.base_url.empty() ? std::string(of.base_url) : spec.base_url;
@@ -133,6 +159,7 @@ expected<std::unique_ptr<provider>> over_http(const provider_spec& spec, http_cl
   }
   for (const auto& url : {base, spec.proxy})
     keep_secret(url);
+  keep_secrets_of_query(query, where.said);
   return std::make_unique<http_provider>(std::move(where), std::move(format), client);
 }
 

@@ -72,6 +72,29 @@ TROUPE_TEST("the path of a service stands before the query of its base_url") {
   }
 }
 
+TROUPE_TEST("a key in the query of base_url is taken out of all that comes back, another value out of errors only") {
+  test::test_server server([](const auto& request) {
+    const auto words = R"("?key=query-key-0123%21 query-key-0123! of 2024-10-21")";
+    return request.target.find("fail") == std::string::npos
+               ? test::test_server::reply{test::test_server::ok(R"({"choices":[{"message":{"content":)" + std::string(words) + "}}]}")}
+               : test::test_server::reply{test::test_server::ok(R"({"error":)" + std::string(words) + "}", "", "400 Bad Request")};
+  });
+  http_client client;
+  provider_spec spec;
+  spec.kind = provider_kind::openai;
+  const auto ask = [&](const char* base_url) {
+    spec.base_url = server.url(base_url);
+    const auto with = make_provider(spec, client, {});
+    return test::start(**with, test::simple_request()).get();
+  };
+  const auto answered = ask("/v1?api-version=2024-10-21&Key=query-key-0123%21");
+  REQUIRE(std::holds_alternative<llm_response>(answered));
+  CHECK_EQ(std::get<llm_response>(answered).message.text, "?key=[redacted] [redacted] of 2024-10-21");
+  const auto failed = ask("/fail?api-version=2024-10-21&&key");
+  REQUIRE(std::holds_alternative<llm_failure>(failed));
+  CHECK_EQ(std::get<llm_failure>(failed).message, "?key=[redacted] [redacted] of [redacted]");
+}
+
 TROUPE_TEST("a variable that is not set is named together with its provider") {
   provider_spec spec;
   spec.name = "p";

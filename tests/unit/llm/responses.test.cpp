@@ -371,6 +371,35 @@ TROUPE_TEST("a failure's words are bounded and hold no key") {
   CHECK_EQ(leaky.message, "bad key [redacted] and [redacted]");
 }
 
+TROUPE_TEST("an answer holds no key: not in ids and names of calls, nor behind escapes; the rest of it stays to the byte") {
+  struct key_row {
+    const char* what;
+    std::string id, name, arguments, text;
+    const char* expected;
+  };
+  const std::string k = key;
+  const std::vector<key_row> rows{
+      {"plain", k, k, R"({"a":")" + k + R"("})", "it is " + k,
+       R"(it is [redacted] | [redacted]#[redacted]({"a":"[redacted]"}) | stop | no usage)"},
+      {"escaped, as a value and as a key", "c", "f", R"({ "\u0073k-test-0123456789" : ["x\n\u0073k\u002dtest-0123456789"], "n": 1.50 })",
+       R"({"a":"\u0073k-test-0123456789"})",
+       R"({"a":"[redacted]"} | f#c({ "[redacted]" : ["x\n[redacted]"], "n": 1.50 }) | stop | no usage)"},
+      {"other escapes stay as they are", "c", "f", R"({"a":"\u0041\/\"", "b" : 1e2, "b":"\ud83c\udf0d"})", R"(say "\u0041" and ")",
+       R"(say "\u0041" and " | f#c({"a":"\u0041\/\"", "b" : 1e2, "b":"\ud83c\udf0d"}) | stop | no usage)"},
+      {"what is no JSON", "c", "f", R"({"a":"\u00)", "\"\n\"\\u0073k-test-0123456789\"",
+       "\"\n\"[redacted]\" | f#c({\"a\":\"\\u00) | stop | no usage"},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.what);
+    const json body = {{"choices",
+                        {{{"finish_reason", "stop"},
+                          {"message",
+                           {{"content", each.text},
+                            {"tool_calls", {{{"id", each.id}, {"function", {{"name", each.name}, {"arguments", each.arguments}}}}}}}}}}}};
+    CHECK_EQ(summary(play_one(provider_kind::openai, test_server::ok(body.dump()))), each.expected);
+  }
+}
+
 TROUPE_TEST("a line or an event without end is malformed, not memory") {
   const auto failure = failure_of(
       play_one(provider_kind::openai, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: " + std::string((1 << 20) + 10, 'x'),
