@@ -176,6 +176,35 @@ def test_a_request_that_leaves_takes_from_the_limit(project, odd_server):
     assert second - first < 1.2 and third - first >= 1.4, "one of the two may leave before the reset"
 
 
+@pytest.mark.parametrize("told_limit", [True, False], ids=["limit", "no-limit"])
+def test_a_reset_is_no_stampede(told_limit, project, odd_server):
+    """Windows of a second, four requests each: the first answer says that its window is used up."""
+    head, body = openai_answer("fine").split(b"\r\n\r\n", 1)
+    window = {"end": 0.0, "left": 0}
+
+    def answer(connection, server):
+        with server.lock:
+            now = time.monotonic()
+            if now > window["end"]:
+                window.update(end=now + 1, left=4 if window["end"] else 1)
+            refused = window["left"] == 0
+            window["left"] -= 0 if refused else 1
+            headers = [f"x-ratelimit-remaining-requests: {window['left']}", f"x-ratelimit-reset-requests: {window['end'] - now:.3f}s"]
+        if told_limit:
+            headers.append("x-ratelimit-limit-requests: 4")
+        connection.sendall(http_answer(429, {"error": {"message": "slow down"}}, *headers) if refused
+                           else head + ("\r\n" + "\r\n".join(headers)).encode() + b"\r\n\r\n" + body)
+
+    server = odd_server([], then=answer)
+    project.on(server.provider(stream=False), model={"retry": {**QUICK, "cap": "10s"}}, supervision={"children": [{"pool": "worker", "size": 10}]},
+               tasks=[task("first")] + [task(f"t{i}", needs=["first"]) for i in range(10)])
+    project.run("--id", "R1").expect(0)
+    if told_limit:
+        assert project.count("R1", "llm_failed") == 0
+    else:
+        assert project.count("R1", "llm_failed") <= 4, "those that others' answers let go too early"
+
+
 def test_a_limit_that_lasts_too_long_fails_over(project, mock_llm):
     limited = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "100s"}
     first, second = mock_llm([reply("one", headers=limited)]), mock_llm([reply("two")])

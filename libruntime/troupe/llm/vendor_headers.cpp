@@ -65,13 +65,16 @@ bool digits(std::string_view text, std::size_t at, std::size_t count, int& value
   return true;
 }
 
-/// Keeps the limit with less left.
-void tighten(std::optional<std::int64_t>& remaining, std::optional<milliseconds>& reset, std::optional<std::int64_t> other,
-             std::optional<milliseconds> other_reset) {
-  if (!other || (remaining && *remaining <= *other))
-    return;
-  remaining = other;
-  reset = other_reset;
+/// One limit, as a vendor's headers state it.
+struct stated {
+  std::optional<std::int64_t> remaining;
+  std::optional<milliseconds> reset;
+  std::optional<std::int64_t> limit;
+};
+
+/// The one with less left.
+const stated& tighter(const stated& one, const stated& other) {
+  return !other.remaining || (one.remaining && *one.remaining <= *other.remaining) ? one : other;
 }
 
 } // namespace
@@ -168,15 +171,10 @@ std::optional<std::int64_t> rfc3339_of(std::string_view text) {
 }
 
 rate_limits rate_limits_of(const http_headers& headers, std::int64_t utc_now_us) {
-  rate_limits out;
-  const auto duration = [&](const char* name) -> std::optional<milliseconds> {
+  const auto duration = [&](const std::string& name) -> std::optional<milliseconds> {
     const auto* text = headers.find(name);
     return text ? duration_of(*text) : std::nullopt;
   };
-  out.remaining_requests = count_of(headers.find("x-ratelimit-remaining-requests"));
-  out.remaining_tokens = count_of(headers.find("x-ratelimit-remaining-tokens"));
-  out.reset_requests = duration("x-ratelimit-reset-requests");
-  out.reset_tokens = duration("x-ratelimit-reset-tokens");
   const auto from_now = [&](const std::string& name) -> std::optional<milliseconds> {
     const auto* text = headers.find(name);
     const auto at = text ? rfc3339_of(*text) : std::nullopt;
@@ -187,13 +185,25 @@ rate_limits rate_limits_of(const http_headers& headers, std::int64_t utc_now_us)
       return std::nullopt;
     return milliseconds((wait_us + 999) / 1'000);
   };
-  const auto vendor = [&](const std::string& what, auto& remaining, auto& reset) {
-    tighten(remaining, reset, count_of(headers.find("anthropic-ratelimit-" + what + "-remaining")),
-            from_now("anthropic-ratelimit-" + what + "-reset"));
+  const auto openai = [&](const std::string& what) {
+    return stated{count_of(headers.find("x-ratelimit-remaining-" + what)), duration("x-ratelimit-reset-" + what),
+                  count_of(headers.find("x-ratelimit-limit-" + what))};
   };
-  vendor("requests", out.remaining_requests, out.reset_requests);
+  const auto anthropic = [&](const std::string& what) {
+    const auto name = "anthropic-ratelimit-" + what;
+    return stated{count_of(headers.find(name + "-remaining")), from_now(name + "-reset"), count_of(headers.find(name + "-limit"))};
+  };
+  const auto requests = tighter(openai("requests"), anthropic("requests"));
+  auto tokens = openai("tokens");
   for (const char* what : {"tokens", "input-tokens", "output-tokens"})
-    vendor(what, out.remaining_tokens, out.reset_tokens);
+    tokens = stated(tighter(tokens, anthropic(what)));
+  rate_limits out;
+  out.remaining_requests = requests.remaining;
+  out.reset_requests = requests.reset;
+  out.limit_requests = requests.limit;
+  out.remaining_tokens = tokens.remaining;
+  out.reset_tokens = tokens.reset;
+  out.limit_tokens = tokens.limit;
   return out;
 }
 

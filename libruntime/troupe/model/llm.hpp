@@ -61,6 +61,8 @@ struct rate_limits {
   std::optional<std::int64_t> remaining_tokens;
   std::optional<std::chrono::milliseconds> reset_requests; ///< from now
   std::optional<std::chrono::milliseconds> reset_tokens;   ///< from now
+  std::optional<std::int64_t> limit_requests;              ///< what remains right after a reset
+  std::optional<std::int64_t> limit_tokens;
 };
 
 struct llm_response {

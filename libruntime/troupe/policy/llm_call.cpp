@@ -140,7 +140,7 @@ llm_step llm_call::granted(time_point now) {
   ++attempts_here_;
   if (called_.insert(link().provider).second)
     shared().retries->add_call();
-  shared().pace.sent(facts_.links[link_].input_estimate);
+  shared().pace.sent(facts_.links[link_].input_estimate, now);
   if (max_tokens_ < facts_.max_tokens)
     step.events.push_back(max_tokens_lowered{facts_.step_id, facts_.max_tokens, max_tokens_});
   if (hedge_note_)
@@ -210,7 +210,10 @@ llm_step llm_call::failed(std::int64_t request, const llm_failure& failure, time
   llm_step step;
   if (phase_ != phase::in_flight || request != request_)
     return step;
-  shared().pace.observe(failure.limits, now);
+  if (failure.limits.remaining_requests || failure.limits.remaining_tokens)
+    shared().pace.observe(failure.limits, now);
+  else
+    shared().pace.unanswered(now);
   handle_failure(step, failure, now, random);
   return step;
 }

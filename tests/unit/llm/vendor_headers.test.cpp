@@ -99,3 +99,20 @@ TROUPE_TEST("limits that are negative or unreadable are absent") {
   CHECK(!limits.remaining_tokens.has_value());
   CHECK(!limits.reset_requests.has_value());
 }
+
+TROUPE_TEST("of several limits the one with less left counts, with its own reset and size") {
+  http_headers headers;
+  headers.add("x-ratelimit-limit-requests", "60");
+  headers.add("x-ratelimit-remaining-requests", "9");
+  headers.add("x-ratelimit-reset-requests", "3s");
+  headers.add("anthropic-ratelimit-tokens-limit", "1000");
+  headers.add("anthropic-ratelimit-tokens-remaining", "800");
+  headers.add("anthropic-ratelimit-output-tokens-limit", "200");
+  headers.add("anthropic-ratelimit-output-tokens-remaining", "100");
+  const auto limits = rate_limits_of(headers, now_us);
+  CHECK(limits.limit_requests == 60);
+  CHECK(limits.remaining_requests == 9);
+  CHECK(limits.reset_requests == 3s);
+  CHECK(limits.limit_tokens == 200);
+  CHECK(limits.remaining_tokens == 100);
+}

@@ -637,6 +637,31 @@ TROUPE_TEST_WITH(llm_call_fixture, "a request that leaves takes from what the he
   CHECK_EQ(get<wait_until>(call->start(now)).at - now, 5s);
 }
 
+TROUPE_TEST_WITH(llm_call_fixture, "of those that wait for a reset one goes; when it is cancelled, the next") {
+  make();
+  links[0]->pace.observe({0, {}, 4s, {}}, now);
+  std::vector<std::unique_ptr<llm_call>> calls;
+  for (int i = 0; i < 3; ++i)
+    calls.push_back(std::make_unique<llm_call>(model, facts, links));
+  for (const auto& each : calls)
+    CHECK(is<wait_until>(each->start(now)));
+  now += 4s;
+  for (const auto& each : calls)
+    CHECK(is<reserve_for>(each->tick(now)));
+  CHECK(is<send_to>(calls[0]->granted(now)));
+  for (const auto index : {1, 2}) {
+    const auto step = calls[static_cast<std::size_t>(index)]->granted(now);
+    CHECK(step.settle == spend{});
+    CHECK(get<wait_until>(step).at == now + pacing::look_again);
+  }
+  CHECK(is<abort_transfer>(calls[0]->cancel(now)));
+  CHECK(is<gave_up>(calls[0]->failed(1, broken(llm_failure_kind::cancelled), now, 0.5)));
+  now += pacing::look_again;
+  CHECK(is<reserve_for>(calls[1]->tick(now)));
+  CHECK(is<send_to>(calls[1]->granted(now)));
+  CHECK(is<wait_until>(calls[2]->tick(now)));
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "the headers of a failure pace the retry") {
   make();
   begin();
