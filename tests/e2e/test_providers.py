@@ -444,3 +444,11 @@ def test_the_status_of_an_error_counts_though_its_body_stalls(status, asked, rea
     document = project.run("--id", "R1").expect(1).doc
     assert document["reason"] == reason and len(server.requests) == asked and document["total_cost_usd"] == 0
     assert [event["http_status"] for event in project.events("R1", "llm_failed")] == [status] * asked
+
+
+@pytest.mark.parametrize("error", ["", {}, None], ids=["text", "object", "null"])
+def test_an_empty_error_beside_an_answer_is_none(error, project, odd_server):
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}], "error": error}
+    server = odd_server([], then=http_answer(200, body))
+    project.on(server.provider(stream=False))
+    assert project.run().expect(0).doc["result"] == "fine" and len(server.requests) == 1

@@ -148,6 +148,13 @@ bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
+/// An "error" that tells of none, as some servers send beside each good answer.
+bool tells_nothing(const boost::json::value& error) {
+  const auto* members = error.if_object();
+  const auto* words = error.if_string();
+  return members ? members->empty() : words && is_blank({words->data(), words->size()});
+}
+
 } // namespace
 
 namespace {
@@ -280,12 +287,13 @@ std::optional<llm_failure> error_object_of(const boost::json::value& body, int h
   failure.kind = llm_failure_kind::status;
   failure.http_status = http_status;
   const auto& error = value_at(body, "error");
-  if (error.is_object()) {
+  const bool none = http_status >= 200 && http_status < 300 && tells_nothing(error);
+  if (error.is_object() && !none) {
     failure.code = code_of(error);
     failure.message = text_at(error, "message");
     if (failure.message.empty())
       failure.message = text_of(error);
-  } else if (error.is_string()) {
+  } else if (error.is_string() && !none) {
     failure.code = code_of(body);
     failure.message = text_at(body, "error");
   } else if (http_status >= 400 || text_at(body, "type") == "error" || text_at(body, "object") == "error") {

@@ -51,7 +51,8 @@ public:
 };
 
 /// The error object of a body, an event or a whole answer: {"error": {"type", "code", "message"}}, {"error": "words"} and what compatible
-/// servers send ({"message", "code"}, {"detail"}). Absent: `body` has none. `code` is the code where it is one, else the type.
+/// servers send ({"message", "code"}, {"detail"}). Absent: `body` has none; {} and "" are none under a 2xx. `code` is the code where it is
+/// one, else the type.
 std::optional<llm_failure> error_object_of(const boost::json::value& body, int http_status);
 
 /// A failure of what came back with a status.
