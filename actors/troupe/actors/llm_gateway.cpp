@@ -215,6 +215,16 @@ void start_transfer(gateway_self self, std::uint64_t id, gateway_call& call, con
     arm_timer(self, id, *at);
 }
 
+/// A call that ends here gives back what it holds: the guards above the run's are told by nobody else.
+void answer_without_journal(gateway_self self, std::uint64_t id, const llm_answer& with) {
+  const auto found = state_of(self).calls.find(id);
+  if (found == state_of(self).calls.end())
+    return;
+  if (!found->second.reservation.empty())
+    tell(self, found->second.ask.run->guard, release{found->second.reservation});
+  answer(self, id, with);
+}
+
 void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<event_body>&& events, const policy::send_to& sending) {
   call.request = sending.request;
   call.link = sending.link;
@@ -228,8 +238,7 @@ void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<e
               return;
             auto& call_now = found->second;
             if (stored.failure.code != error_code::none) {
-              tell(self, call_now.ask.run->guard, release{call_now.reservation});
-              answer(
+              answer_without_journal(
                   self, id,
                   llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = stored.failure.text()});
             } else if (call_now.abort) {
@@ -241,7 +250,7 @@ void send(gateway_self self, std::uint64_t id, gateway_call& call, std::vector<e
               start_transfer(self, id, call_now, sending);
             }
           },
-          [self, id](const caf::error& reason) { answer(self, id, journal_gone(reason)); });
+          [self, id](const caf::error& reason) { answer_without_journal(self, id, journal_gone(reason)); });
 }
 
 llm_answer answer_from(const llm_responded& response, std::size_t link, std::int64_t requests) {
@@ -408,7 +417,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   // Its agent came back: the response may have been recorded after the agent read the journal.
   ask(self, state.journal, read_task{call.ask.run->run_id, call.ask.task})
       .then([self, id](const task_events& recorded) { look_up(self, id, recorded); },
-            [self, id](const caf::error& reason) { answer(self, id, journal_gone(reason)); });
+            [self, id](const caf::error& reason) { answer_without_journal(self, id, journal_gone(reason)); });
   return promise;
 }
 

@@ -24,6 +24,19 @@ public:
   llm::transfer_id started = 0;
 };
 
+budget_guard_actor::behavior_type granting_guard(budget_guard_actor::pointer, test::guarded* log) {
+  return {
+      [log](const reserve& wanted) {
+        log->reserved.push_back(wanted.id);
+        return reserve_answer{.granted = true};
+      },
+      [log](const settle& done) { log->settled.push_back(done.id); },
+      [log](const release& back) { log->released.push_back(back.id); },
+      [](const budget_query&) { return budget_report{}; },
+      [](const time_check&) { return time_checked{}; },
+  };
+}
+
 struct gateway_stage : test::stage {
   gateway_stage() {
     auto config = std::make_shared<configuration>();
@@ -36,7 +49,8 @@ struct gateway_stage : test::stage {
     context->config = config;
     context->deadline = clock_point::max();
     context->guard = add(system->spawn(test::slow_guard, &guard));
-    gateway = add(spawn_llm_gateway(*system, add(system->spawn(test::desk, &written)), {{"p", provider}}, 1));
+    journal = add(system->spawn(test::desk, &written));
+    gateway = add(spawn_llm_gateway(*system, journal, {{"p", provider}}, 1));
   }
   ~gateway_stage() {
     guard.waiting.clear();
@@ -54,6 +68,7 @@ struct gateway_stage : test::stage {
   test::guarded guard;
   std::shared_ptr<silent_provider> provider = std::make_shared<silent_provider>();
   std::shared_ptr<run_context> context = std::make_shared<run_context>();
+  journal_actor journal;
   llm_gateway_actor gateway;
   std::optional<llm_answer> answer;
 };
@@ -84,5 +99,17 @@ TROUPE_TEST_WITH(gateway_stage, "a step that is given up while it waits in the g
     CHECK(guard.released == guard.reserved);
     CHECK(guard.settled.empty());
   }
+  CHECK_EQ(provider->started, 0u);
+}
+
+TROUPE_TEST_WITH(gateway_stage, "a request that no journal records any more is not sent, and gives back what was reserved for it") {
+  context->guard = add(system->spawn(granting_guard, &guard));
+  kill(journal);
+  ask_model();
+  REQUIRE(answer.has_value());
+  CHECK_EQ(answer->reason, "journal_unavailable");
+  CHECK_EQ(guard.reserved.size(), 1u);
+  CHECK(guard.released == guard.reserved);
+  CHECK(guard.settled.empty());
   CHECK_EQ(provider->started, 0u);
 }
