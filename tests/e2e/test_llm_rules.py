@@ -71,6 +71,14 @@ def test_the_retries_of_a_provider_are_a_budget_that_calls_fill(project, mock_ll
     assert asked["last"] == 2, "ten calls, of whatever model, are one retry more"
 
 
+def test_a_fan_out_that_is_limited_once_each_needs_no_retry_budget(project, odd_server):
+    limited = http_answer(429, {"error": {"message": "slow down"}}, "Retry-After: 0.2")
+    server = odd_server([limited] * 15, then=openai_answer("fine"))
+    project.on(server.provider(stream=False), supervision={"children": [{"pool": "worker", "size": 15}]}, tasks=[task(f"t{i}") for i in range(15)])
+    project.run("--id", "R1").expect(0)
+    assert len(server.requests) == 30 and project.count("R1", "llm_failed") == 15
+
+
 def test_without_a_retry_left_it_fails_over(project, mock_llm):
     first, second = mock_llm([reply("one", fault={"status": 500})]), mock_llm([reply("two")])
     chained(project, first, second, breaker={"failures": 1000}, attempts=20)

@@ -6,6 +6,10 @@ namespace troupe::policy {
 
 using std::chrono::milliseconds;
 
+bool is_believed(std::optional<milliseconds> retry_after) {
+  return retry_after && retry_after->count() >= 0 && *retry_after <= retry_after_max;
+}
+
 milliseconds backoff_ceiling(const retry_spec& spec, std::int64_t retry) {
   const auto base = std::max<std::int64_t>(spec.base.count(), 0);
   const auto cap = std::max<std::int64_t>(spec.cap.count(), 0);
@@ -28,7 +32,7 @@ milliseconds backoff_wait(const retry_spec& spec, std::int64_t retry, double ran
 std::optional<milliseconds> retry_wait(const retry_spec& spec, std::int64_t retry, double random, std::optional<milliseconds> retry_after,
                                        std::optional<milliseconds> left) {
   auto wait = backoff_wait(spec, retry, random);
-  if (retry_after && retry_after->count() >= 0 && *retry_after <= retry_after_max) {
+  if (is_believed(retry_after)) {
     if (*retry_after > spec.cap)
       return std::nullopt;
     wait = std::max(wait, *retry_after);

@@ -13,6 +13,8 @@ namespace troupe::policy {
 /// A Retry-After beyond this is a broken clock or a bad joke and is ignored, as a negative one is.
 inline constexpr std::chrono::milliseconds retry_after_max = std::chrono::hours(24 * 7);
 
+bool is_believed(std::optional<std::chrono::milliseconds> retry_after);
+
 /// min(cap, base * 2^retry), without overflow for any values; never negative. `retry` counts from 0.
 std::chrono::milliseconds backoff_ceiling(const retry_spec& spec, std::int64_t retry);
 

@@ -50,6 +50,11 @@ std::string hint(const llm_attempt& last) {
   }
 }
 
+/// A provider that says itself when to come is not made worse by who comes then: such a retry takes nothing from the retry budget.
+bool says_when(const llm_failure& failure, llm_reason reason) {
+  return reason == llm_reason::llm_rate_limited && failure.http_status == 429 && is_believed(failure.retry_after);
+}
+
 } // namespace
 
 std::shared_ptr<link_state> link_states::of(const chain_link& link, const breaker_spec& breaker) {
@@ -476,7 +481,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
   }
   if (verdict.kind == error_class::retryable && attempts_here_ < model_->retry.attempts && shared().breaker.admits(now))
     if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, left);
-        wait && shared().retries->take_retry()) {
+        wait && (says_when(failure, verdict.reason) || shared().retries->take_retry())) {
       event.next = "retry";
       event.wait_ms = wait->count();
       record();

@@ -234,6 +234,36 @@ TROUPE_TEST_WITH(llm_call_fixture, "an empty retry budget fails over instead of 
   CHECK_EQ(get<reserve_for>(step).link, 1);
 }
 
+TROUPE_TEST_WITH(llm_call_fixture, "a 429 that says when to come is retried without a token, up to its attempts") {
+  struct row {
+    const char* says;
+    int http_status;
+    std::optional<milliseconds> retry_after;
+    const char* next;
+  };
+  for (const auto& row :
+       {row{"429 with a time", 429, 2s, "retry"}, row{"429, at once", 429, 0ms, "retry"}, row{"429 without", 429, {}, "fail_over"},
+        row{"429 with a time that is not believed", 429, -1s, "fail_over"}, row{"503 with a time", 503, 2s, "fail_over"}}) {
+    IN_ROW(row.says);
+    make();
+    while (links[0]->retries->take_retry()) {
+    }
+    begin();
+    auto failure = status(row.http_status);
+    failure.retry_after = row.retry_after;
+    const auto left = links[0]->retries->tokens();
+    auto step = fail(failure);
+    CHECK_EQ(the<llm_failed>(step).next, row.next);
+    CHECK_EQ(links[0]->retries->tokens(), left);
+    if (!is<wait_until>(step))
+      continue;
+    retry(step);
+    step = fail(failure);
+    retry(step);
+    CHECK_EQ(the<llm_failed>(fail(failure)).next, "fail_over");
+  }
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "a step adds a tenth to a provider's retry budget once, a retry takes one") {
   make();
   CHECK(links[0]->retries->take_retry());
