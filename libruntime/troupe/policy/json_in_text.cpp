@@ -150,9 +150,7 @@ expected<found_json> value_in(std::string_view text) {
   return *std::move(found);
 }
 
-} // namespace
-
-expected<found_json> json_in_text(std::string_view text) {
+expected<found_json> find_json(std::string_view text) {
   const auto whole = trimmed(text);
   auto parsed = parse_bounded(whole);
   if (parsed)
@@ -174,6 +172,17 @@ expected<found_json> json_in_text(std::string_view text) {
   if (std::any_of(parts.around.begin(), parts.around.end(), holds_json))
     return several();
   return *std::move(found);
+}
+
+} // namespace
+
+expected<found_json> json_in_text(std::string_view text) {
+  auto found = find_json(text);
+  if (found)
+    if (const auto number = inexact_integer(found->text))
+      return fail(error_code::invalid_argument, "holds the number " + std::string(number->substr(0, 100))
+                                                    + ", which has more digits than can be kept; write it as a string, if that is allowed");
+  return found;
 }
 
 } // namespace troupe

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "troupe/util/parse_json.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::policy {
@@ -67,6 +68,9 @@ expected<json> check_arguments(const schema::compiled_schema& arguments, std::st
   if (text.find_first_not_of(" \t\r\n") != std::string_view::npos) {
     if (too_deep(text))
       return wrong(tool, "the arguments are nested deeper than " + std::to_string(argument_depth_max) + " levels");
+    if (const auto number = inexact_integer(text))
+      return wrong(tool, "the number " + std::string(number->substr(0, 100))
+                             + " has more digits than can be kept; send it as a string, if the tool takes one");
     try {
       value = json::parse(text.begin(), text.end());
     } catch (const json::exception& problem) {

@@ -61,6 +61,7 @@ TROUPE_TEST_WITH(tool_fixture, "wrong arguments are an error that the model can 
            row{std::string("{\"pattern\":\"\xFF\",\"path\":\"y\"}"), "UTF-8"},
            row{"{\"a\":" + std::string(100, '[') + std::string(100, ']') + "}", "nested deeper than 64"},
            row{std::string(2'000'000, '['), "at most 1048576 are taken"},
+           row{R"({"pattern":"x","path":"y","n":123456789012345678901234})", "the number 123456789012345678901234 has more digits"},
        }) {
     IN_ROW(text.substr(0, 60));
     const auto got = tools::check_arguments(*tool, text);
