@@ -264,7 +264,7 @@ private:
 expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   std::error_code ignored;
   if (!options.create && !std::filesystem::exists(options.path, ignored))
-    return fail(error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + options.path);
+    return tl::unexpected<error>(why_missing(options.path));
   const bool empty = std::filesystem::is_empty(options.path, ignored) && !ignored;
   if (auto made = make_file(options.path); !made)
     return tl::unexpected<error>(made.error());
@@ -273,6 +273,12 @@ expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   if (!::realpath(options.path.c_str(), real.data()))
     return fail(error_code::unavailable, std::string("the file cannot be reached: ") + std::strerror(errno), "journal " + options.path);
   const std::string path(real.data());
+  if (const auto names = std::filesystem::hard_link_count(path, ignored); !ignored && names > 1)
+    return fail(error_code::unavailable,
+                "the file has " + std::to_string(names)
+                    + " names (hard links), and what is opened by another one would not be locked by this"
+                      " one; remove the others, or copy it",
+                "journal " + path);
   auto locks = lock_file::open(path + "-lock");
   if (!locks)
     return tl::unexpected<error>(locks.error());

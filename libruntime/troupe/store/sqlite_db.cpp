@@ -1,7 +1,9 @@
 #include "troupe/store/sqlite_db.hpp"
 
 #include <cerrno>
+#include <cstring>
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -144,6 +146,15 @@ error database::failure(int code, std::string_view doing) const {
 
 bool is_sync_failure(int code) {
   return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+error why_missing(const std::string& path) {
+  struct stat found;
+  if (::lstat(path.c_str(), &found) == 0)
+    return {error_code::unavailable, "the file cannot be reached: the link leads nowhere", "journal " + path};
+  if (errno != ENOENT)
+    return {error_code::unavailable, std::string("the file cannot be reached: ") + std::strerror(errno), "journal " + path};
+  return {error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + path};
 }
 
 bool is_full(const std::string& path) {

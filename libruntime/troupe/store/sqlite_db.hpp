@@ -100,5 +100,8 @@ bool is_damage(int code);
 /// Whether the disk of a file has no room for the first pieces of a log and its index. SQLite maps the index into memory: where a file
 /// system takes the piece's end and not the rest of it, the process dies of it (SIGBUS, seen on ext4 with blocks of 1 KiB).
 bool is_full(const std::string& path);
+/// Of a journal's file that is not there: `not_found` where nothing stands at its path, as before the first run; `unavailable` where
+/// something does that leads nowhere (a link, a file in the place of a folder), since runs may well be behind it.
+error why_missing(const std::string& path);
 
 } // namespace troupe::store

@@ -225,7 +225,7 @@ expected<std::unique_ptr<journal>> look_at_sqlite(const sqlite_options& options)
   std::error_code problem;
   const auto path = fs::canonical(options.path, problem).string();
   if (problem == std::errc::no_such_file_or_directory)
-    return fail(error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + options.path);
+    return tl::unexpected<error>(why_missing(options.path));
   if (problem)
     return fail(error_code::unavailable, "the file cannot be reached: " + problem.message(), "journal " + options.path);
   return look(path, patience_of(options), true);

@@ -38,10 +38,19 @@ expected<void> sqlite_writer::add_wish(const std::string& run_id) {
     return tl::unexpected<error>(found.error());
   if (has_ended(found->status))
     return fail(error_code::conflict, std::string("it has ended already (") + name_of(found->status) + ")", "run " + run_id);
-  auto insert = db_.prepare("INSERT OR REPLACE INTO wishes(run_id, wish) VALUES(?, 'cancel')");
+  // It may have ended since it was looked at, and its end has dropped what was wished: a wish made now would be the next owner's.
+  auto insert = db_.prepare("INSERT OR REPLACE INTO wishes(run_id, wish) SELECT run_id, 'cancel' FROM runs WHERE run_id = ?"
+                            " AND status NOT IN ('completed', 'failed', 'aborted')");
   if (!insert)
     return tl::unexpected<error>(insert.error());
-  auto done = transaction("asking to cancel run " + run_id, [&] { return insert->bind(1, run_id).run(); });
+  bool late = false;
+  auto done = transaction("asking to cancel run " + run_id, [&] {
+    const int code = insert->bind(1, run_id).run();
+    late = code == SQLITE_OK && sqlite3_changes(db_.handle()) == 0;
+    return code;
+  });
+  if (done && late)
+    return fail(error_code::conflict, "it has ended already", "run " + run_id);
   if (done)
     locks_.ring();
   return done;

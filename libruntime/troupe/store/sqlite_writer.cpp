@@ -1,5 +1,9 @@
 #include "troupe/store/sqlite_writer.hpp"
 
+#include <cerrno>
+
+#include <sys/stat.h>
+
 #include "troupe/util/batch.hpp"
 
 namespace troupe::store {
@@ -60,7 +64,29 @@ sqlite_writer::~sqlite_writer() {
     sync_thread_.join();
 }
 
+namespace {
+
+/// Which file stands there; nullopt: none. What cannot be told for another reason is the file system's trouble, which writing will meet.
+std::optional<std::pair<dev_t, ino_t>> file_at(const std::string& path, std::pair<dev_t, ino_t> otherwise) {
+  struct stat found;
+  if (::stat(path.c_str(), &found) == 0)
+    return std::pair(found.st_dev, found.st_ino);
+  return errno == ENOENT ? std::nullopt : std::optional(otherwise);
+}
+
+} // namespace
+
+void sqlite_writer::look_at_file() {
+  if (!broken_ && file_at(db_.path(), file_) != file_)
+    broken_ = {
+        error_code::unavailable,
+        "the file was moved, removed or replaced while it was in use, so nothing more is recorded; put it back together with its -wal "
+        "file, then resume",
+        "journal " + db_.path()};
+}
+
 expected<void> sqlite_writer::prepare() {
+  file_ = file_at(db_.path(), file_).value_or(file_);
   // A commit goes to the kernel; the sync is ours. Checkpoints are synced by SQLite all the same.
   if (const int code = db_.exec("PRAGMA synchronous = NORMAL"); code != SQLITE_OK)
     return tl::unexpected<error>(db_.failure(code, "opening the journal"));
@@ -251,6 +277,7 @@ void sqlite_writer::take_appends(group_of& group) {
   }
   for (const auto& run_id : forgotten)
     drop_state(run_id);
+  look_at_file();
   for (auto i = first; i < group.size(); ++i) {
     auto& one = group[i];
     one.failed = broken_ ? broken_ : check_order(one.what.events);
@@ -365,6 +392,7 @@ void sqlite_writer::checkpoint() {
 
 expected<void> sqlite_writer::transaction(std::string_view doing, const std::function<int()>& change) {
   wait_for_syncs();
+  look_at_file();
   if (broken_)
     return tl::unexpected<error>(*broken_);
   const turn mine(locks_, patience_);

@@ -20,6 +20,8 @@
 #include <variant>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "troupe/store/event_rows.hpp"
 #include "troupe/store/journal.hpp"
 #include "troupe/store/lock_file.hpp"
@@ -115,6 +117,8 @@ private:
   static int sync(sqlite3_file* log);
   /// Of two syncs at once only one might be told that the disk has failed: whoever syncs beside the syncing thread waits for it first.
   void wait_for_syncs();
+  /// Before a group is written: where another file stands at its place, or none, nobody would find what is written.
+  void look_at_file();
   error lost_sync() const;
   void answer(group_of& group);
   verdict write(pending& one, care how);
@@ -141,7 +145,8 @@ private:
   std::unordered_map<std::string, run_state> runs_;
   std::vector<std::pair<const std::string*, run_state*>> touched_;
   std::unordered_map<std::string, error> failed_; ///< runs whose last append failed, until one succeeds
-  std::optional<error> broken_;                   ///< a sync was refused: nothing can be promised any more
+  std::optional<error> broken_;                   ///< a sync was refused, or the file is gone: nothing can be promised any more
+  std::pair<dev_t, ino_t> file_;                  ///< which one was opened
   shared_texts texts_;
   std::string text_;
   int wal_frames_ = 0;

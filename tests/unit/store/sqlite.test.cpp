@@ -117,6 +117,51 @@ TROUPE_TEST_WITH(fixture, "a file of an older version becomes today's, with what
   CHECK(journal->request_cancel("old").has_value());
 }
 
+TROUPE_TEST_WITH(fixture, "a file with a second name is refused: what is locked by one name is open by the other") {
+  open();
+  std::filesystem::create_hard_link(path, path + "-too");
+  for (const auto& name : {path, path + "-too"}) {
+    const auto opened = store::open_sqlite({.path = name});
+    REQUIRE(!opened.has_value());
+    CHECK_EQ(opened.error().code, error_code::unavailable);
+    CHECK(opened.error().text().find("2 names (hard links)") != std::string::npos);
+  }
+  std::filesystem::remove(path + "-too");
+  CHECK(store::open_sqlite({.path = path}).has_value());
+}
+
+TROUPE_TEST_WITH(fixture, "nothing is acknowledged once the file is not at its place any more") {
+  struct row {
+    const char* what;
+    std::function<void()> befalls;
+  };
+  const row rows[] = {
+      {"removed", [&] { std::filesystem::remove(path); }},
+      {"moved", [&] { std::filesystem::rename(path, path + "-moved"); }},
+      {"replaced",
+       [&] {
+         std::filesystem::rename(path, path + "-old");
+         std::filesystem::copy_file(path + "-old", path);
+       }},
+  };
+  for (const auto& each : rows) {
+    IN_ROW(each.what);
+    auto journal = open();
+    const auto id = std::string("run-") + each.what;
+    REQUIRE(append(*journal, run_of(id, 1, 2)).has_value());
+    each.befalls();
+    for (const int seq : {3, 4}) {
+      const auto refused = append(*journal, run_of(id, seq, seq));
+      REQUIRE(!refused.has_value());
+      CHECK_EQ(refused.error().code, error_code::unavailable);
+      CHECK(refused.error().message.find("moved, removed or replaced") != std::string::npos);
+    }
+    journal.reset();
+    for (const auto* left : {"", "-wal", "-shm", "-lock"})
+      std::filesystem::remove(path + left);
+  }
+}
+
 TROUPE_TEST_WITH(fixture, "events that are appended together are all there and in order, however many rows one statement takes") {
   auto journal = open();
   for (const int count : {1, 7, 8, 9, 31, 32, 33, 40, 41, 75}) {
