@@ -34,7 +34,9 @@ json document_of(const store::approval_row& row) {
   const auto& what = row.request.what();
   const auto& end = row.request.end();
   const auto text = [](const std::string& words) { return words.empty() ? json(nullptr) : json(words); };
-  return {{"id", what.id},
+  const auto& changed = end ? end->modified_action : row.request.modified_action();
+  return {{"id", row.request.id()},
+          {"request_id", what.id},
           {"workflow_id", row.run_id},
           {"workflow", row.workflow},
           {"task_id", row.task},
@@ -49,10 +51,11 @@ json document_of(const store::approval_row& row) {
           {"needed", what.needed},
           {"requested", iso8601_utc(row.asked_us)},
           {"deadline", iso8601_utc(what.deadline_us)},
-          {"sha256", what.sha256},
+          {"sha256", row.request.sha256()},
           {"reviewer", end ? text(end->reviewer) : json(nullptr)},
           {"reviewer_comment", end ? text(end->comment) : json(nullptr)},
-          {"modified_action", end ? end->modified_action : json(nullptr)},
+          {"modified_action", changed},
+          {"modified_by", text(end ? end->modified_by : row.request.modified_by())},
           {"running", row.owned}};
 }
 
@@ -81,7 +84,7 @@ int list(const approval_arguments& arguments) {
     std::printf("Nothing waits for approval.\n");
   const auto width = ::isatty(STDOUT_FILENO) != 0 ? terminal_width(STDOUT_FILENO) : std::size_t{120};
   for (const auto& row : rows) {
-    for (const auto& line : request_lines(row.request.what(), row.task, row.agent, row.request.approvals(), utc_now_us(), width))
+    for (const auto& line : request_lines(row.request, row.task, row.agent, utc_now_us(), width))
       std::printf("%s\n", redacted(line).c_str());
     std::printf("%s", row.owned ? ""
                                 : ("  Nobody works on its run now; what is decided counts when it is resumed: troupe resume "
@@ -92,7 +95,7 @@ int list(const approval_arguments& arguments) {
 }
 
 int decide(const approval_arguments& arguments, policy::approval_choice choice) {
-  policy::approval_decision decision{choice, arguments.reviewer.value_or(user_name()), arguments.comment, nullptr};
+  policy::approval_decision decision{choice, arguments.reviewer.value_or(user_name()), arguments.comment, nullptr, {}};
   if (choice == policy::approval_choice::modify) {
     const auto action = read_json_argument(arguments.action, "--action");
     if (!action)

@@ -45,23 +45,68 @@ std::string alternatives_text(const json& alternatives) {
   return text;
 }
 
+constexpr std::size_t value_bytes_max = 16u << 10;
+constexpr std::size_t members_max = 200;
+
+/// Shown with its own line breaks; what is left out at its end is told.
+void add_text(std::vector<std::string>& lines, const std::string& first, const std::string& rest, const std::string& text) {
+  const auto shown = safe_prefix(text, value_bytes_max);
+  std::string_view left = shown;
+  for (auto indent = first; !left.empty(); indent = rest) {
+    const auto end = left.find('\n');
+    lines.push_back(indent + printable(left.substr(0, end), std::string::npos));
+    left = end == std::string_view::npos ? std::string_view{} : left.substr(end + 1);
+  }
+  if (shown.size() < text.size())
+    lines.push_back(rest + "… and " + std::to_string(text.size() - shown.size()) + " bytes more, which `troupe approvals --json` has");
+}
+
+/// In one line where that fits, else each member in its own.
+void add_whole(std::vector<std::string>& lines, const std::string& name, const json& value, std::size_t room) {
+  const auto text = dumped(value);
+  if (text.empty())
+    return;
+  if (text.find('\n') == std::string::npos && shown_columns(printable(text, std::string::npos)) + name.size() <= room) {
+    lines.push_back("  " + name + printable(text, std::string::npos));
+    return;
+  }
+  if (!value.is_object()) {
+    add_text(lines, "  " + name, "    ", text);
+    return;
+  }
+  lines.push_back("  " + name.substr(0, name.find_last_not_of(' ') + 1));
+  std::size_t shown = 0;
+  for (const auto& [key, each] : value.items()) {
+    if (++shown > members_max) {
+      lines.push_back("    … and " + std::to_string(value.size() - members_max) + " more, which `troupe approvals --json` has");
+      return;
+    }
+    add_text(lines, "    " + printable(key, 200) + ": ", "      ", each.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+}
+
 } // namespace
 
-std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent,
-                                       std::int64_t approvals, std::int64_t now_us, std::size_t width) {
+std::vector<std::string> request_lines(const policy::approval_request& request, const std::string& task, const std::string& agent,
+                                       std::int64_t now_us, std::size_t width) {
+  const auto& what = request.what();
   const auto room = std::max<std::size_t>(width, 60) - 2;
   std::vector<std::string> lines;
-  auto head = what.id + "  " + name_of(what.kind) + " " + printable(what.subject, 60) + ", risk " + name_of(what.risk_level) + ", "
+  auto head = request.id() + "  " + name_of(what.kind) + " " + printable(what.subject, 60) + ", risk " + name_of(what.risk_level) + ", "
               + left_text(what.deadline_us - now_us);
   if (what.needed > 1)
-    head += ", " + std::to_string(approvals) + " of " + std::to_string(what.needed) + " approvals";
+    head += ", " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed) + " approvals";
   lines.push_back(std::move(head));
-  const auto add = [&](const std::string& name, const std::string& text) {
-    if (!text.empty())
-      lines.push_back("  " + name + printable(text, room - name.size()));
-  };
+  const auto add = [&](const std::string& name, const json& value) { add_whole(lines, name, value, room); };
   add("task: ", task + (agent.empty() ? "" : ", agent " + agent));
-  add(what.kind == approval_kind::tool ? "arguments: " : what.kind == approval_kind::output ? "output: " : "action: ", dumped(what.action));
+  const std::string name = what.kind == approval_kind::tool ? "arguments: " : what.kind == approval_kind::output ? "output: " : "action: ";
+  if (request.modified_by().empty()) {
+    add(name, what.action);
+  } else {
+    add("CHANGED by: ", request.modified_by());
+    add(name, request.modified_action());
+    add("asked for: ", what.action);
+  }
   if (what.details.is_object()) {
     add("does: ", what.details.value("description", ""));
     add("IN DOUBT: ", what.details.value("in_doubt", ""));
@@ -71,23 +116,23 @@ std::vector<std::string> request_lines(const approval_requested& what, const std
     if (const auto answers = what.details.find("answers");
         what.kind == approval_kind::conflict && answers != what.details.end() && answers->is_array())
       for (std::size_t i = 0; i < answers->size(); ++i)
-        add("answer " + std::to_string(i + 1) + ": ", dumped((*answers)[i].value("answer", json())));
+        add("answer " + std::to_string(i + 1) + ": ", (*answers)[i].value("answer", json()));
   }
   return lines;
 }
 
-std::string decide_hint(const approval_requested& asked, const std::string& config) {
+std::string decide_hint(const policy::approval_request& request, const std::string& config) {
   const auto file = shell_word(config);
-  return "Waits for approval until " + iso8601_utc(asked.deadline_us) + ". Decide with: troupe approve " + file + " " + asked.id
-         + "   (or: troupe reject … --comment WHY)\n";
+  return "Waits for approval until " + iso8601_utc(request.what().deadline_us) + ". Decide with: troupe approve " + file + " "
+         + request.id() + "   (or: troupe reject … --comment WHY)\n";
 }
 
 std::string outcome_line(const policy::approval_request& request, bool owned) {
   const auto& what = request.what();
   if (!request.end())
-    return what.id + ": " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed)
+    return request.id() + ": " + std::to_string(request.approvals()) + " of " + std::to_string(what.needed)
            + " approvals; it waits for another reviewer";
-  return what.id + " is " + name_of(request.end()->status) + (owned ? "" : "; it counts when its run is resumed");
+  return request.id() + " is " + name_of(request.end()->status) + (owned ? "" : "; it counts when its run is resumed");
 }
 
 int status_of_decision(const error& problem) {
@@ -110,12 +155,12 @@ std::optional<policy::approval_decision> decision_in(const std::string& line, co
   const auto rest_at = end == std::string::npos ? end : line.find_first_not_of(" \t", end);
   const auto rest = rest_at == std::string::npos ? std::string{} : line.substr(rest_at);
   if (word == "a" || word == "approve" || word == "y" || word == "yes")
-    return policy::approval_decision{policy::approval_choice::approve, reviewer, rest, nullptr};
+    return policy::approval_decision{policy::approval_choice::approve, reviewer, rest, nullptr, {}};
   if (word == "r" || word == "reject" || word == "n" || word == "no")
-    return policy::approval_decision{policy::approval_choice::reject, reviewer, rest, nullptr};
+    return policy::approval_decision{policy::approval_choice::reject, reviewer, rest, nullptr, {}};
   if (word == "m" || word == "modify")
     if (const auto changed = parse_bounded(rest))
-      return policy::approval_decision{policy::approval_choice::modify, reviewer, {}, *changed};
+      return policy::approval_decision{policy::approval_choice::modify, reviewer, {}, *changed, {}};
   return {};
 }
 
@@ -162,6 +207,19 @@ void terminal_desk::remove(const approval_decided& end) {
   poke();
 }
 
+void terminal_desk::renew(const approval_voted& vote) {
+  {
+    const std::lock_guard guard(mutex_);
+    if (standing_ != vote.id)
+      return;
+    standing_.clear();
+    renewed_ = true;
+    out_->write("\n" + redacted(printable(vote.reviewer, 200))
+                + (vote.modified_action.is_null() ? " has approved it\n" : " has changed it\n"));
+  }
+  poke();
+}
+
 void terminal_desk::forget(const std::string& id) {
   const std::lock_guard guard(mutex_);
   std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == id; });
@@ -183,9 +241,9 @@ void terminal_desk::answered() {
   standing_.clear();
 }
 
-bool terminal_desk::still_waits(const std::string& id) {
+bool terminal_desk::still_stands(const std::string& id) {
   const std::lock_guard guard(mutex_);
-  return !stopping_ && std::any_of(waiting_.begin(), waiting_.end(), [&](const waiting& one) { return one.what.id == id; });
+  return !stopping_ && !renewed_ && std::any_of(waiting_.begin(), waiting_.end(), [&](const waiting& one) { return one.what.id == id; });
 }
 
 terminal_desk::typed terminal_desk::read_line(std::string& line) {
@@ -207,12 +265,30 @@ terminal_desk::typed terminal_desk::read_line(std::string& line) {
   return typed::line;
 }
 
+std::optional<policy::approval_request> terminal_desk::look_up(const waiting& one) const {
+  auto known = store::find_approval(*journal_, one.what.id);
+  if (!known)
+    return policy::approval_request(one.what);
+  if (!known->request.pending())
+    return std::nullopt;
+  return std::move(known->request);
+}
+
 void terminal_desk::ask(const waiting& one) {
   const auto& id = one.what.id;
+  {
+    const std::lock_guard guard(mutex_);
+    renewed_ = false;
+  }
+  const auto request = look_up(one);
+  if (!request) {
+    forget(id);
+    return;
+  }
   std::string text = "\n";
-  for (const auto& line : request_lines(one.what, one.task, one.agent, 0, utc_now_us(), terminal_width(STDERR_FILENO)))
+  for (const auto& line : request_lines(*request, one.task, one.agent, utc_now_us(), terminal_width(STDERR_FILENO)))
     text += line + "\n";
-  const auto hint = redacted(decide_hint(one.what, config_));
+  const auto hint = redacted(decide_hint(*request, config_));
   out_->write(redacted(text));
   out_->finish(); // what is typed before it can be read answers nothing
   if (!in_foreground()) {
@@ -222,7 +298,7 @@ void terminal_desk::ask(const waiting& one) {
   }
   discard_typed();
   std::string typed_in;
-  for (bool stands = prompt(id); stands && still_waits(id);) {
+  for (bool stands = prompt(id); stands && still_stands(id);) {
     const auto got = read_line(typed_in);
     if (got == typed::closed || got == typed::ended) {
       answered();
@@ -244,13 +320,16 @@ void terminal_desk::ask(const waiting& one) {
       stands = prompt(id);
       continue;
     }
-    const auto decided = store::decide(*journal_, id, *decision, utc_now_us());
+    // By the id that was shown: of what has changed since, the journal knows that nobody here has seen it.
+    const auto decided = store::decide(*journal_, request->id(), *decision, utc_now_us());
     if (!decided) {
       out_->write(lines_after("troupe: ", decided.error().text()));
       if (decided.error().code == error_code::invalid_argument) {
         stands = prompt(id);
         continue;
       }
+      if (const auto now = look_up(one); now && now->id() != request->id())
+        return; // it is asked anew
     } else if (!decided->request.end()) {
       out_->write(outcome_line(decided->request, true) + "\n");
     }

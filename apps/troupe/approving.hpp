@@ -16,11 +16,13 @@
 
 namespace troupe::cli {
 
-/// What a request is about, for people: hostile text is escaped, nothing is longer than `width`.
-std::vector<std::string> request_lines(const approval_requested& what, const std::string& task, const std::string& agent,
-                                       std::int64_t approvals, std::int64_t now_us, std::size_t width);
+/// What a request is about, for people: hostile text is escaped. What is decided about is there whole, each argument on a line of its own
+/// where one of `width` columns does not hold them: nobody is to approve what cannot be seen. Of texts beyond some pages it says how much
+/// is left out, and where that is.
+std::vector<std::string> request_lines(const policy::approval_request& request, const std::string& task, const std::string& agent,
+                                       std::int64_t now_us, std::size_t width);
 /// How somebody decides who is not asked here.
-std::string decide_hint(const approval_requested& asked, const std::string& config);
+std::string decide_hint(const policy::approval_request& request, const std::string& config);
 /// What a decision led to.
 std::string outcome_line(const policy::approval_request& request, bool owned);
 /// Decided already, or too late: 1; what the user can mend: 2; else as for every error.
@@ -46,6 +48,8 @@ public:
   void add(const approval_requested& what, const std::string& task, const std::string& agent);
   /// It is decided. Where its question stands, its line ends with how.
   void remove(const approval_decided& end);
+  /// Another reviewer has approved it, or changed it. Where its question stands, it is asked anew: it is not about the same any more.
+  void renew(const approval_voted& vote);
 
 private:
   struct waiting {
@@ -60,7 +64,10 @@ private:
   void answered();
   void forget(const std::string& id);
   typed read_line(std::string& line);
-  bool still_waits(const std::string& id);
+  /// What it is about now; nullopt: it is decided.
+  std::optional<policy::approval_request> look_up(const waiting& one) const;
+  /// Whether it waits, and nobody has voted since it was shown.
+  bool still_stands(const std::string& id);
 
   std::shared_ptr<store::journal> journal_;
   std::shared_ptr<background_writer> out_;
@@ -69,6 +76,7 @@ private:
   std::mutex mutex_; // guards what follows
   std::vector<waiting> waiting_;
   std::string standing_; ///< the request whose question is the last thing on the screen
+  bool renewed_ = false; ///< what is shown of the one that is asked about is not how it stands
   bool stopping_ = false;
   std::thread thread_;
 };

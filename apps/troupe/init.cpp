@@ -21,7 +21,12 @@ int init(const std::string& folder) {
     if (std::error_code problem; fs::exists(root / file.path, problem))
       there += (there.empty() ? "" : ", ") + (root / file.path).string();
   if (!there.empty()) {
-    tell_error("these exist already, and nothing was written: " + there + ". Choose another folder, as in: troupe init my-troupe");
+    tell_error("these exist already, and nothing was written: " + there + ". Choose another folder, as in: troupe init "
+               + shell_word((root / "my-troupe").string()));
+    return status_usage;
+  }
+  if (std::error_code problem; fs::exists(root, problem) && !fs::is_directory(root, problem)) {
+    tell_error(root.string() + ": it is a file, not a folder, and nothing was written. Choose another name");
     return status_usage;
   }
   for (const auto& file : init_files()) {

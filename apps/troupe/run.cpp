@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iostream>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
@@ -104,7 +106,10 @@ void show_approvals(progress_state& now, const event& e) {
     if (now.as.desk)
       now.as.desk->add(*asked, e.task, e.agent);
     else
-      now.as.out->write(redacted(decide_hint(*asked, now.as.config)));
+      now.as.out->write(redacted(decide_hint(policy::approval_request(*asked), now.as.config)));
+  } else if (const auto* vote = std::get_if<approval_voted>(&e.body)) {
+    if (now.as.desk)
+      now.as.desk->renew(*vote);
   } else if (const auto* end = std::get_if<approval_decided>(&e.body)) {
     now.waiting.erase(end->id);
     if (now.as.desk)
@@ -299,6 +304,8 @@ std::string next_step(const run_arguments& arguments, const run_summary& summary
     return go_on(limit->kind == limit_kind::steps  ? " --add-steps 50"
                  : limit->kind == limit_kind::time ? " --add-time 5m"
                                                    : " --add-usd 1");
+  if (limit->scope == policy::process_scope) // each process has its own
+    return go_on("");
   return "The limit is that of " + limit->scope
          + ", and resume adds to the run's own only. Where it has a period, go on in the next one with: "
          + resume_hint(arguments, summary.run_id, "") + "; else raise it in " + shell_word(arguments.config) + " and start a new run\n";
@@ -345,6 +352,18 @@ expected<run_summary> summary_of(caf::scoped_actor& self, const actors::runtime&
   return recorded_summary(journal, run_id);
 }
 
+using file_identity = std::pair<dev_t, ino_t>;
+
+/// Which file a path leads to; nullopt: none.
+std::optional<file_identity> file_of(const std::string& path) {
+  struct stat found;
+  return ::stat(path.c_str(), &found) == 0 ? std::optional(file_identity{found.st_dev, found.st_ino}) : std::nullopt;
+}
+
+bool in_place(const std::string& path, const std::optional<file_identity>& opened) {
+  return opened && file_of(path) == opened;
+}
+
 /// A wish to cancel may come before the run has its orchestrator: it is kept for it.
 class cancel_slot {
 public:
@@ -380,6 +399,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     return tell(started.error());
   auto& runtime = **started;
   const auto journal_path = runtime.config().journal.path;
+  const auto opened = file_of(journal_path);
 
   const bool on_terminal = ::isatty(STDERR_FILENO) != 0;
   const bool live = on_terminal && !arguments.as_json && !is_dumb_terminal();
@@ -429,7 +449,8 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
       tell_error(end.failure.text());
-      if (const auto row = journal->find_run(run->run_id); row || row.error().code != error_code::not_found)
+      const auto row = journal->find_run(run->run_id);
+      if (in_place(journal_path, opened) && (row || row.error().code != error_code::not_found))
         std::fprintf(stderr, "What was recorded is kept. Go on with: %s\n", resume_hint(arguments, run->run_id, "").c_str());
       return status_unavailable;
     }
@@ -438,8 +459,9 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     print_result(arguments, *summary);
     out->write(outcome_words(arguments, *summary, *journal));
     out->finish();
-    if (std::error_code ignored; !std::filesystem::exists(journal_path, ignored)) {
-      tell_error("journal " + journal_path + ": it was removed while the run went on, so nothing of the run is kept");
+    if (!in_place(journal_path, opened)) {
+      tell_error("journal " + journal_path
+                 + ": it was moved, removed or replaced while the run went on; the run is not in what stands there now");
       return status_unavailable;
     }
     return status_of_run(*summary);
@@ -494,6 +516,7 @@ int resume(const run_arguments& arguments) {
   auto kept = config::resolve(history.start.configuration ? *history.start.configuration : json(), config->file);
   if (!kept)
     return tell(kept.error());
+  kept->journal = config->journal; // it may have been moved: this one is open, and hidden from tools
   actors::run_additions more;
   more.approve_all = arguments.yes;
   more.money = usd::from_dollars(arguments.add_usd);

@@ -124,14 +124,20 @@ int show(const listing_arguments& arguments) {
   if (arguments.events) {
     for (const auto& e : *events)
       print_document(event_to_document(*e), -1);
-  } else if (arguments.as_json) {
-    print_document(result_document(summary));
+    return status_completed;
+  }
+  const auto row = (*journal)->find_run(arguments.run_id);
+  const bool interrupted = row && status_word(*row) == "interrupted";
+  if (arguments.as_json) {
+    auto document = result_document(summary);
+    if (interrupted)
+      document["workflow_status"] = "interrupted"; // as `runs` says
+    print_document(document);
   } else {
     auto style = style_for(STDOUT_FILENO);
     if (arguments.full)
       style.width = std::size_t{16} << 20;
-    const auto row = (*journal)->find_run(arguments.run_id);
-    style.interrupted = row && row->status == run_status::running && !row->owned;
+    style.interrupted = interrupted;
     std::fputs(redacted(render_timeline(summary, *events, style)).c_str(), stdout);
   }
   return status_completed;

@@ -269,8 +269,9 @@ line words(const approval_requested& b) {
 }
 
 line words(const approval_voted& b) {
-  return {"approved by " + head(b.reviewer) + ", " + std::to_string(b.approvals) + " of " + std::to_string(b.needed)
-              + with(": ", b.comment),
+  return {(b.modified_action.is_null() ? "approved by " : "CHANGED by ") + head(b.reviewer) + ", " + std::to_string(b.approvals) + " of "
+              + std::to_string(b.needed) + with(": ", b.comment)
+              + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
           tone::notable};
 }
 
@@ -278,8 +279,9 @@ line words(const approval_decided& b) {
   return {std::string(b.status == approval_status::approved   ? "APPROVED"
                       : b.status == approval_status::modified ? "MODIFIED"
                                                               : "REJECTED")
-              + with(" by ", b.reviewer) + with(": ", b.comment)
-              + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
+              + (b.modified_by.empty() || b.modified_by == b.reviewer ? with(" by ", b.reviewer)
+                                                                      : " by " + head(b.modified_by) + ", approved by " + head(b.reviewer))
+              + with(": ", b.comment) + (b.modified_action.is_null() ? std::string() : ": " + preview(b.modified_action)),
           b.status == approval_status::rejected ? tone::bad : tone::good};
 }
 

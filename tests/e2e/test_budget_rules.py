@@ -272,6 +272,89 @@ def test_a_sub_workflow_has_a_budget_of_its_own(project, mock_llm):
     assert refusals(project, "R1") == [("task sub", "steps")]
 
 
+def elements(document, id):
+    return [item["status"] for item in rows(document)[id]["items"]]
+
+
+def test_limits_inside_of_a_list_s_sub_workflow_hold_in_each_element(project, mock_llm):
+    server = mock_llm([reply("x")])
+    inner = {"tasks": [task("a", "{{ item }}", for_each="{{ input.part }}", parallel=1, budget={"steps": 2})], "budget": {"steps": 50}}
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "all", "workflow": "inner", "for_each": "{{ input.list }}", "parallel": 1, "with": {"part": "{{ item }}"}, "on_failure": "continue"}])
+    project.write("in.json", {"list": [["a", "b", "c"], ["d"], ["e", "f", "g"]]})
+    document = project.run("--id", "R1", "--input", "in.json").expect(0).doc
+    assert elements(document, "all") == ["budget_exceeded", "success", "budget_exceeded"] and server.requests == 5
+    assert refusals(project, "R1") == [("task all[0]/a", "steps"), ("task all[2]/a", "steps")]
+
+
+def test_a_sub_workflow_s_own_limits_are_each_element_s_and_its_task_s_are_all_elements_together(project, mock_llm):
+    server = mock_llm([reply("x")])
+    inner = {"tasks": tasks(3), "budget": {"steps": 2}}
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "all", "workflow": "inner", "for_each": "{{ input.list }}", "parallel": 1, "budget": {"steps": 5}, "on_failure": "continue"}])
+    project.write("in.json", {"list": [1, 2, 3]})
+    project.run("--id", "R1", "--input", "in.json").expect(0)
+    assert refusals(project, "R1") == [("task all[0]", "steps"), ("task all[1]", "steps"), ("task all", "steps")] and server.requests == 5
+
+
+def test_what_an_element_s_sub_workflow_has_spent_outlives_kill_9(project, mock_llm):
+    server = mock_llm([reply("slow", when={"last": "Part 1"}, fault={"timeout": True, "times": 1}), reply("x")])
+    inner = {"tasks": tasks(4), "budget": {"steps": 3}}
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "all", "workflow": "inner", "for_each": "{{ input.list }}", "parallel": 1, "on_failure": "continue"}])
+    project.write("in.json", {"list": [1]})
+    running = project.start("--input", "in.json")
+    wait_for(lambda: server.requests == 2, "the second request")
+    running.kill()
+    assert elements(project.resume("R1").expect(0).doc, "all") == ["budget_exceeded"]
+    assert server.requests == 3, "the one whose outcome nobody knows is a step too"
+
+
+def test_what_a_task_says_of_one_kind_leaves_the_others_to_its_sub_workflow(project, mock_llm):
+    server = mock_llm([reply("x")])
+    inner = {"tasks": tasks(3), "budget": {"steps": 2, "usd": 0.000001}}
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "sub", "workflow": "inner", "budget": {"usd": 1}, "on_failure": "continue"}])
+    project.run("--id", "R1").expect(0)
+    assert refusals(project, "R1") == [("task sub", "steps")] and server.requests == 2
+
+
+def test_the_time_of_a_sub_workflow_is_each_element_s(project, mock_llm):
+    server = mock_llm([reply("x", latency="400ms")])
+    inner = {"tasks": [task("a")], "budget": {"time": "1s"}}
+    project.on(server.provider(), workflows={"inner": inner}, tasks=[{"id": "all", "workflow": "inner", "for_each": "{{ input.list }}", "parallel": 1}])
+    project.write("in.json", {"list": list(range(5))})
+    assert elements(project.run("--input", "in.json").expect(0).doc, "all") == ["success"] * 5
+
+
+def test_once_a_limit_of_the_run_is_met_nothing_else_begins_and_all_of_it_can_go_on(project, out_of_money):
+    server, aborted = out_of_money
+    assert aborted["reason"] == "budget_exceeded"
+    begun = [(e.get("task_id"), e["type"]) for e in project.events("R1") if e["type"] in ("llm_requested", "tool_started", "task_started", "budget_refused")]
+    refused = begun.index(("one", "budget_refused"))
+    assert begun[refused + 1:] == [], begun
+    assert not (project.folder / "paid").exists()
+    document = project.resume("R1", "--add-usd", "1").expect(0).doc
+    assert {row["task_id"]: row["status"] for row in document["results"]} == {"one": "success", "two": "success", "three": "success"}
+    assert (project.folder / "paid").read_text() == "paid\n"
+
+
+@pytest.fixture
+def out_of_money(project, mock_llm):
+    """`one` meets the run's limit with its third step while `two` and `three` wait for answers, which then want a call of a tool and of another agent."""
+    little = {"input": 20, "output": 5}
+    server = mock_llm([
+        reply("fine", when={"contains": "do one", "turn": 3}, usage=USAGE),
+        calls(("clock", {}), when={"contains": "do one"}, usage=USAGE),
+        calls(("pay", {}), when={"contains": "do two", "turn": 1}, latency="1500ms", usage=little),
+        calls(("agent_helper", {"task": "help"}), when={"contains": "do three", "turn": 1}, latency="1500ms", usage=little),
+        reply("done", usage=little),
+    ])
+    pay = {"kind": "process", "description": "Pays.", "command": ["sh", "-c", "echo paid >> paid"], "effect": "once", "sandbox": {"write": ["."]}}
+    agents = {"one": {"tools": ["clock"]}, "two": {"tools": ["pay"], "max_tokens": 20}, "three": {"tools": ["agent:helper"], "max_tokens": 20}, "helper": {"max_tokens": 20}}
+    # Input costs next to nothing: two steps of `one` leave less than a third one may take, whatever the others do.
+    project.on(server.provider(), agents=agents, tools={"pay": pay, "clock": {"kind": "builtin"}}, workflow={"budget": {"usd": 0.0057}},
+               model={"link": {"usd_per_mtok": {"input": 0.001, "output": 10.0}}}, tasks=[
+        task("two", "do two", "two"), task("three", "do three", "three"), task("one", "do one", "one")])
+    return server, project.run("--id", "R1").expect(3).doc
+
+
 @pytest.mark.parametrize("where", ["task", "agent"])
 def test_a_task_and_an_agent_have_limits_of_time(where, project, mock_llm):
     server = mock_llm([reply("fine", fault={"timeout": True})])

@@ -363,3 +363,87 @@ def test_no_tool_outlives_a_program_that_dies_at_any_moment_of_its_start(project
         finally:
             for pid in processes_with(mark):
                 os.kill(pid, 9)
+
+
+# --- what a run began with, and where its journal is ---------------------------------------------------------------------------------------------
+
+
+def painting(project, todo):
+    """A list of three from the shared state; whoever paints the first writes another list there, and the second is slow."""
+    write = lambda value, version: ("state_set", {"key": "todo", "value": value, "version": version})
+    project.scripted([
+        calls(write(["red", "green", "blue"], 0), when={"agent": "seed", "turn": 1}),
+        calls(write(todo, 1), when={"agent": "painter", "contains": "paint red", "turn": 1}),
+        reply("painted {{ first }}", when={"agent": "painter", "contains": "paint green"}, latency="1500ms"),
+        reply("painted {{ first }}"),
+    ], agents={"seed": {"tools": ["state_set"]}, "painter": {"tools": ["state_set"]}}, tools={"state_set": {"kind": "builtin"}}, tasks=[
+        {"id": "s", "agent": "seed", "instruction": "seed"},
+        {"id": "each", "agent": "painter", "needs": ["s"], "for_each": "{{ state.todo }}", "parallel": 1, "instruction": "paint {{ item }}"}])
+
+
+@pytest.mark.parametrize("todo", [["green", "blue"], ["x", "red", "red"], "nothing"], ids=["shorter", "other", "no list"])
+def test_a_list_of_the_shared_state_is_the_one_that_the_run_began_with(todo, project):
+    painting(project, todo)
+    running = project.start()
+    running.wait_line(r"each\[1\]")
+    wait_for(lambda: any(e["task_id"] == "each[1]" for e in project.events("R1", "llm_requested")), "the second element's request")
+    running.kill()
+    document = project.resume("R1").expect(0).doc
+    assert document["result"] == ["painted paint red", "painted paint green", "painted paint blue"]
+
+
+def test_a_run_whose_journal_has_moved_goes_on_there_and_tools_do_not_see_it(project):
+    look = {"kind": "process", "description": "Looks.", "command": ["sh", "-c", "sleep 1; wc -c $0 2>&1; true", "{{ path }}"], "effect": "none",
+            "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}, "sandbox": {"read": ["."]}}
+    project.scripted([calls(("look", {"path": "new/j.db"})), reply("{{ last }}")], agent={"tools": ["look"]}, tools={"look": look}, journal={"path": "old/j.db"})
+    running = project.start()
+    running.wait_line("worker")
+    wait_for(lambda: project.events("R1", "tool_started"), "the tool")
+    running.kill()
+    (project.folder / "old").rename(project.folder / "new")
+    project.configure(**{**{k: v for k, v in project.data.items() if k != "version"}, "journal": {"path": "new/j.db"}})
+    told = project.resume("R1").expect(0)
+    assert "denied" in told.doc["result"] and "removed" not in told.stderr, told
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_a_run_stops_when_its_journal_is_not_in_its_place_any_more(how, project, mock_llm):
+    server = mock_llm([reply("{{ last }}", latency="300ms")])
+    project.on(server.provider(), journal={"path": "kept/j.db"}, tasks=[{"id": f"t{i}", "agent": "worker", "instruction": "x", **({"needs": [f"t{i - 1}"]} if i else {})} for i in range(30)])
+    running = project.start()
+    wait_for(lambda: server.requests >= 2, "two requests")
+    kept = project.folder / "kept"
+    if how == "removed":
+        for file in kept.iterdir():
+            file.unlink()
+    else:
+        kept.rename(project.folder / "moved")
+    if how == "replaced":
+        project.run("--id", "R2", timeout=60).expect(0)
+    told = running.wait().expect(4)
+    assert "moved, removed or replaced" in told.stderr and "Go on with" not in told.stderr and told.seconds < (40 if how == "replaced" else 8), told
+    asked = server.requests
+    if how == "moved":
+        (project.folder / "moved").rename(kept)
+        assert project.resume("R1", timeout=60).expect(0).doc["completed_tasks"] == 30
+        assert server.requests <= asked + 30
+
+
+def test_a_journal_with_a_second_name_is_refused(hanging):
+    os.link(hanging.folder / ".troupe/journal.db", hanging.folder / "other.db")
+    assert "2 names (hard links)" in hanging.resume("R1").expect(4).stderr
+
+
+@pytest.mark.parametrize("how", ["a link that leads nowhere", "a file in the place of a folder"])
+def test_a_journal_that_cannot_be_reached_is_not_taken_for_an_empty_one(how, project):
+    project.scripted([reply("x")], journal={"path": "link.db" if how.startswith("a link") else "troupe.yaml/j.db"})
+    (project.folder / "link.db").symlink_to("volume/that/is/not/mounted.db")
+    for command in ("runs", "approvals"):
+        told = project.troupe(command, "troupe.yaml").expect(4)
+        assert "cannot be reached" in told.stderr and told.stdout == ""
+
+
+def test_a_run_that_nobody_works_on_is_interrupted_wherever_it_is_shown(hanging):
+    hanging.process.kill()
+    assert hanging.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc["workflow_status"] == "interrupted"
+    assert hanging.troupe("runs", "troupe.yaml", "--json").expect(0).doc["runs"][0]["workflow_status"] == "interrupted"

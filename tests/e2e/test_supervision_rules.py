@@ -226,3 +226,19 @@ def test_what_a_sibling_asked_for_when_its_supervisor_ended_is_charged_before_th
     assert len(failed) == 1 and failed[0]["charged"] == asked["worst_case"] > 0
     assert told.doc["total_cost_usd"] == pytest.approx(asked["worst_case"] / 1e6, abs=1e-9)
     assert [e["type"] for e in events][-1] == "run_finished"
+
+
+def test_deaths_are_a_task_s_in_all_its_attempts_resumed_or_not(project):
+    """Two deaths in the first attempt, two in the second: the fourth is one too many, whether or not the process died in between."""
+    rules = [reply("", when={"contains": "Previous attempt"}, fault=crash(2), latency="700ms"), reply("short", fault=crash(2))]
+    for run_id in ("R1", "R2"):
+        project.scripted(rules, agent={"output": {"min_length": 3, "retries": 0, "matches": "^long"}}, supervision={"max_restarts": 20, "children": [{"agent": "worker"}]}, tasks=[task("t", attempts=2)])
+        if run_id == "R1":
+            document = project.run("--id", run_id).expect(1).doc
+        else:
+            running = project.start(run_id=run_id)
+            wait_for(lambda: project.count(run_id, "agent_crashed") == 3, "the third death")
+            running.kill()
+            document = project.resume(run_id).expect(1).doc
+        assert document["reason"] == "poison", document
+        assert [event["crashes"] for event in project.events(run_id, "agent_crashed")] == [1, 2, 3, 4]

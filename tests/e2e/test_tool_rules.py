@@ -397,3 +397,14 @@ def test_a_call_that_waits_for_its_place_ends_with_its_task(project, mock_llm):
     times = {event["task_id"]: event["time_us"] for event in project.events("R1", "task_finished")}
     began = project.events("R1", "run_started")[0]["time_us"]
     assert times["second"] - began < 4_500_000 < times["first"] - began, times
+
+
+def test_a_call_that_was_cut_off_is_in_doubt_though_the_next_attempt_makes_one_of_the_same_id(project):
+    (project.folder / "out").mkdir()
+    pay = process("sh", "-c", "echo $0 >> out/paid; sleep $1", "{{ n }}", "{{ s }}", effect="once", sandbox={"write": ["out"]},
+                  parameters={"type": "object", "properties": {"n": {"type": "string"}, "s": {"type": "string"}}})
+    project.scripted([calls(("pay", {"n": "2", "s": "0"}), when={"turn": 1, "contains": "Previous attempt"}), calls(("pay", {"n": "1", "s": "60"}), when={"turn": 1}), reply("paid")],
+                     agent={"tools": ["pay"], "timeout": "1500ms"}, tools={"pay": pay}, tasks=[{"id": "t", "agent": "worker", "instruction": "Do the work.", "attempts": 2}])
+    told = project.run("--id", "R1").expect(0)
+    assert project.read("out/paid").split() == ["1", "2"]
+    assert told.doc["tool_calls"] == 2 and told.doc["in_doubt"] == 1, told

@@ -59,6 +59,21 @@ void begin_ending(agent_self self, task_status status) {
   stop_if_ending(self);
 }
 
+} // namespace
+
+bool leaves_with_run(agent_self self) {
+  auto& task = task_of(self);
+  if (!*task.assignment.run->winding_down)
+    return false;
+  if (!task.ending) { // what is in flight is let finish
+    task.ending = task_status::cancelled;
+    stop_if_ending(self);
+  }
+  return true;
+}
+
+namespace {
+
 // --- humans --------------------------------------------------------------------------------------------------------
 
 void send_human(agent_self self, std::uint64_t number);
@@ -178,8 +193,8 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .messages = task.context.summary_of(task.messages, wanted),
                 .temperature = task.spec->temperature,
                 .max_tokens = wanted.tokens,
-                .deadline = deadline_of(task, self->clock().now()),
-                .task_deadline = end_of(task.assignment, self->clock().now()),
+                .deadline = call_deadline(task, self->clock().now()),
+                .task_deadline = call_task_deadline(task, self->clock().now()),
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
@@ -236,7 +251,7 @@ bool make_fit(agent_self self) {
 } // namespace
 
 void next_step(agent_self self) {
-  if (!make_fit(self))
+  if (leaves_with_run(self) || !make_fit(self))
     return;
   auto& task = task_of(self);
   const auto& a = task.assignment;
@@ -249,8 +264,8 @@ void next_step(agent_self self) {
                 .tools = task.loops.declared(task.may->declared, task.messages),
                 .temperature = task.loops.temperature(task.spec->temperature),
                 .max_tokens = task.spec->max_tokens,
-                .deadline = deadline_of(task, self->clock().now()),
-                .task_deadline = end_of(task.assignment, self->clock().now()),
+                .deadline = call_deadline(task, self->clock().now()),
+                .task_deadline = call_task_deadline(task, self->clock().now()),
                 .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);

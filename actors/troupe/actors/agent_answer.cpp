@@ -137,6 +137,8 @@ namespace {
 void take_review(agent_self self, const task_result& result) {
   auto& task = task_of(self);
   const auto& reviewed = *task.review;
+  if (result.status == task_status::cancelled && *reviewed.run->winding_down && !task.ending)
+    task.ending = task_status::cancelled; // no verdict: both go on when the run does
   if (!task.ending)
     tell(self, state_of(self).peers->journal,
          note{reviewed.run->run_id,

@@ -116,9 +116,15 @@ inline clock_point own_deadline(const work& task, clock_point now) {
              ? std::min<clock_point>(moved(order.begun.at + task.spec->timeout, order.begun, order.human, now), of_task)
              : of_task;
 }
-/// … and the run's.
-inline clock_point deadline_of(const work& task, clock_point now) {
-  return std::min(own_deadline(task, now), deadline_of(*task.assignment.run, now));
+/// Until when a call that begins now may take. An end that may still move is no bound for it, since somebody else who works for the same
+/// task may come to wait for a human: this agent ends what is under way when its time is up, the orchestrator when the run's is.
+inline clock_point call_deadline(const work& task, clock_point now) {
+  const auto& run = *task.assignment.run;
+  return run.humans_may_wait ? fixed_deadline_of(run) : std::min(own_deadline(task, now), run.deadline);
+}
+/// The task's own part of it.
+inline clock_point call_task_deadline(const work& task, clock_point now) {
+  return task.assignment.run->humans_may_wait ? clock_point::max() : end_of(task.assignment, now);
 }
 
 /// A request that is in the hands of an actor when it dies is never answered: CAF tells by the down message only.
@@ -140,6 +146,8 @@ inline message_ptr message_of(role from, std::string text, std::string call_id =
 // --- agent.cpp -----------------------------------------------------------------------------------------------------
 
 void finish(agent_self self, task_result&& result);
+/// Where the run may begin nothing more, this task ends as if it were cancelled. True when the caller has nothing left to do.
+bool leaves_with_run(agent_self self);
 /// Ends a task that is being stopped, once nothing of it is under way. True when it has ended.
 bool stop_if_ending(agent_self self);
 /// Asks, and goes on with `then` when it is decided. The time until then does not count for this task.

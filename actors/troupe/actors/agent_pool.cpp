@@ -50,8 +50,10 @@ void apply(pool_self self, const policy::routing_changes& changes);
 
 void answer(pool_self self, const std::string& key, task_result&& with) {
   auto node = state_of(self).tasks.extract(key);
-  if (!node.empty())
-    node.mapped().asker.deliver(std::move(with));
+  if (node.empty())
+    return;
+  with.crashes = node.mapped().assignment.crashes;
+  node.mapped().asker.deliver(std::move(with));
 }
 
 void hand_over(pool_self self, const policy::assignment& given) {

@@ -145,7 +145,7 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
                .tool = call.name,
                .call_id = call.id,
                .arguments = std::move(arguments),
-               .deadline = deadline_of(task, self->clock().now()),
+               .deadline = call_deadline(task, self->clock().now()),
                .agent_tools = task.may->names,
                .recovering = recovering,
                .quota = task.quota,
@@ -178,8 +178,10 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
 /// What its arguments were changed to stands in the conversation once, behind the results.
 void tell_changed(agent_self self, const tool_call& call, const approval_answer& answer) {
   auto& task = task_of(self);
-  auto text = answer.reviewer + " approved the call " + call.id + " of \"" + call.name
-              + "\" with other arguments: " + answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace)
+  const bool by_another = !answer.modified_by.empty() && answer.modified_by != answer.reviewer;
+  auto text = answer.reviewer + " approved the call " + call.id + " of \"" + call.name + "\" with other arguments"
+              + (by_another ? " (by " + answer.modified_by + "): " : std::string(": "))
+              + answer.modified_action.dump(-1, ' ', false, json::error_handler_t::replace)
               + (answer.comment.empty() ? "" : ". " + answer.comment);
   for (const auto& known : task.injected)
     if (known->text == text)
@@ -253,7 +255,7 @@ void ask_about_doubt(agent_self self, std::size_t index, json&& arguments, const
 } // namespace
 
 void start_slot(agent_self self, std::size_t index, bool cut_off, bool recovering) {
-  if (ask_colleague(self, index, cut_off))
+  if (leaves_with_run(self) || ask_colleague(self, index, cut_off))
     return;
   const auto& call = task_of(self).slots[index].call;
   auto arguments = admissible(self, call, cut_off);

@@ -31,6 +31,7 @@ struct guard_state {
   static inline const char* name = "budget_guard";
   guard_setup setup;
   policy::budget_ledger ledger;
+  std::unordered_map<std::string, bool> tasks; ///< that have asked, by scope: whether they have limits
   std::unordered_map<std::string, waiting_ask> waiting;
   std::map<std::string, holding> held; ///< by id: granted, or waiting
   std::optional<watch_list> watched;
@@ -46,19 +47,33 @@ clock_point time_of(guard_self self) {
   return pause ? now - paused(*pause, now) : now;
 }
 
+void define(guard_state& state, const std::string& scope, const limits& limit) {
+  state.ledger.define(scope, limit);
+  if (const auto spent = state.setup.spent_inner.find(scope); spent != state.setup.spent_inner.end())
+    state.ledger.charge({scope}, spent->second);
+}
+
+/// A task's limits are looked up when it first spends: how many there will be, a for_each knows only then.
+bool has_limits(guard_state& state, std::string_view path, const std::string& scope) {
+  const auto [known, fresh] = state.tasks.try_emplace(scope, false);
+  if (fresh)
+    if (const auto limit = state.setup.limits_of_task(path); limit != limits{}) {
+      define(state, scope, limit);
+      known->second = true;
+    }
+  return known->second;
+}
+
 /// The scopes here that a call counts against, innermost first: those that have limits.
-std::vector<std::string> scopes_of(const guard_state& state, const std::string& task, const std::string& agent) {
-  if (state.setup.inner.empty())
-    return {state.setup.scope};
+std::vector<std::string> scopes_of(guard_state& state, const std::string& task, const std::string& agent) {
   std::vector<std::string> scopes;
-  const auto add = [&](std::string name) {
-    if (state.setup.inner.count(name) != 0)
-      scopes.push_back(std::move(name));
-  };
   // An element counts for its for_each task, a task of a sub-workflow for the task that runs it too.
-  for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
-    add(policy::task_scope(path));
-  add(policy::agent_scope(agent));
+  if (state.setup.limits_of_task)
+    for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
+      if (auto name = policy::task_scope(path); has_limits(state, path, name))
+        scopes.push_back(std::move(name));
+  if (auto name = policy::agent_scope(agent); state.setup.inner.count(name) != 0)
+    scopes.push_back(std::move(name));
   scopes.push_back(state.setup.scope);
   return scopes;
 }
@@ -205,11 +220,8 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
   auto& ledger = state.ledger;
   ledger.define(state.setup.scope, state.setup.limit);
   ledger.charge({state.setup.scope}, state.setup.spent);
-  for (const auto& [name, limit] : state.setup.inner) {
-    ledger.define(name, limit);
-    if (auto spent = state.setup.spent_inner.find(name); spent != state.setup.spent_inner.end())
-      ledger.charge({name}, spent->second);
-  }
+  for (const auto& [name, limit] : state.setup.inner)
+    define(state, name, limit);
   on_down(self, [self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   ledger.start_clock(state.setup.scope, time_of(self), state.setup.time_used);
   return {

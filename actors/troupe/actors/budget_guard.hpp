@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/interfaces.hpp"
@@ -14,10 +16,12 @@ namespace troupe::actors {
 struct guard_setup {
   std::string scope = "run"; ///< "run", "tenant NAME", "process"
   limits limit;
-  std::map<std::string, limits> inner; ///< "task ID", "agent NAME": limits inside of this scope
-  spend spent;                         ///< by earlier owners
-  std::map<std::string, spend> spent_inner;
-  milliseconds time_used{0}; ///< by earlier owners
+  std::map<std::string, limits> inner; ///< "agent NAME": limits inside of this scope
+  /// Of what a task's path names; null: no task has any.
+  std::function<limits(std::string_view path)> limits_of_task;
+  spend spent;                              ///< by earlier owners
+  std::map<std::string, spend> spent_inner; ///< also of "task PATH"
+  milliseconds time_used{0};                ///< by earlier owners
   std::optional<budget_guard_actor> parent;
   std::shared_ptr<const clock_pause> pause; ///< of a run: its time stands still meanwhile; null: never
   std::optional<journal_actor> journal;     ///< where warnings go

@@ -81,7 +81,7 @@ void answer_all(checkpoint_self self, const std::string& id, const approval_answ
 }
 
 approval_answer answer_of(const approval_decided& end) {
-  return {end.status, end.id, end.reviewer, end.comment, end.modified_action, end.by_human, {}};
+  return {end.status, end.id, end.reviewer, end.comment, end.modified_action, end.by_human, {}, end.modified_by};
 }
 
 approval_answer no_answer(const std::string& id, error failure) {
@@ -136,7 +136,15 @@ void arrived(checkpoint_self self, decision_arrived& row) {
   auto& known = state.decisions[id];
   known.push_back(std::move(row));
   if (const auto found = state.requests.find(id); found != state.requests.end() && found->second.request)
-    take(self, id, decision_arrived(known.back()));
+    if (static_cast<std::int64_t>(known.size()) > found->second.request->what().void_decisions)
+      take(self, id, decision_arrived(known.back()));
+}
+
+/// Those about this asking, in order.
+std::vector<decision_arrived> decisions_about(checkpoint_self self, const approval_requested& what) {
+  const auto& known = state_of(self).decisions[what.id];
+  const auto begin = std::min<std::int64_t>(what.void_decisions, static_cast<std::int64_t>(known.size()));
+  return {known.begin() + begin, known.end()};
 }
 
 /// At the deadline a decision of nobody goes the way of all others: where a human's was admitted before, that one stands.
@@ -151,7 +159,7 @@ void expire(checkpoint_self self, const std::string& id) {
     tell_later(self, checkpoint_actor(self), std::chrono::microseconds(what.deadline_us - now + 1), approval_timer{id});
     return;
   }
-  const policy::approval_decision nobody{policy::approval_choice::expire, {}, {}, nullptr};
+  const policy::approval_decision nobody{policy::approval_choice::expire, {}, {}, nullptr, {}};
   state.store->add_decision({0, found->second.run->run_id, id, policy::text_of(nobody), now}, policy::admission_of(what, nobody, now),
                             [](const expected<void>&) {});
   tell_later(self, checkpoint_actor(self), retry_pause, approval_timer{id}); // should the journal not have taken it
@@ -168,7 +176,7 @@ void opened(checkpoint_self self, const std::string& id, const approval_requeste
     answer_all(self, id, {});
     return;
   }
-  for (const auto& row : std::vector<decision_arrived>(state.decisions[id]))
+  for (const auto& row : decisions_about(self, what))
     if (state.requests.count(id) != 0)
       take(self, id, row);
   expire(self, id);
@@ -186,12 +194,13 @@ bool is_settled(checkpoint_self self, const std::string& id, approval_requested 
       request.emplace_back(what);
     }
     one.request.emplace(std::move(what));
-    record_end(self, id, approval_decided{id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0}, std::move(request));
+    record_end(self, id, approval_decided{id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0, {}},
+               std::move(request));
     return true;
   }
   if (!asked_before)
     return false;
-  const std::vector<decision_arrived> rows(state.decisions[id]);
+  const auto rows = decisions_about(self, what);
   policy::approval_request now(what);
   for (const auto& row : rows)
     if (const auto decision = policy::decision_of(row.body))
@@ -215,7 +224,7 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
     if (const auto* requested = std::get_if<approval_requested>(&e->body); requested && requested->sha256 == one.hash)
       before = *requested, anew = false;
     else if (std::holds_alternative<task_finished>(e->body))
-      anew = true;
+      anew = true, one.votes_recorded = 0;
     else if (const auto* vote = std::get_if<approval_voted>(&e->body); vote && vote->id == id)
       one.votes_recorded = vote->approvals;
     else if (const auto* end = std::get_if<approval_decided>(&e->body); end && before && end->id == before->id) {
@@ -226,9 +235,11 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   const auto& policy = one.run->config->checkpoint;
   const auto deadline = state.utc_now_us() + std::chrono::duration_cast<std::chrono::microseconds>(policy.timeout).count();
   auto what = before.value_or(approval_requested{id, wanted.kind, wanted.subject, wanted.action, wanted.details, wanted.risk_level,
-                                                 std::max<std::int64_t>(1, wanted.needed), deadline, one.hash, policy.pause_clock});
-  if (anew)
+                                                 std::max<std::int64_t>(1, wanted.needed), deadline, one.hash, policy.pause_clock, 0});
+  if (anew) { // who agreed then did not agree to it now
     what.deadline_us = deadline;
+    what.void_decisions = static_cast<std::int64_t>(state.decisions[id].size());
+  }
   if (one.askers.empty()) { // withdrawn meanwhile: nobody is to decide about it
     answer_all(self, id, {});
     return;

@@ -64,10 +64,13 @@ struct run_context {
   budget_guard_actor guard;
   clock_point deadline;                        ///< when the run's time is up
   bool approve_all = false;                    ///< `--yes`: every risky action is approved
+  bool humans_may_wait = false;                ///< then limits of time may move while calls are under way
   std::shared_ptr<policy::shared_state> state; ///< what the run's agents share; guards itself
   std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
   std::shared_ptr<task_costs> costs = std::make_shared<task_costs>();
   std::shared_ptr<waiting_requests> waiting = std::make_shared<waiting_requests>();
+  /// A limit of the run, or above it, has been met: what is in flight may finish, and nothing else begins.
+  std::shared_ptr<std::atomic<bool>> winding_down = std::make_shared<std::atomic<bool>>(false);
 };
 
 /// What waiting for humans has given this run's time back by now.
@@ -75,6 +78,12 @@ inline std::chrono::nanoseconds paused(const clock_pause& pause, clock_point now
   const auto since = pause.since_ns.load();
   const auto now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
   return std::chrono::nanoseconds(pause.total_ns.load() + (since == 0 ? 0 : now_ns - since));
+}
+
+/// Until when a call that begins now may take, as far as the run's time goes. An end that may still move is no bound for it: the
+/// orchestrator, which knows where it has moved to, ends what is under way then.
+inline clock_point fixed_deadline_of(const run_context& run) {
+  return run.humans_may_wait && run.config->checkpoint.pause_clock ? clock_point::max() : run.deadline;
 }
 
 /// When the run's time is up, with what waiting has given back by now.

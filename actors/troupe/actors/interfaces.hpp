@@ -283,6 +283,7 @@ struct approval_answer {
   json modified_action; ///< of status modified: takes the action's place
   bool by_human = true;
   error failure; ///< the journal refused: nobody can be asked
+  std::string modified_by;
 };
 /// From the journal's threads: somebody, here or in another process, has decided.
 struct decision_arrived {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
+#include <optional>
 #include <unordered_map>
 
 #include "troupe/actors/outbox.hpp"
@@ -29,6 +31,8 @@ struct run_line {
   std::int64_t last_seq = 0;
   std::int64_t utc_less_steady_us = 0;
   bool ended = false; ///< its end is recorded, or that it was left: nothing of it waits for humans here any more
+  /// By task, its first event. Of a run that began here, so that it is known of all; another one's tasks are read from the run's start.
+  std::optional<std::map<std::string, std::int64_t>> first_seq = std::nullopt;
 };
 
 struct journal_state {
@@ -64,7 +68,10 @@ std::int64_t steady_us(journal_self self) {
 
 /// The time of a run's next event is now by the wall clock, and not before `at_least_us`.
 run_line line_from(journal_self self, std::int64_t last_seq, std::int64_t at_least_us) {
-  return {last_seq, std::max(state_of(self).utc_now_us(), at_least_us) - steady_us(self)};
+  run_line line{last_seq, std::max(state_of(self).utc_now_us(), at_least_us) - steady_us(self)};
+  if (last_seq == 0)
+    line.first_seq.emplace();
+  return line;
 }
 
 /// What comes too late for its run: a request, its decision or its withdrawal which was on its way while the run ended or was left.
@@ -99,6 +106,8 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
     made->body = std::move(body);
     events.push_back(std::move(made));
   }
+  if (line->second.first_seq && !events.empty() && !task.empty())
+    line->second.first_seq->emplace(task, events.front()->seq);
   const auto ticket = state.next_ticket++;
   state.open[ticket].events = events;
   // The writer answers on its own thread: a weak handle, so that a late answer does not keep the actor alive.
@@ -115,6 +124,16 @@ std::uint64_t hand_over(journal_self self, const std::string& run_id, const std:
   else
     state.store->append_soon(std::move(events), std::move(done));
   return ticket;
+}
+
+/// Behind which event of its run all of a task's stand: a run's tasks, one after the other, are not to read the whole of it each.
+std::int64_t seq_before(journal_self self, const read_task& wanted) {
+  const auto& lines = state_of(self).lines;
+  const auto line = lines.find(wanted.run_id);
+  if (line == lines.end() || !line->second.first_seq)
+    return 0;
+  const auto first = line->second.first_seq->find(wanted.task);
+  return first == line->second.first_seq->end() ? line->second.last_seq : first->second - 1; // it has none yet
 }
 
 void publish(journal_self self, const std::vector<event_ptr>& events) {
@@ -194,7 +213,8 @@ journal_actor::behavior_type journal(journal_self self, std::shared_ptr<store::j
         auto promise = self->make_response_promise<task_events>();
         s.reads.emplace(ticket, std::pair(wanted.task, promise));
         s.store->read_run_async(
-            wanted.run_id, 0, [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<std::vector<event_ptr>> read) {
+            wanted.run_id, seq_before(self, wanted),
+            [weak = caf::actor_cast<caf::actor_addr>(self->address()), ticket](expected<std::vector<event_ptr>> read) {
               if (auto strong = caf::actor_cast<journal_actor>(weak))
                 tell_from_outside(strong, read ? events_read{ticket, {}, std::move(*read)} : events_read{ticket, read.error(), {}});
             });

@@ -401,7 +401,7 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
   facts.until.agent = call.ask.deadline;
   if (call.ask.task_deadline != clock_point::max())
     facts.until.task = call.ask.task_deadline;
-  facts.until.run = deadline_of(*call.ask.run, self->clock().now());
+  facts.until.run = fixed_deadline_of(*call.ask.run);
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/policy/approval.hpp"
+#include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/schema/schema.hpp"
 
@@ -119,8 +120,13 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
     }
   }
   const auto own_prefix = what.path + "/";
-  const auto time =
-      time_for(self, prefix, what.path, *what.spec, what.spec->budget == limits{} ? found->second.budget : what.spec->budget, {});
+  const auto& own = found->second.budget;
+  const bool of_element = !what.spec->for_each.empty();
+  auto time = time_for(self, prefix, what.path, *what.spec, of_element ? what.spec->budget : completed(what.spec->budget, own), {});
+  if (of_element && own.time) {
+    const auto left = time_left(self, policy::task_scope(what.path), *own.time, human_time_of(self, prefix, what.path, *what.spec));
+    time = std::min(time.value_or(left), left);
+  }
   if (time && time->count() == 0) {
     task_ended(self, prefix, what.path, what.attempt, {task_status::timeout, "timeout", "the time of its task is used up", nullptr, true});
     return;
@@ -187,6 +193,8 @@ void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& 
     if (const auto given = state.with_pool.find(what.path);
         given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
       return;
+  if (what.grace.count() > 0)
+    *state.setup.run->winding_down = true;
   if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
     const auto reason = state.timed_out
                             ? policy::abort_reason::timeout

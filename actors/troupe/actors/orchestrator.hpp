@@ -57,7 +57,7 @@ struct orchestrator_setup {
   std::vector<event_body> opening; ///< recorded first: run_started, or run_resumed and what it found
   std::vector<note> found;         ///< recorded next: what a resume found out about its tasks
   policy::restored_state restored;
-  std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner
+  std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner and in attempts that have ended
   std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
   std::map<std::string, milliseconds> time_used;         ///< likewise, by scope
   std::shared_ptr<const pool_services> pools;

@@ -82,6 +82,8 @@ void take_result(orchestrator_self self, const std::string prefix, const task_re
     return;
   }
   state.abandoned = state.abandoned || result.abandoned;
+  if (result.crashes > 0) // its next attempt goes on counting, as whoever takes the run up would
+    state.setup.crashes[result.task] = result.crashes;
   if (!was.handoffs.agent().empty())
     state.last_agent[result.task] = was.handoffs.agent();
   if (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))

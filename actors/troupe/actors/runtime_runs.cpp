@@ -7,6 +7,7 @@
 
 #include "troupe/actors/budget_guard.hpp"
 #include "troupe/actors/orchestrator.hpp"
+#include "troupe/policy/approval.hpp"
 #include "troupe/policy/approval_requests.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/replay.hpp"
@@ -181,34 +182,21 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
                     .journal = journal_,
                     .run_id = run_id};
   for (const auto& [name, agent] : config_->agents)
-    if (agent.budget != limits{}) {
+    if (agent.budget != limits{})
       guard.inner.emplace(policy::agent_scope(name), agent.budget);
-      if (const auto spent = plan.spent_by_agent.find(name); spent != plan.spent_by_agent.end())
-        guard.spent_inner.emplace(policy::agent_scope(name), spent->second);
-    }
-  const auto add_tasks = [&](const workflow_spec& of, const std::string& prefix, const auto& again) -> void {
-    for (const auto& task : of.tasks) {
-      auto limit = task.budget;
-      const auto below = config_->workflows.find(task.workflow);
-      if (below != config_->workflows.end() && limit == limits{})
-        limit = below->second.budget;
-      const auto path = prefix + task.id;
-      if (limit != limits{}) {
-        guard.inner.emplace(policy::task_scope(path), limit);
-        if (const auto spent = plan.spent_by_task.find(path); spent != plan.spent_by_task.end())
-          guard.spent_inner.emplace(policy::task_scope(path), spent->second);
-      }
-      if (below != config_->workflows.end())
-        again(below->second, path + "/", again);
-    }
-  };
-  add_tasks(config_->workflows.at(workflow), "", add_tasks);
+  if (policy::any_task_has_limits(*config_, workflow))
+    guard.limits_of_task = [config = config_, workflow](std::string_view path) { return policy::limits_of_task(*config, workflow, path); };
+  for (const auto& [name, spent] : plan.spent_by_agent)
+    guard.spent_inner.emplace(policy::agent_scope(name), spent);
+  for (const auto& [path, spent] : plan.spent_by_task)
+    guard.spent_inner.emplace(policy::task_scope(path), spent);
 
   auto context = std::make_shared<run_context>();
   context->run_id = run_id;
   context->tenant = tenant;
   context->config = config_;
   context->approve_all = plan.approve_all;
+  context->humans_may_wait = policy::may_ask_humans(*config_);
   context->state = std::move(plan.state);
   *context->waiting = std::move(plan.waiting);
   for (const auto& [path, spent] : plan.spent_by_task)
@@ -300,7 +288,7 @@ void approve_waiting(const std::string& run_id, const std::vector<event_ptr>& ev
     const auto* asked = std::get_if<approval_requested>(&e->body);
     if (!asked || (asked->kind != approval_kind::tool && asked->kind != approval_kind::task) || plan.waiting.erase(asked->id) == 0)
       continue;
-    approval_decided end{asked->id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0};
+    approval_decided end{asked->id, approval_status::approved, {}, "approved by --yes", nullptr, false, 0, {}};
     end.pending = static_cast<std::int64_t>(plan.waiting.size());
     plan.found.push_back(note{run_id, e->task, e->agent, {std::move(end)}});
   }

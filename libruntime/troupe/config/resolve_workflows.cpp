@@ -248,6 +248,58 @@ void resolver::task_cycles(const view& from, const workflow_spec& workflow) {
   }
 }
 
+namespace {
+
+constexpr std::size_t nesting_max = 30; ///< a request counts for two scopes a level, and for 64 at most
+
+/// By workflow, how many stand below it, itself included; of a graph without cycles. `next`: which of them the longest way leads to.
+std::vector<std::size_t> heights_of(const graph& runs, std::vector<std::size_t>& next) {
+  std::vector<std::size_t> height(runs.size(), 0);
+  next.assign(runs.size(), runs.size());
+  for (std::size_t start = 0; start < runs.size(); ++start) {
+    std::vector<std::pair<std::size_t, std::size_t>> way{{start, 0}}; // on the heap: a chain may be long
+    while (!way.empty()) {
+      auto& [at, edge] = way.back();
+      if (height[at] != 0) {
+        way.pop_back();
+        continue;
+      }
+      if (edge < runs[at].size()) {
+        const auto below = runs[at][edge++];
+        way.emplace_back(below, 0);
+        continue;
+      }
+      for (const auto below : runs[at])
+        if (next[at] == runs.size() || height[below] > height[next[at]])
+          next[at] = below;
+      height[at] = 1 + (next[at] == runs.size() ? 0 : height[next[at]]);
+      way.pop_back();
+    }
+  }
+  return height;
+}
+
+} // namespace
+
+void resolver::workflow_nesting(const graph& runs, const std::vector<std::string>& names) {
+  std::vector<std::size_t> next;
+  const auto height = heights_of(runs, next);
+  std::vector<bool> has_parent(runs.size(), false);
+  for (const auto& below : runs)
+    for (const auto each : below)
+      has_parent[each] = true;
+  for (std::size_t top = 0; top < runs.size(); ++top) {
+    if (has_parent[top] || height[top] <= nesting_max)
+      continue;
+    std::string way;
+    std::size_t at = top;
+    for (int shown = 0; shown < 5 && at != runs.size(); ++shown, at = next[at])
+      way += in_quotes(names[at]) + " → ";
+    root_["workflows"][names[top]].wrong_key("workflows run each other " + std::to_string(height[top]) + " deep, at most "
+                                             + std::to_string(nesting_max) + " are run: " + way + "…");
+  }
+}
+
 void resolver::workflow_cycles() {
   std::map<std::string_view, std::size_t> numbers;
   std::vector<std::string> names;
@@ -263,7 +315,10 @@ void resolver::workflow_cycles() {
         runs[numbers.at(name)].push_back(found->second);
         by_task[numbers.at(name)].push_back(i);
       }
-  for (const auto& cycle : find_cycles(runs)) {
+  const auto cycles = find_cycles(runs);
+  if (cycles.empty())
+    workflow_nesting(runs, names);
+  for (const auto& cycle : cycles) {
     // The edge that closes the circle is in its last workflow.
     const auto last = cycle.back();
     std::size_t edge = 0;

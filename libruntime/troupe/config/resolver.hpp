@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "troupe/config/graph.hpp"
 #include "troupe/config/view.hpp"
 #include "troupe/model/config.hpp"
 #include "troupe/policy/template.hpp"
@@ -70,6 +71,7 @@ private:
   void check_template(const view& text, const template_scope& scope, task_spec* reader);
   void task_cycles(const view& from, const workflow_spec& workflow);
   void workflow_cycles();
+  void workflow_nesting(const graph& runs, const std::vector<std::string>& names);
   void sub_workflow_input(const view& from, const task_spec& spec);
   void prices();
 

@@ -267,6 +267,20 @@ struct run_fold::state { // of few tasks and calls mostly, ten thousand times: t
       ++sum.in_doubt;
   }
 
+  /// What was at work when a task, or what it comes to, began anew: the next attempt may give its calls the same ids.
+  void cut_off(const std::string& task) {
+    const auto of_it = [&](const std::string& call) { return policy::is_within(std::string_view(call).substr(0, call.find('\0')), task); };
+    for (const auto& call : open_effects)
+      if (of_it(call))
+        doubt(call);
+    std::erase_if(open_effects, of_it);
+    std::erase_if(open_calls, of_it);
+    if (met)
+      std::erase_if(met->doubtful, of_it); // counted, and no name for calls to come
+  }
+
+  void on(const event& e, const task_retried&) { cut_off(e.task); }
+
   void on(const event& e, const tool_started& b) {
     const auto call = e.task + '\0' + b.call_id;
     if (open_calls.insert(call).second)

@@ -21,6 +21,17 @@ struct limits {
 };
 BOOST_DESCRIBE_STRUCT(limits, (), (money, time, steps))
 
+/// Kind by kind: what `own` leaves unsaid, `rest` says.
+inline limits completed(limits own, const limits& rest) {
+  if (!own.money)
+    own.money = rest.money;
+  if (!own.time)
+    own.time = rest.time;
+  if (!own.steps)
+    own.steps = rest.steps;
+  return own;
+}
+
 /// An amount of what a budget is made of: money and steps (LLM requests sent).
 struct spend {
   usd money;

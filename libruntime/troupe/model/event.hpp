@@ -85,8 +85,9 @@ struct task_started {
   std::string instruction;
   std::optional<std::int64_t> items;
   std::optional<std::string> within;
+  json given; ///< the items, or a sub-workflow's input, where they come of shared state: whoever takes the run up finds another one
 };
-BOOST_DESCRIBE_STRUCT(task_started, (), (attempt, instruction, items, within))
+BOOST_DESCRIBE_STRUCT(task_started, (), (attempt, instruction, items, within, given))
 
 struct task_finished {
   std::int64_t attempt = 1;
@@ -328,9 +329,11 @@ struct approval_requested {
   std::int64_t needed = 1;      ///< different reviewers; 0: nobody is asked (--yes)
   std::int64_t deadline_us = 0; ///< UTC
   std::string sha256;
-  bool pause_clock = false; ///< waiting for it does not count against the run's time
+  bool pause_clock = false;        ///< waiting for it does not count against the run's time
+  std::int64_t void_decisions = 0; ///< so many, the first of its id, were about an earlier asking
 };
-BOOST_DESCRIBE_STRUCT(approval_requested, (), (id, kind, subject, action, details, risk_level, needed, deadline_us, sha256, pause_clock))
+BOOST_DESCRIBE_STRUCT(approval_requested, (),
+                      (id, kind, subject, action, details, risk_level, needed, deadline_us, sha256, pause_clock, void_decisions))
 
 /// One of several approvals that a request needs; it goes on waiting.
 struct approval_voted {
@@ -339,8 +342,9 @@ struct approval_voted {
   std::string comment;
   std::int64_t approvals = 1; ///< so far
   std::int64_t needed = 2;
+  json modified_action; ///< of one that has changed the action: the others approve this one
 };
-BOOST_DESCRIBE_STRUCT(approval_voted, (), (id, reviewer, comment, approvals, needed))
+BOOST_DESCRIBE_STRUCT(approval_voted, (), (id, reviewer, comment, approvals, needed, modified_action))
 
 struct approval_decided {
   std::string id;
@@ -350,8 +354,9 @@ struct approval_decided {
   json modified_action; ///< of status modified
   bool by_human = true;
   std::int64_t pending = 0; ///< requests of this run that still wait
+  std::string modified_by;  ///< of status modified; `reviewer` is who approved last
 };
-BOOST_DESCRIBE_STRUCT(approval_decided, (), (id, status, reviewer, comment, modified_action, by_human, pending))
+BOOST_DESCRIBE_STRUCT(approval_decided, (), (id, status, reviewer, comment, modified_action, by_human, pending, modified_by))
 
 /// Nobody waits for this one any more: its task was stopped, or the run was left; whoever takes it up may ask again. Not decided.
 struct approval_withdrawn {

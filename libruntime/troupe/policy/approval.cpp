@@ -25,6 +25,19 @@ call_approval approval_of_call(const checkpoint_spec& checkpoint, const std::map
   return all;
 }
 
+bool may_ask_humans(const configuration& config) {
+  const auto any = [](const auto& all, const auto& asks) {
+    return std::any_of(all.begin(), all.end(), [&](const auto& each) { return asks(each.second); });
+  };
+  return any(config.tools, [&](const tool_spec& tool) { return approvals_needed(config.checkpoint, tool.risk) > 0; })
+         || any(config.agents, [](const agent_spec& agent) { return agent.loop.human || (agent.output && agent.output->human); })
+         || any(config.workflows, [](const workflow_spec& workflow) {
+              return std::any_of(workflow.tasks.begin(), workflow.tasks.end(), [](const task_spec& task) {
+                return task.approval || (task.resolve && (task.resolve->by == "human" || task.resolve->tie == "human"));
+              });
+            });
+}
+
 std::string doubt_question(const std::string& tool) {
   return "an earlier attempt of " + in_quotes(tool)
          + " was interrupted after it began: it may have taken effect, nobody knows. Find out: approve to make the call again, "

@@ -25,6 +25,9 @@ struct call_approval {
 /// `tools` has the tool, as the host that runs it knows it.
 call_approval approval_of_call(const checkpoint_spec& checkpoint, const std::map<std::string, tool_spec>& tools, const std::string& tool);
 
+/// Whether anything in this configuration may wait for a human, so that what has a limit of time may get some of it back.
+bool may_ask_humans(const configuration& config);
+
 /// What a human is told of a call that may have taken effect.
 std::string doubt_question(const std::string& tool);
 

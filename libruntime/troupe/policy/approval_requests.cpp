@@ -43,9 +43,9 @@ expected<approval_decision> decision_of(std::string_view text) {
   return from_document<approval_decision>(*document);
 }
 
-std::string approval_hash(const approval_subject& of) {
-  const json whole{{"run_id", of.run_id},   {"task", of.task},     {"kind", name_of(of.kind)},
-                   {"subject", of.subject}, {"moment", of.moment}, {"action", of.action}};
+namespace {
+
+std::string hash_of(const json& whole) {
   std::string digits;
   const std::string exact = schema::canonical_json(whole);
   std::array<unsigned char, SHA256_DIGEST_LENGTH> hash;
@@ -55,6 +55,17 @@ std::string approval_hash(const approval_subject& of) {
     digits += {digit[value >> 4], digit[value & 15]};
   }
   return digits;
+}
+
+} // namespace
+
+std::string approval_hash(const approval_subject& of) {
+  return hash_of({{"run_id", of.run_id},
+                  {"task", of.task},
+                  {"kind", name_of(of.kind)},
+                  {"subject", of.subject},
+                  {"moment", of.moment},
+                  {"action", of.action}});
 }
 
 std::string approval_id(const std::string& run_id, const std::string& hash) {
@@ -68,6 +79,20 @@ std::string run_of_approval(std::string_view id) {
   return std::string(id.substr(0, dash));
 }
 
+std::string digits_of_approval(std::string_view id) {
+  if (id.size() < id_digits || !is_hexadecimal(id.substr(id.size() - id_digits)))
+    return {};
+  return std::string(id.substr(id.size() - id_digits));
+}
+
+std::string approval_request::sha256() const {
+  return !is_changed() ? what_.sha256 : hash_of({{"request", what_.sha256}, {"action", modified_}});
+}
+
+std::string approval_request::id() const {
+  return !is_changed() ? what_.id : approval_id(run_of_approval(what_.id), sha256());
+}
+
 expected<approval_effect> approval_request::apply(const approval_decision& decision, std::int64_t time_us) {
   if (end_)
     return fail(error_code::conflict, "already decided: " + decided_words(*end_), what_.id);
@@ -75,7 +100,7 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
   if (decision.choice == approval_choice::expire) {
     if (!late)
       return fail(error_code::timeout, "its deadline has not come", what_.id);
-    end_ = approval_decided{what_.id, approval_status::rejected, {}, approval_timeout_words, nullptr, false, 0};
+    end_ = approval_decided{what_.id, approval_status::rejected, {}, approval_timeout_words, nullptr, false, 0, {}};
     return approval_effect{*end_};
   }
   if (late)
@@ -84,7 +109,7 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
   if (reviewer.empty())
     return fail(error_code::invalid_argument, "a decision needs the name of its reviewer", what_.id);
   if (decision.choice == approval_choice::reject) {
-    end_ = approval_decided{what_.id, approval_status::rejected, reviewer, decision.comment, nullptr, true, 0};
+    end_ = approval_decided{what_.id, approval_status::rejected, reviewer, decision.comment, nullptr, true, 0, {}};
     return approval_effect{*end_};
   }
   if (approved_by_.count(reviewer) != 0)
@@ -97,24 +122,32 @@ expected<approval_effect> approval_request::apply(const approval_decision& decis
     if (!approved_by_.empty())
       return fail(error_code::invalid_argument, "others have approved the action as it is; reject it instead, with a comment", what_.id);
     modified_ = decision.modified_action;
+    if (is_changed() && id() == what_.id) { // made to look like what was asked for, or a very rare accident
+      modified_ = nullptr;
+      return fail(error_code::invalid_argument, "it cannot be told from the action that was asked for; write it differently", what_.id);
+    }
+    modified_by_ = reviewer;
+  } else if (is_changed() && digits_of_approval(id()) != decision.digits) {
+    return fail(error_code::conflict,
+                modified_by_ + " has changed its action, and nothing is approved that was not seen: look at " + id()
+                    + ", and decide about that",
+                what_.id);
   }
   approved_by_.insert(reviewer);
   if (approvals() < what_.needed) {
-    auto comment = decision.comment;
-    if (decision.choice == approval_choice::modify)
-      comment += (comment.empty() ? "" : " ") + ("modified: " + modified_.dump());
-    return approval_effect{approval_voted{what_.id, reviewer, std::move(comment), approvals(), what_.needed}};
+    const auto changed = decision.choice == approval_choice::modify ? modified_ : json(nullptr);
+    return approval_effect{approval_voted{what_.id, reviewer, decision.comment, approvals(), what_.needed, changed}};
   }
-  end_ = approval_decided{
-      what_.id, modified_.is_null() ? approval_status::approved : approval_status::modified, reviewer, decision.comment, modified_, true,
-      0};
+  const auto status = modified_.is_null() ? approval_status::approved : approval_status::modified;
+  end_ = approval_decided{what_.id, status, reviewer, decision.comment, modified_, true, 0, modified_by_};
   return approval_effect{*end_};
 }
 
 approval_request folded(approval_requested what, const std::vector<decision_row>& rows) {
   approval_request request(std::move(what));
+  std::int64_t of_earlier_ones = request.what().void_decisions;
   for (const auto& row : rows) {
-    if (row.approval_id != request.what().id)
+    if (row.approval_id != request.what().id || of_earlier_ones-- > 0)
       continue;
     if (const auto decision = decision_of(row.body))
       static_cast<void>(request.apply(*decision, row.time_us));
@@ -165,6 +198,8 @@ std::string decided_words(const approval_decided& end) {
   const auto comment = end.comment.empty() ? "" : ": " + end.comment;
   if (!end.by_human)
     return std::string("it was ") + name_of(end.status) + " by nobody" + comment;
+  if (!end.modified_by.empty() && end.modified_by != end.reviewer)
+    return end.reviewer + " approved it as " + end.modified_by + " has changed it" + comment;
   return end.reviewer + " " + name_of(end.status) + " it" + comment;
 }
 

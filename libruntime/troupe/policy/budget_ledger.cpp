@@ -134,7 +134,7 @@ reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<s
     return it->second.seq == 0 ? reserve_answer(budget_granted{it->second.amount}) : reserve_answer(budget_waiting{});
   entry e;
   e.scopes = indices(scopes);
-  TROUPE_ASSERT(e.scopes.size() <= 32);
+  TROUPE_ASSERT(e.scopes.size() <= 64);
   e.worst = bounded(worst);
   e.least = least ? least_of(bounded(*least), e.worst) : e.worst;
   for (auto i : e.scopes)
@@ -145,7 +145,7 @@ reserve_answer budget_ledger::reserve(const std::string& id, const std::vector<s
     return *refused;
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
     if (scopes_[e.scopes[bit]].claims > 0)
-      e.claims |= 1U << bit;
+      e.claims |= std::uint64_t{1} << bit;
   const auto [fits, amount, crowded] = assess(e);
   if (e.claims == 0 && fits) {
     hold(e, amount);
@@ -169,7 +169,7 @@ budget_ledger::assessment budget_ledger::assess(const entry& e) const {
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
     if (!within(amount, room(scopes_[e.scopes[bit]]))) {
       out.fits = false;
-      out.crowded |= 1U << bit;
+      out.crowded |= std::uint64_t{1} << bit;
     }
   return out;
 }
@@ -228,7 +228,7 @@ void budget_ledger::unhold(entry& e, spend less) {
 
 void budget_ledger::count_claims(const entry& e, bool add) {
   for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
-    if (e.claims >> bit & 1U)
+    if ((e.claims >> bit & 1U) != 0)
       scopes_[e.scopes[bit]].claims += add ? 1U : ~0U;
 }
 
@@ -305,16 +305,16 @@ void budget_ledger::advance(ledger_changes& changes) {
     auto& node = *l->queue.begin()->second;
     auto& e = node.second;
     const auto [fits, amount, crowded] = assess(e);
-    std::uint32_t blocked = crowded;
+    std::uint64_t blocked = crowded;
     for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
       if (claimed[e.scopes[bit]])
-        blocked |= 1U << bit;
+        blocked |= std::uint64_t{1} << bit;
     if (blocked != 0) {
       count_claims(e, false);
       e.claims |= blocked;
       count_claims(e, true);
       for (std::size_t bit = 0; bit < e.scopes.size(); ++bit)
-        if (e.claims >> bit & 1U)
+        if ((e.claims >> bit & 1U) != 0)
           claimed[e.scopes[bit]] = true;
       continue;
     }

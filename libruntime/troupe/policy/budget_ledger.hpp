@@ -91,7 +91,7 @@ public:
   ledger_changes define(const std::string& scope, const limits& limit);
 
   /// Sets the worst case of one request aside in all `scopes`, or in none. `id` names it in all later calls; asking again with an
-  /// id that is held or waits changes nothing and answers how it stands. At most 32 scopes. Negative amounts count as zero.
+  /// id that is held or waits changes nothing and answers how it stands. At most 64 scopes. Negative amounts count as zero.
   /// `least`: see above; absent: the worst case. Refuses at once when the time of one of the scopes has run out.
   reserve_answer reserve(const std::string& id, const std::vector<std::string>& scopes, spend worst, std::optional<spend> least,
                          time_point now);
@@ -165,7 +165,7 @@ private:
     spend least;
     spend amount;             // held; nothing while it waits
     sequence seq = 0;         // 0: not waiting
-    std::uint32_t claims = 0; // bit i: it has been too long for scopes[i]
+    std::uint64_t claims = 0; // bit i: it has been too long for scopes[i]
   };
   using entries = std::unordered_map<std::string, entry>;
   struct line {
@@ -174,7 +174,7 @@ private:
   struct assessment {
     bool fits;
     spend amount;
-    std::uint32_t crowded;
+    std::uint64_t crowded;
   };
 
   scope_index index_of(const std::string& scope);

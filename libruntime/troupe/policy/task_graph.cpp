@@ -128,7 +128,8 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   const auto& t = spec(n);
   auto& node = nodes[n];
   look_at_state();
-  node.items = plan->tasks[n].for_each.evaluate(scope);
+  const auto* old = before(path(n));
+  node.items = old && !old->given.is_null() ? old->given : plan->tasks[n].for_each.evaluate(scope);
   auto refuse = [&](std::string why) {
     conclude(n, {task_status::error, "for_each", "task \"" + t.id + "\": for_each " + std::move(why), {}, true}, true, 1, out);
   };
@@ -138,11 +139,14 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   const auto count = static_cast<std::int64_t>(node.items.size());
   if (count > max_for_each_items)
     return refuse("has " + std::to_string(count) + " elements; at most " + std::to_string(max_for_each_items) + " are run");
-  const auto* old = before(path(n));
   if (old && old->items && *old->items != count)
     return refuse("had " + std::to_string(*old->items) + " elements before the run was taken up and has " + std::to_string(count) + " now");
-  if (!old)
-    out.push_back(record_event{path(n), t.agent, start_of(1, {}, count)});
+  if (!old) {
+    auto begun = start_of(1, {}, count);
+    if (plan->tasks[n].items_of_state)
+      begun.given = node.items;
+    out.push_back(record_event{path(n), t.agent, std::move(begun)});
+  }
   node.units.resize(node.items.size());
   node.outputs = json::array();
   node.outputs.get_ref<json::array_t&>().resize(node.items.size());
@@ -161,12 +165,14 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
 void task_graph::impl::fill(std::size_t n, graph_commands& out) {
   auto& node = nodes[n];
   const auto parallel = static_cast<std::size_t>(std::max<std::int64_t>(1, spec(n).parallel));
-  while (!stopping() && !node.halted && node.busy < parallel && node.next < node.units.size()) {
+  while (!stopping() && node.busy < parallel && node.next < node.units.size()) {
     const auto i = node.next++;
     if (node.units[i].state != unit::idle)
       continue;
     const auto* old = before(path({n, i}));
-    launch({n, i}, old && old->started, out);
+    const bool begun = old && old->started;
+    if (begun || !node.halted) // what was at work when another one failed goes on, over a change of owners too
+      launch({n, i}, begun, out);
   }
   if (node.busy == 0 && (stopping() || node.halted || node.next == node.units.size()))
     close_items(n, out);
@@ -191,14 +197,19 @@ void task_graph::impl::launch(place p, bool resumed, graph_commands& out) {
   std::string instruction = old ? old->instruction : compiled.instruction.render(scope);
   if (u.attempt > 1 && !old)
     instruction += (instruction.empty() ? "" : "\n\n") + std::string(next_attempt_words);
-  if (!resumed)
-    out.push_back(record_event{where, t.agent, start_of(u.attempt, instruction)});
+  json with = t.workflow.empty() ? json() : old && !old->given.is_null() ? old->given : compiled.with.evaluate(scope);
+  if (!resumed) {
+    auto begun = start_of(u.attempt, instruction);
+    if (compiled.with_of_state)
+      begun.given = with;
+    out.push_back(record_event{where, t.agent, std::move(begun)});
+  }
   if (!t.agents.empty())
     launch_panel(p, std::move(instruction), resumed, out);
   else if (t.workflow.empty())
     out.push_back(start_task{where, &t, t.agent, std::move(instruction), u.attempt, index, resumed, {}, within_of(where, resumed)});
   else
-    out.push_back(start_subworkflow{std::move(where), &t, t.workflow, compiled.with.evaluate(scope), u.attempt, index, resumed});
+    out.push_back(start_subworkflow{std::move(where), &t, t.workflow, std::move(with), u.attempt, index, resumed});
   if (index) {
     scope.erase("item");
     scope.erase("index");

@@ -139,6 +139,7 @@ struct restored_task {
   std::optional<task_finished> finished;
   std::int64_t order = 0;                   ///< when it finished, among the others: the first failure is the run's reason
   std::string instruction;                  ///< of its last start: what it goes on with
+  json given;                               ///< likewise: items, or a sub-workflow's input; null: computed as before
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
   std::string agent;                        ///< that its end was recorded of
   std::string within;                       ///< of its last start

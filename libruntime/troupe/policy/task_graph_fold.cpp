@@ -11,9 +11,14 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
   replay_fold run;
   paused_time paused;
-  bool run_refused = false;      // a limit of the run, or above it, was met by this owner: another task may begin before that is known
-  std::vector<std::string> last; // finished since the last start: an abort starts nothing, so that what it ended is among them
+  bool run_refused = false; // a limit of the run, or above it, was met by this owner: another task may begin before that is known
+  // Finished since the last start, or since that: an abort starts nothing, so that what it ended is among them.
+  std::vector<std::string> last;
   std::int64_t order = 0;
+  const auto begun = [&] {
+    if (!run_refused)
+      last.clear();
+  };
   const auto unfinish = [&](const auto& ended_by_abort) {
     for (const auto& path : last)
       if (auto& t = out[path]; t.finished && t.finished->reason != decided_reason && ended_by_abort(t.finished->status))
@@ -37,12 +42,13 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       t.attempt = s->attempt;
       t.started = true;
       t.instruction = s->instruction;
+      t.given = s->given;
       t.within = s->within.value_or(std::string());
       if (s->items)
         t.items = s->items;
       t.finished.reset();
       t.resolved.reset();
-      last.clear();
+      begun();
     } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
       auto& t = out[e->task];
       t.attempt = r->next_attempt;
@@ -54,7 +60,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
         for (auto it = out.lower_bound(inner); it != out.end() && it->first.compare(0, inner.size(), inner) == 0;)
           it = out.erase(it);
       }
-      last.clear();
+      begun();
     } else if (const auto* f = std::get_if<task_finished>(&e->body)) {
       auto [it, added] = out.try_emplace(e->task);
       it->second.started = !added;

@@ -109,7 +109,7 @@ struct task_graph::impl {
     return old ? old->within : within;
   }
   task_started start_of(std::int64_t attempt, std::string instruction = {}, std::optional<std::int64_t> items = {}) const {
-    return {attempt, std::move(instruction), items, within.empty() ? std::nullopt : std::optional(within)};
+    return {attempt, std::move(instruction), items, within.empty() ? std::nullopt : std::optional(within), nullptr};
   }
 
   void look_at_state() {

@@ -74,9 +74,13 @@ namespace {
 
 using names_of_tasks = std::set<std::string>;
 
+bool is_state(const text_template::path& path) {
+  return !path.empty() && path[0] == "state";
+}
+
 /// What a template reads beside inputs and outputs.
 void note_reads(const text_template::path& path, graph_plan& plan) {
-  plan.reads_state = plan.reads_state || (!path.empty() && path[0] == "state");
+  plan.reads_state = plan.reads_state || is_state(path);
   plan.reads_costs = plan.reads_costs || (!path.empty() && path[0] == "tasks" && (path.size() < 3 || path[2] == "cost_usd"));
 }
 
@@ -103,7 +107,10 @@ expected<graph_plan::task> compile(const task_spec& spec, names_of_tasks& needs,
   if (!document)
     return tl::unexpected<error>(std::move(document.error()));
   out.with = std::move(*document);
+  const auto of_with = static_cast<std::ptrdiff_t>(paths.size());
   out.with.collect(paths);
+  out.with_of_state = std::any_of(paths.begin() + of_with, paths.end(), is_state);
+  out.items_of_state = std::any_of(out.for_each.paths().begin(), out.for_each.paths().end(), is_state);
   if (spec.when) {
     auto schema = schema::compiled_schema::compile(spec.when->matches);
     if (!schema)

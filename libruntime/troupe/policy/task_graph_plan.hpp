@@ -35,6 +35,8 @@ struct graph_plan {
     template_document with;
     std::optional<schema::compiled_schema> when;
     std::vector<std::size_t> dependents;
+    bool items_of_state = false; // for_each reads it
+    bool with_of_state = false;
   };
 
   workflow_spec workflow;

@@ -31,7 +31,8 @@ expected<std::vector<approval_row>> approvals_of(journal& from, const run_row& r
       const auto [known, first] = at.emplace(asked->id, found.size());
       if (first)
         found.push_back({policy::folded(*asked, *rows), run.run_id, run.workflow, e->task, e->agent, e->time_us, run.owned});
-      else if (found[known->second].request.what().deadline_us != asked->deadline_us) // asked anew, after its run had been aborted
+      else if (const auto& before = found[known->second].request.what();
+               before.deadline_us != asked->deadline_us || before.void_decisions != asked->void_decisions) // anew: its run was aborted
         found[known->second].request = policy::folded(*asked, *rows);
     } else if (const auto* end = std::get_if<approval_decided>(&e->body)) {
       if (const auto known = at.find(end->id); known != at.end())
@@ -136,8 +137,10 @@ expected<approval_row> find_approval(journal& in, const std::string& id) {
   }
   approval_row* found = nullptr;
   for (auto& row : known) {
-    const auto& whole = row.request.what().id;
-    if (whole != id && !(run_id.empty() && !id.empty() && whole.ends_with("-" + id)))
+    const auto goes_by = [&](const std::string& whole) {
+      return whole == id || (run_id.empty() && !id.empty() && whole.ends_with("-" + id));
+    };
+    if (!goes_by(row.request.what().id) && !goes_by(row.request.id()))
       continue;
     if (found)
       return fail(error_code::conflict, "several requests end with " + in_quotes(id) + "; give the whole id", id);
@@ -148,7 +151,8 @@ expected<approval_row> find_approval(journal& in, const std::string& id) {
   return std::move(*found);
 }
 
-expected<approval_row> decide(journal& in, const std::string& id, const policy::approval_decision& decision, std::int64_t now_us) {
+expected<approval_row> decide(journal& in, const std::string& id, policy::approval_decision decision, std::int64_t now_us) {
+  decision.digits = policy::digits_of_approval(id);
   auto row = find_approval(in, id);
   if (!row)
     return row;

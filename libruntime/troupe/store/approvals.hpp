@@ -26,8 +26,9 @@ expected<std::vector<approval_row>> pending_approvals(journal& from);
 /// One request, decided or not; its id whole, or its last 8 digits where it waits. `not_found`. Blocks.
 expected<approval_row> find_approval(journal& in, const std::string& id);
 
-/// Decides, durably: whoever waits is woken. Errors: what `policy::approval_request::apply` says, `invalid_argument` for a modified action
-/// that does not hold (with every violation; it stays pending), `not_found`, `conflict` where its task or the run has ended. Blocks.
-expected<approval_row> decide(journal& in, const std::string& id, const policy::approval_decision& decision, std::int64_t now_us);
+/// Decides, durably, about what the id (or its digits) names: whoever waits is woken. Errors: what `policy::approval_request::apply` says,
+/// `invalid_argument` for a modified action that does not hold (with every violation; it stays pending), `not_found`, `conflict` where its
+/// task or the run has ended. Blocks.
+expected<approval_row> decide(journal& in, const std::string& id, policy::approval_decision decision, std::int64_t now_us);
 
 } // namespace troupe::store

@@ -764,6 +764,25 @@ TROUPE_TEST("warnings do not refuse a file") {
   }
 }
 
+TROUPE_TEST("workflows run each other thirty deep, and no deeper") {
+  const auto chain = [](int depth) {
+    std::string text = "{ w0: { tasks: [ { id: a, agent: writer, instruction: Go. } ] }";
+    for (int i = 1; i < depth; ++i)
+      text += ", w" + std::to_string(i) + ": { tasks: [ { id: a, workflow: w" + std::to_string(i - 1) + " } ] }";
+    return text + " }";
+  };
+  CHECK_EQ(loaded({{"workflows", chain(30)}}).text(), "");
+  const auto told = loaded({{"workflows", chain(31)}}).text();
+  CHECK(told.find("/workflows/w30: workflows run each other 31 deep, at most 30 are run: \"w30\" → \"w29\" →") != std::string::npos);
+  // However many ways lead down: each is looked at once.
+  std::string wide = "{ w0: { tasks: [ { id: a, agent: writer, instruction: Go. } ] }";
+  for (int i = 1; i < 30; ++i) {
+    const auto below = "workflow: w" + std::to_string(i - 1);
+    wide += ", w" + std::to_string(i) + ": { tasks: [ { id: a, " + below + " }, { id: b, " + below + " } ] }";
+  }
+  CHECK_EQ(loaded({{"workflows", wide + " }"}}).text(), "");
+}
+
 TROUPE_TEST("the journal's place is told whatever is wrong elsewhere, unless that may hide it") {
   struct place {
     const char* what;

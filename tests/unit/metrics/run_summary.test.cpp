@@ -153,6 +153,18 @@ TROUPE_TEST("a call with an effect that is under way at the run's end is in doub
   CHECK_EQ(s.fold().in_doubt, 1);
 }
 
+TROUPE_TEST("a call that was cut off is in doubt though the next attempt makes one of the same id") {
+  script s;
+  const tool_started pay{.call_id = "c#1", .tool = "pay", .effect = effect::once};
+  s.add(start()).add(task_started{}, "t", "a").add(pay, "t", "a").add(pay, "other", "a").add(task_retried{.next_attempt = 2}, "t", "a");
+  CHECK_EQ(s.fold().in_doubt, 1);
+  s.add(task_started{.attempt = 2}, "t", "a").add(pay, "t", "a").add(tool_finished{.call_id = "c#1", .tool = "pay"}, "t", "a");
+  CHECK_EQ(s.fold().in_doubt, 1);
+  CHECK_EQ(s.fold().tool_calls, 3);
+  s.add(pay, "t/below", "a").add(task_retried{.next_attempt = 3}, "t", "a"); // a sub-workflow's, too
+  CHECK_EQ(s.fold().in_doubt, 2);
+}
+
 TROUPE_TEST("only a call that must not be repeated is in doubt, whatever its status says") {
   for (const auto what : {effect::none, effect::idempotent, effect::once}) {
     script s;

@@ -125,3 +125,25 @@ TROUPE_TEST("what the model reads of a rejection: who, why, and that the same is
   CHECK(policy::rejected_text("deploy", "", "Auto-rejected: approval timeout").find("run. Auto-rejected: approval timeout. Do")
         != std::string::npos);
 }
+
+TROUPE_TEST("whether anything may wait for a human") {
+  const auto asks = [](const auto& change) {
+    configuration config;
+    config.tools["t"];
+    config.agents["a"].output.emplace();
+    config.workflows["w"].tasks.resize(1);
+    config.workflows["w"].tasks[0].resolve.emplace();
+    change(config);
+    return policy::may_ask_humans(config);
+  };
+  CHECK(!asks([](configuration&) {}));
+  CHECK(!asks([](configuration& c) { c.tools["t"].risk = risk::medium; }));
+  CHECK(asks([](configuration& c) { c.tools["t"].risk = risk::high; }));
+  CHECK(!asks([](configuration& c) { c.tools["t"].risk = risk::high, c.checkpoint.approvals["high"] = 0; }));
+  CHECK(asks([](configuration& c) { c.checkpoint.approvals["low"] = 2; }));
+  CHECK(asks([](configuration& c) { c.agents["a"].loop.human = true; }));
+  CHECK(asks([](configuration& c) { c.agents["a"].output->human = true; }));
+  CHECK(asks([](configuration& c) { c.workflows["w"].tasks[0].approval = risk::high; }));
+  CHECK(asks([](configuration& c) { c.workflows["w"].tasks[0].resolve->by = "human"; }));
+  CHECK(asks([](configuration& c) { c.workflows["w"].tasks[0].resolve->tie = "human"; }));
+}

@@ -36,16 +36,22 @@ struct row {
   std::int64_t approvals = 0;
 };
 
-policy::approval_decision approve(std::string who) {
-  return {approval_choice::approve, std::move(who), {}, nullptr};
+policy::approval_decision approve(std::string who, std::string digits = {}) {
+  return {approval_choice::approve, std::move(who), {}, nullptr, std::move(digits)};
 }
 policy::approval_decision reject(std::string who, std::string why = {}) {
-  return {approval_choice::reject, std::move(who), std::move(why), nullptr};
+  return {approval_choice::reject, std::move(who), std::move(why), nullptr, {}};
 }
 policy::approval_decision modify(std::string who, json action = {{"to", "staging"}}) {
-  return {approval_choice::modify, std::move(who), {}, std::move(action)};
+  return {approval_choice::modify, std::move(who), {}, std::move(action), {}};
 }
-const policy::approval_decision expire{approval_choice::expire, {}, {}, nullptr};
+/// Of what `modify` makes of it.
+std::string changed_digits() {
+  policy::approval_request one(request(2));
+  static_cast<void>(one.apply(modify("somebody"), 1));
+  return policy::digits_of_approval(one.id());
+}
+const policy::approval_decision expire{approval_choice::expire, {}, {}, nullptr, {}};
 
 const row rows[] = {
     {"one approval is enough where one is asked for", 1, {}, {approve("ana")}, {}, approval_status::approved, 1},
@@ -89,10 +95,25 @@ const row rows[] = {
     {"a modification first, then others approve what it has become",
      2,
      {{modify("ana")}},
-     {approve("bob")},
+     {approve("bob", changed_digits())},
      {},
      approval_status::modified,
      2},
+    {"who has not seen the modification does not approve it",
+     2,
+     {{modify("ana")}},
+     {approve("bob")},
+     error_code::conflict,
+     approval_status::pending,
+     1},
+    {"nor by the id of what was asked for",
+     2,
+     {{modify("ana")}},
+     {approve("bob", "0a1b2c3d")},
+     error_code::conflict,
+     approval_status::pending,
+     1},
+    {"who has not seen it may still reject", 2, {{modify("ana")}}, {reject("bob")}, {}, approval_status::rejected, 1},
     {"what others have approved is not modified under them",
      2,
      {{approve("ana")}},
@@ -228,4 +249,43 @@ TROUPE_TEST("a table of journals: which requests of a run wait") {
     IN_ROW(r.name);
     CHECK(policy::open_requests(r.events) == r.waiting);
   }
+}
+
+TROUPE_TEST("a request that was changed goes by what it has become, and says who has changed it") {
+  policy::approval_request one(request(2));
+  CHECK_EQ(one.id(), "run-0a1b2c3d");
+  const auto vote = one.apply(modify("mallory"), 1);
+  REQUIRE(vote.has_value());
+  CHECK_EQ(std::get<approval_voted>(*vote).modified_action, (json{{"to", "staging"}}));
+  CHECK(one.id() != "run-0a1b2c3d");
+  CHECK_EQ(policy::run_of_approval(one.id()), "run");
+  CHECK_EQ(one.modified_by(), "mallory");
+  const auto unseen = one.apply(approve("bob"), 2);
+  REQUIRE(!unseen.has_value());
+  CHECK(unseen.error().message.find("mallory has changed its action") == 0);
+  CHECK(unseen.error().message.find(one.id()) != std::string::npos);
+  REQUIRE(one.apply(approve("bob", policy::digits_of_approval(one.id())), 3).has_value());
+  CHECK_EQ(one.end()->modified_by, "mallory");
+  CHECK_EQ(policy::decided_words(*one.end()), "bob approved it as mallory has changed it");
+}
+
+TROUPE_TEST("one reviewer's modification changes no id: nobody decides after it") {
+  policy::approval_request one(request());
+  REQUIRE(one.apply(modify("ana"), 1).has_value());
+  CHECK_EQ(one.id(), "run-0a1b2c3d");
+  CHECK_EQ(policy::decided_words(*one.end()), "ana modified it");
+}
+
+TROUPE_TEST("a request that is asked anew begins without the votes of the one before") {
+  auto what = request(2);
+  const auto row = [](std::int64_t id, const policy::approval_decision& decision) {
+    return decision_row{id, "run", "run-0a1b2c3d", policy::text_of(decision), 10};
+  };
+  const std::vector<decision_row> rows{row(1, modify("mallory")), row(2, approve("ana", "ffffffff")), row(3, approve("eva"))};
+  what.void_decisions = 2;
+  const auto now = policy::folded(what, rows);
+  CHECK_EQ(now.approvals(), 1);
+  CHECK_EQ(now.modified_by(), "");
+  CHECK(policy::admission_of(what, approve("mallory"), 11)(rows).has_value());
+  CHECK(!policy::admission_of(what, approve("eva"), 11)(rows).has_value());
 }

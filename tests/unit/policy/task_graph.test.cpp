@@ -603,6 +603,61 @@ TROUPE_TEST("an item that failed by itself does not hide that an abort cut its s
   CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start b[1]#1 resumed"}));
 }
 
+TROUPE_TEST("items and inputs that come of shared state are those that the run began with") {
+  json shared{{"todo", {"red", "green", "blue"}}, {"who", "ana"}};
+  auto sub = task("sub");
+  sub.workflow = "inner";
+  sub.with["who"] = "{{ state.who }}";
+  sub.with["what"] = "{{ input.what }}";
+  auto w = workflow({each("paint", "{{ state.todo }}", 1), sub});
+  const auto read = [&] { return shared; };
+  run first(w);
+  first.graph.read_state(read);
+  CHECK_EQ(first.start({{"what", 7}}), (lines{"record paint started items=3", "record paint[0] started#1", "start paint[0]#1",
+                                              "record sub started#1", "sub sub#1 inner {\"what\":7,\"who\":\"ana\"}"}));
+  first.succeeds("paint[0]");
+  shared = {{"todo", {"x"}}, {"who", "bob"}};
+  run second(w);
+  second.graph.read_state(read);
+  CHECK_EQ(second.start({{"what", 7}}, fold_tasks(first.journal)),
+           (lines{"start paint[1]#1 resumed", "sub sub#1 inner {\"what\":7,\"who\":\"ana\"} resumed"}));
+  CHECK_EQ(second.succeeds("paint[1]"), (lines{"record paint[1] success", "record paint[2] started#1", "start paint[2]#1"}));
+}
+
+TROUPE_TEST("what does not come of shared state is not stored once more") {
+  run r(workflow({each("paint", "{{ input.list }}", 1)}));
+  r.start({{"list", {1, 2}}});
+  for (const auto& e : r.journal)
+    if (const auto* begun = std::get_if<task_started>(&e->body))
+      CHECK(begun->given.is_null());
+}
+
+TROUPE_TEST("what the run's limit has ended goes on, though another task began before that was known") {
+  auto w = workflow({task("a"), task("b"), task("c")});
+  run first(w);
+  first.start();
+  first.note("a", budget_refused{.scope = "run"});
+  first.note("a", task_finished{1, task_status::budget_exceeded, "budget_exceeded", {}, {}});
+  first.note("b>helper#1", task_started{1, "help"});
+  first.note("b>helper#1", task_finished{});
+  first.note("b", task_finished{1, task_status::budget_exceeded, "budget_exceeded", {}, {}});
+  first.note({}, run_finished{run_status::aborted, "budget_exceeded", nullptr});
+  run second(w);
+  CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b#1 resumed", "start c#1 resumed"}));
+}
+
+TROUPE_TEST("items at work when another one failed go on after a change of owners, and no further one begins") {
+  const auto w = workflow({each("b", "{{ input.l }}", 3)});
+  const json input{{"l", {1, 2, 3, 4}}};
+  run first(w);
+  first.start(input);
+  CHECK_EQ(first.fails("b[0]"), (lines{"record b[0] error broken"}));
+  run second(w);
+  CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start b[1]#1 resumed", "start b[2]#1 resumed"}));
+  CHECK_EQ(second.succeeds("b[1]"), (lines{"record b[1] success"}));
+  CHECK_EQ(second.succeeds("b[2]"), (lines{"record b[2] success", "record b error broken", "finish failed broken"}));
+}
+
 TROUPE_TEST("a sub-workflow's new attempt starts all of its tasks anew") {
   run r(workflow({task("x")}));
   r.note("archive", task_started{1, {}, {}});
