@@ -86,10 +86,12 @@ int list(const approval_arguments& arguments) {
   for (const auto& row : rows) {
     for (const auto& line : request_lines(row.request, row.task, row.agent, utc_now_us(), width))
       std::printf("%s\n", redacted(line).c_str());
-    std::printf("%s", row.owned ? ""
-                                : ("  Nobody works on its run now; what is decided counts when it is resumed: troupe resume "
-                                   + shell_word(arguments.config) + " " + row.run_id + "\n")
-                                      .c_str());
+    if (row.owned)
+      continue;
+    const bool late = row.request.what().deadline_us < utc_now_us();
+    const auto resume = "troupe resume " + shell_word(arguments.config) + " " + row.run_id;
+    std::printf("  Nobody works on its run now; %s when it is resumed: %s\n", late ? "it is rejected" : "what is decided counts",
+                resume.c_str());
   }
   return status_completed;
 }

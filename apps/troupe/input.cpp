@@ -45,6 +45,14 @@ std::string words_of(const config::problem_list& problems) {
   return all;
 }
 
+/// An account's number is not to become another one.
+expected<void> all_exact(std::string_view json_text, const std::string& name) {
+  if (const auto number = inexact_integer(json_text))
+    return fail(error_code::invalid_argument,
+                std::string(number->substr(0, 100)) + " has more digits than can be kept; write it in quotes, as a text", name);
+  return {};
+}
+
 expected<json> read_document_file(const std::string& file) {
   const auto name = file == "-" ? "standard input" : file;
   const auto text = text_of(file);
@@ -60,7 +68,11 @@ expected<json> read_document_file(const std::string& file) {
     return fail(error_code::invalid_argument, words_of(problems));
   if (!document.value.is_object())
     return fail(error_code::invalid_argument, "the input must be a mapping (an object), as in { topic: … }", name);
-  return std::move(document.value);
+  auto as_json = parse_bounded(*text);
+  if (!as_json)
+    return std::move(document.value); // of YAML, in which a large number is a real one
+  auto exact = all_exact(*text, name);
+  return exact ? std::move(*as_json) : expected<json>(tl::unexpected(exact.error()));
 }
 
 /// Asks the input's schema what it says of one member.
@@ -133,6 +145,8 @@ expected<json> read_json_argument(const std::string& text, const std::string& na
   auto value = parse_bounded(text);
   if (!value)
     return fail(error_code::invalid_argument, "this is not JSON: " + value.error().message, name);
+  if (auto exact = all_exact(text, name); !exact)
+    return tl::unexpected(exact.error());
   config::problem_list problems;
   config::read_text(text, name, problems, config::text_format::as_json);
   if (!problems.empty())

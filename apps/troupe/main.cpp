@@ -8,6 +8,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>
@@ -70,6 +71,8 @@ bool tell_unknown_command(const CLI::App& app, int argc, char** argv) {
   return false;
 }
 
+constexpr const char* defect = "troupe: %s. This is a defect of troupe; please report it with the command that you ran.\n";
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -107,9 +110,18 @@ int main(int argc, char** argv) {
   try {
     const int status = chosen();
     return output_lost() && status == status_completed ? status_unavailable : status;
+  } catch (const std::system_error& problem) {
+    if (problem.code() == std::errc::too_many_files_open || problem.code() == std::errc::too_many_files_open_in_system
+        || problem.code() == std::errc::resource_unavailable_try_again) {
+      std::fprintf(
+          stderr, "troupe: %s: the system gives this process no more descriptors or threads; raise its limits (`ulimit -n`, `ulimit -u`)\n",
+          printable(problem.what(), 1'000).c_str());
+      return status_unavailable;
+    }
+    std::fprintf(stderr, defect, printable(problem.what(), 4'000).c_str());
+    return status_failed;
   } catch (const std::exception& problem) {
-    std::fprintf(stderr, "troupe: %s. This is a defect of troupe; please report it with the command that you ran.\n",
-                 printable(problem.what(), 4'000).c_str());
+    std::fprintf(stderr, defect, printable(problem.what(), 4'000).c_str());
     return status_failed;
   }
 }

@@ -286,3 +286,13 @@ def test_what_is_wrong_elsewhere_in_a_file_keeps_nobody_from_its_runs(simple, tr
 
 def test_an_id_that_would_be_an_option_elsewhere_is_refused(simple, troupe):
     assert "does not begin with a dash" in troupe("run", "troupe.yaml", "job", "-i", "what=it", "--id=-x").expect(2).stderr
+
+
+def test_a_number_of_an_input_that_cannot_be_kept_is_refused_and_one_that_can_is_exact(simple, troupe):
+    simple.write("in.json", '{"what": 123456789012345678901234}')
+    for way in (("--input", "in.json"), ("--input", "-")):
+        told = troupe("run", "troupe.yaml", "job", *way, stdin=simple.read("in.json")).expect(2).stderr
+        assert "123456789012345678901234 has more digits than can be kept; write it in quotes" in told
+    simple.write("in.json", '{"what": 18446744073709551615}')
+    troupe("run", "troupe.yaml", "job", "--id", "R1", "--input", "in.json").expect(0)
+    assert "18446744073709551615" in simple.events("R1", "task_started")[0]["instruction"]

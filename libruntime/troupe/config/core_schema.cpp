@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
@@ -85,13 +84,8 @@ json integer_of(std::string_view digits, int base, bool negative, std::string_vi
     return negative ? -static_cast<std::int64_t>(value) : static_cast<std::int64_t>(value);
   if (code == std::errc{} && negative && value == most + 1)
     return INT64_MIN;
-  if (base == 10 && is_exact_double(whole_text))
+  if (base == 10)
     return double_of(whole_text, problem);
-  if (base == 10) {
-    problem =
-        in_quotes(whole_text.substr(0, 100)) + " is an integer with more digits than can be kept; write it in quotes when text is meant";
-    return nullptr;
-  }
   problem = in_quotes(whole_text) + " is an integer beyond 64 bits; write it in quotes when text is meant";
   return nullptr;
 }

@@ -6,8 +6,6 @@
 #include <cmath>
 
 #include "troupe/config/text_cursor.hpp"
-#include "troupe/util/parse_json.hpp"
-#include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
 
@@ -27,12 +25,10 @@ public:
   bool number_integer(number_integer_t v) override { return value(v, bare_token()); }
   bool number_unsigned(number_unsigned_t v) override {
     if (v > static_cast<number_unsigned_t>(INT64_MAX))
-      return large(std::to_string(v), static_cast<double>(v));
+      return value(static_cast<double>(v), bare_token());
     return value(static_cast<number_integer_t>(v), bare_token());
   }
-  bool number_float(number_float_t v, const string_t& written) override {
-    return written.find_first_of(".eE") == std::string::npos ? large(written, v) : value(v, bare_token());
-  }
+  bool number_float(number_float_t v, const string_t&) override { return value(v, bare_token()); }
   bool string(string_t& v) override { return value(std::move(v), string_token()); }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override {
@@ -56,14 +52,6 @@ public:
   }
 
 private:
-  bool large(const std::string& digits, double nearest) {
-    const auto where = bare_token();
-    if (is_exact_double(digits))
-      return value(nearest, where);
-    into_.report(where, in_quotes(digits.size() > 100 ? digits.substr(0, 100) : digits)
-                            + " is an integer with more digits than can be kept; write it in quotes when text is meant");
-    return value(nullptr, where);
-  }
   /// nlohmann: "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error while … - unexpected …; expected …".
   static std::string words_of(std::string_view what) {
     const auto start = what.find(": ");

@@ -13,6 +13,7 @@ namespace troupe::config {
 
 namespace {
 
+constexpr std::int64_t memory_least = 1 << 20; ///< of a process: fewer bytes are a number whose unit was forgotten
 constexpr std::array<std::string_view, 8> builtins{"read_file",  "write_file", "list_files", "http_fetch",
                                                    "calculator", "clock",      "state_get",  "state_set"};
 
@@ -82,6 +83,8 @@ void resolver::tool(const std::string& name, const view& from, tool_spec& into) 
   sandbox["write"].read_paths(into.sandbox.write);
   const auto limits = from["limits"];
   limits["memory"].read_size(into.limits.memory_bytes);
+  if (limits["memory"].present() && into.limits.memory_bytes > 0 && into.limits.memory_bytes < memory_least)
+    limits["memory"].wrong("no program runs in " + std::to_string(into.limits.memory_bytes) + " bytes; write a unit, as in 512MB");
   limits["output"].read_size(into.limits.output_bytes);
   limits["processes"].read(into.limits.processes);
   if (limits["cpu"].present()) {

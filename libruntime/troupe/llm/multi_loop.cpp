@@ -28,7 +28,9 @@ multi_loop::multi_loop(std::size_t idle_connections)
     throw std::bad_alloc();
   epoll_event event{.events = EPOLLIN, .data = {.fd = wakeup_.get()}};
   if (!epoll_ || !wakeup_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.get(), &event) != 0) {
+    const int why = errno;
     curl_multi_cleanup(multi_);
+    errno = why;
     throw_errno("the HTTP client's epoll");
   }
   curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(idle_connections));

@@ -273,6 +273,8 @@ expected<std::unique_ptr<journal>> open_sqlite(const sqlite_options& options) {
   if (!::realpath(options.path.c_str(), real.data()))
     return fail(error_code::unavailable, std::string("the file cannot be reached: ") + std::strerror(errno), "journal " + options.path);
   const std::string path(real.data());
+  if (std::filesystem::is_directory(path, ignored))
+    return fail(error_code::unavailable, "it is a folder and cannot be opened; name a file", "journal " + options.path);
   if (const auto names = std::filesystem::hard_link_count(path, ignored); !ignored && names > 1)
     return fail(error_code::unavailable,
                 "the file has " + std::to_string(names)

@@ -721,6 +721,19 @@ TROUPE_TEST("an alternative that makes harmless calls ask is warned about, by th
   }
 }
 
+TROUPE_TEST("a limit of memory whose unit was forgotten is told") {
+  const auto told = [](const char* memory) {
+    return loaded(
+               {{"tools", std::string("{ grep: { kind: process, description: d, command: [grep], effect: none, limits: { memory: ") + memory
+                              + " } }, "
+                                "save: { kind: builtin, builtin: write_file } }"}})
+        .text();
+  };
+  CHECK(told("512").find("/tools/grep/limits/memory: no program runs in 512 bytes; write a unit, as in 512MB") != std::string::npos);
+  CHECK_EQ(told("512MB"), "");
+  CHECK_EQ(told("1048576"), "");
+}
+
 TROUPE_TEST("warnings do not refuse a file") {
   const std::vector<std::pair<sections, const char*>> rows{
       {{{"workflows", workflow("{ id: a, agent: writer, parallel: 3, instruction: Go. }")}},

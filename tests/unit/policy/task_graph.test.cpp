@@ -606,6 +606,7 @@ TROUPE_TEST("an item that failed by itself does not hide that an abort cut its s
 TROUPE_TEST("items and inputs that come of shared state are those that the run began with") {
   json shared{{"todo", {"red", "green", "blue"}}, {"who", "ana"}};
   auto sub = task("sub");
+  sub.agent.clear();
   sub.workflow = "inner";
   sub.with["who"] = "{{ state.who }}";
   sub.with["what"] = "{{ input.what }}";
@@ -720,7 +721,7 @@ TROUPE_TEST("a failure that was fatal is not tried again after a resume either; 
   });
   const row rows[] = {
       {"of several agents", workflow({several}), "a(x)", "a(y)"},
-      {"an element of a list", workflow({each("a", "{{ input.l }}")}), "a[0]", ""},
+      {"an element of a list", workflow({each("a", "{{ input.l }}")}), "a[0]", "a[1]"},
       {"a task while the others are stopped", workflow({task("a"), task("b")}), "a", ""},
   };
   const json input{{"l", {1, 2}}};
