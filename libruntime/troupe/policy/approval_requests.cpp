@@ -11,6 +11,7 @@
 #include "troupe/schema/canonical_json.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/suggest.hpp"
+#include "troupe/util/trim.hpp"
 
 namespace troupe::policy {
 
@@ -24,10 +25,7 @@ bool is_hexadecimal(std::string_view text) {
 
 /// The name without the spaces around it: "ana" and " ana" are one reviewer.
 std::string reviewer_of(const approval_decision& decision) {
-  constexpr const char* spaces = " \t\r\n\v\f";
-  const auto begin = decision.reviewer.find_first_not_of(spaces);
-  return begin == std::string::npos ? std::string()
-                                    : decision.reviewer.substr(begin, decision.reviewer.find_last_not_of(spaces) - begin + 1);
+  return std::string(trimmed(decision.reviewer, " \t\r\n\v\f"));
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 #include "troupe/model/described.hpp"
 #include "troupe/policy/json_in_text.hpp"
 #include "troupe/schema/canonical_json.hpp"
+#include "troupe/util/trim.hpp"
 
 namespace troupe::policy {
 
@@ -14,12 +15,6 @@ namespace {
 
 /// A compared value is told in events where it is no longer than this: the answer itself stands in its task's end.
 constexpr std::size_t told_value_bytes = 200;
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view blank = " \t\r\n";
-  const auto begin = text.find_first_not_of(blank);
-  return begin == std::string_view::npos ? std::string_view() : text.substr(begin, text.find_last_not_of(blank) - begin + 1);
-}
 
 /// The value that stands for an answer when answers are compared; nothing: it has no such field.
 std::optional<json> value_of(const json& answer, const std::string& field) {

@@ -7,18 +7,12 @@
 #include <vector>
 
 #include "troupe/util/parse_json.hpp"
+#include "troupe/util/trim.hpp"
 
 namespace troupe {
 namespace {
 
 constexpr std::string_view white = " \t\r\n";
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(white);
-  if (first == std::string_view::npos)
-    return {};
-  return text.substr(first, text.find_last_not_of(white) - first + 1);
-}
 
 struct fenced_text {
   std::vector<std::string_view> inside; ///< the contents of closed ``` fences

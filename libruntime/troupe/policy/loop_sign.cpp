@@ -9,10 +9,13 @@
 
 #include "troupe/util/fast_json.hpp"
 #include "troupe/util/parse_json.hpp"
+#include "troupe/util/trim.hpp"
 
 namespace troupe::policy {
 
 namespace {
+
+constexpr std::string_view blanks = " \t\n\v\f\r";
 
 using json = nlohmann::json;
 
@@ -217,15 +220,6 @@ void put(hash& into, const json& value, std::string& scratch, const std::vector<
   }
 }
 
-std::string_view trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
-  while (!text.empty() && blank(text.front()))
-    text.remove_prefix(1);
-  while (!text.empty() && blank(text.back()))
-    text.remove_suffix(1);
-  return text;
-}
-
 bool is_hollow_word(std::string_view words) {
   static constexpr std::string_view known[] = {"",
                                                "null",
@@ -337,7 +331,7 @@ std::uint64_t call_sign(std::string_view tool, std::string_view arguments, const
     return made.value();
   };
   // No arguments at all are written as nothing or as {}.
-  if (trimmed(arguments).empty())
+  if (trimmed(arguments, blanks).empty())
     return is_json(json::object());
   if (const auto quick = parse_fast(arguments, max_json_depth))
     return is_json(*quick);
@@ -351,13 +345,13 @@ std::uint64_t call_sign(std::string_view tool, std::string_view arguments, const
 
 std::uint64_t outcome_sign(std::string_view text) {
   hash made('O');
-  made.text(trimmed(text));
+  made.text(trimmed(text, blanks));
   return made.value();
 }
 
 bool is_hollow(std::string_view outcome) {
   constexpr std::size_t bytes_max = 512; // what is longer says something
-  outcome = trimmed(outcome);
+  outcome = trimmed(outcome, blanks);
   if (outcome.size() > bytes_max)
     return false;
   if (!outcome.empty() && (outcome.front() == '{' || outcome.front() == '['))
@@ -373,7 +367,7 @@ bool is_hollow(std::string_view outcome) {
   // "status: ok", "errors=0": as the same in JSON.
   for (auto rest = outcome; !rest.empty();) {
     const auto end = std::min(rest.find('\n'), rest.size());
-    const auto line = trimmed(rest.substr(0, end));
+    const auto line = trimmed(rest.substr(0, end), blanks);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     const auto key = std::min(line.find_first_of(":= \t"), line.size());
     const bool named = key > 0 && key < line.size() && (line[key] == ':' || line[key] == '=');
