@@ -508,6 +508,8 @@ int resume(const run_arguments& arguments) {
     const auto summary = recorded_summary(**journal, arguments.run_id);
     if (!summary)
       return tell(summary.error());
+    if (arguments.add_usd > 0 || arguments.add_steps > 0 || !arguments.add_time.empty())
+      tell_error("run " + arguments.run_id + " has ended, and what is added to its limits changes nothing; this is its result");
     print_result(arguments, *summary);
     std::fputs(outcome_words(arguments, *summary, **journal).c_str(), stderr);
     return status_of_run(*summary);

@@ -447,3 +447,9 @@ def test_a_run_that_nobody_works_on_is_interrupted_wherever_it_is_shown(hanging)
     hanging.process.kill()
     assert hanging.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc["workflow_status"] == "interrupted"
     assert hanging.troupe("runs", "troupe.yaml", "--json").expect(0).doc["runs"][0]["workflow_status"] == "interrupted"
+
+
+@pytest.mark.parametrize("more", [("--add-usd", "5"), ("--add-steps", "1"), ("--add-time", "1m"), ()])
+def test_what_is_added_to_a_run_that_has_ended_is_told_to_change_nothing(more, ended):
+    told = ended.troupe("resume", "troupe.yaml", "R1", *more, "--json").expect(0)
+    assert ("what is added to its limits changes nothing" in told.stderr) == bool(more) and told.doc["workflow_status"] == "completed"
