@@ -80,7 +80,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 3)
     return 0;
   const std::string_view rest(reinterpret_cast<const char*>(data) + 3, size - 3);
-  if (data[0] % 2 == 0) {
+  if (data[0] % 2 == 0 || rest.size() < page_bytes) { // as it is, or no page of it would be whole
     must_add_up(rest);
     return 0;
   }
