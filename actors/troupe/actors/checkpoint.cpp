@@ -134,6 +134,9 @@ void arrived(checkpoint_self self, decision_arrived& row) {
   auto& state = state_of(self);
   const auto id = row.approval_id;
   auto& known = state.decisions[id];
+  // A run that is taken up again in this process is told of from the start.
+  if (std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.time_us == row.time_us && one.body == row.body; }))
+    return;
   known.push_back(std::move(row));
   if (const auto found = state.requests.find(id); found != state.requests.end() && found->second.request)
     if (static_cast<std::int64_t>(known.size()) > found->second.request->what().void_decisions)
@@ -219,14 +222,15 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   auto& state = state_of(self);
   auto& one = state.requests.at(id);
   std::optional<approval_requested> before;
-  bool anew = false; // an abort of the run had ended its task: nobody could decide since then
+  bool anew = false;      // an abort of the run had ended its task: nobody could decide since then
+  std::int64_t votes = 0; // of all askings: each was a decision that was admitted
   for (const auto& e : recorded.events) {
     if (const auto* requested = std::get_if<approval_requested>(&e->body); requested && requested->sha256 == one.hash)
       before = *requested, anew = false;
     else if (std::holds_alternative<task_finished>(e->body))
       anew = true, one.votes_recorded = 0;
     else if (const auto* vote = std::get_if<approval_voted>(&e->body); vote && vote->id == id)
-      one.votes_recorded = vote->approvals;
+      one.votes_recorded = vote->approvals, ++votes;
     else if (const auto* end = std::get_if<approval_decided>(&e->body); end && before && end->id == before->id) {
       answer_all(self, id, answer_of(*end));
       return;
@@ -238,7 +242,7 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
                                                  std::max<std::int64_t>(1, wanted.needed), deadline, one.hash, policy.pause_clock, 0});
   if (anew) { // who agreed then did not agree to it now
     what.deadline_us = deadline;
-    what.void_decisions = static_cast<std::int64_t>(state.decisions[id].size());
+    what.void_decisions = std::max(votes, static_cast<std::int64_t>(state.decisions[id].size())); // they may be told of later
   }
   if (one.askers.empty()) { // withdrawn meanwhile: nobody is to decide about it
     answer_all(self, id, {});

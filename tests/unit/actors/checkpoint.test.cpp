@@ -31,13 +31,14 @@ struct checkpoint_stage : test::stage {
   checkpoint_actor open() {
     return add(spawn_checkpoint(*system, journal, table, [] { return std::int64_t{1'000'000}; }));
   }
-  void ask_to_pay() {
+  void ask_to_pay(std::int64_t needed = 1) {
     approval_ask wanted{.run = context, .task = "a", .agent = "worker", .subject = "pay", .moment = "a@1/1 c1"};
     wanted.action = {{"to", "ana"}};
+    wanted.needed = needed;
     ask<approval_answer>(made, wanted, [this](const approval_answer& came) { answer = came; });
   }
-  void approve(const std::string& id) {
-    const policy::approval_decision decision{policy::approval_choice::approve, "ana", "fine", nullptr};
+  void approve(const std::string& id, const std::string& reviewer = "ana") {
+    const policy::approval_decision decision{policy::approval_choice::approve, reviewer, "fine", nullptr, {}};
     tell(made, decision_arrived{"R1", id, policy::text_of(decision), 1'000'001});
   }
 
@@ -85,4 +86,36 @@ TROUPE_TEST_WITH(checkpoint_stage, "what is withdrawn while the journal is asked
   tell(journal, events_read{});
   CHECK(!answer);
   CHECK_EQ(written.said(), "approval_requested");
+}
+
+TROUPE_TEST_WITH(checkpoint_stage, "a vote counts for no later asking, however late and often it is told of") {
+  for (const bool known_before : {false, true}) {
+    const char* when = known_before ? "told of before it is asked again" : "told of later";
+    IN_ROW(when);
+    written.groups.clear();
+    kill(made);
+    made = open();
+    answer.reset();
+    ask_to_pay(2);
+    const auto id = written.last<approval_requested>()->id;
+    approve(id);
+    REQUIRE(written.last<approval_voted>() != nullptr);
+    tell(made, cancel_calls{"R1", "a"}); // the run is aborted
+    written.groups.push_back({task_finished{1, task_status::timeout, "timeout", {}, {}}});
+    kill(made);
+    made = open();
+    answer.reset();
+    if (known_before)
+      approve(id);
+    ask_to_pay(2);
+    CHECK_EQ(written.last<approval_requested>()->void_decisions, 1);
+    approve(id);
+    approve(id, "bob");
+    approve(id, "bob"); // the same one once more: its run was taken up again in this process
+    CHECK(!answer);
+    approve(id, "eva");
+    REQUIRE(answer.has_value());
+    CHECK(answer->status == approval_status::approved);
+    CHECK_EQ(answer->reviewer, "eva");
+  }
 }
