@@ -237,6 +237,7 @@ def test_deaths_are_a_task_s_in_all_its_attempts_resumed_or_not(project):
             document = project.run("--id", run_id).expect(1).doc
         else:
             running = project.start(run_id=run_id)
+            running.wait_line("worker")
             wait_for(lambda: project.count(run_id, "agent_crashed") == 3, "the third death")
             running.kill()
             document = project.resume(run_id).expect(1).doc
