@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "troupe/config/text_cursor.hpp"
+#include "troupe/util/json_text.hpp"
 
 namespace troupe::config {
 
@@ -81,10 +82,7 @@ private:
   position string_token() {
     skip_to_token();
     const auto at = cursor_.at(offset_);
-    for (++offset_; offset_ < text_.size() && text_[offset_] != '"'; ++offset_)
-      if (text_[offset_] == '\\')
-        ++offset_;
-    ++offset_;
+    offset_ = closing_quote(text_, offset_) + 1;
     return at;
   }
 

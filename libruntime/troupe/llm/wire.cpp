@@ -9,6 +9,7 @@
 #include "troupe/llm/json_writer.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/util/fast_json.hpp"
+#include "troupe/util/json_text.hpp"
 #include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
@@ -24,16 +25,10 @@ constexpr std::size_t message_bytes_max = 1'000;
 bool within_bounds(std::string_view text) {
   std::size_t depth = 0;
   std::size_t values = 1; // at most: each follows a comma or an opening bracket, or is the first
-  bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
+    if (c == '"') {
+      i = closing_quote(text, i);
     } else if (c == '[' || c == '{') {
       if (++depth > depth_max || ++values > values_max)
         return false;
@@ -105,10 +100,7 @@ bool mend_numbers(std::string& text) {
   std::size_t kept = 0; // up to there `text` is in `out`
   for (std::size_t i = 0; i < text.size();) {
     if (text[i] == '"') {
-      for (++i; i < text.size() && text[i] != '"'; ++i)
-        if (text[i] == '\\')
-          ++i;
-      ++i;
+      i = closing_quote(text, i) + 1;
     } else if (in_word(text[i])) {
       auto end = i + 1;
       while (end < text.size() && in_word(text[end]))

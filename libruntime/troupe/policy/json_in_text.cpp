@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "troupe/util/json_text.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/trim.hpp"
 
@@ -52,18 +53,10 @@ bool opens(char c) {
 /// Where the bracket at the front closes, brackets in strings not counted; nullopt where it does not. `scanned` is how far it looked.
 std::optional<std::size_t> extent(std::string_view text, std::size_t& scanned) {
   std::size_t depth = 0;
-  bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-      continue;
-    }
     if (c == '"') {
-      in_string = true;
+      i = closing_quote(text, i);
     } else if (opens(c)) {
       ++depth;
     } else if ((c == '}' || c == ']') && --depth == 0) {

@@ -3,33 +3,13 @@
 #include <string>
 #include <vector>
 
+#include "troupe/util/json_text.hpp"
 #include "troupe/util/parse_json.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::policy {
 
 namespace {
-
-/// Whether brackets outside of strings nest deeper than the limit. A look at the bytes, before any parser spends memory on them.
-bool too_deep(std::string_view text) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if (in_string) {
-      at += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > argument_depth_max)
-        return true;
-    } else if (depth > 0 && (c == '}' || c == ']')) {
-      --depth;
-    }
-  }
-  return false;
-}
 
 /// Where and what is wrong with a text that is no JSON, in words for a model.
 std::string syntax_problem(std::string_view text, const json::exception& problem) {
@@ -66,7 +46,7 @@ expected<json> check_arguments(const schema::compiled_schema& arguments, std::st
     return wrong(tool, "the arguments are not valid UTF-8");
   json value = json::object();
   if (text.find_first_not_of(" \t\r\n") != std::string_view::npos) {
-    if (too_deep(text))
+    if (deeper_than(text, argument_depth_max))
       return wrong(tool, "the arguments are nested deeper than " + std::to_string(argument_depth_max) + " levels");
     if (const auto number = inexact_integer(text))
       return wrong(tool, "the number " + std::string(number->substr(0, 100))

@@ -6,31 +6,15 @@
 #include <cstdint>
 #include <string>
 
+#include "troupe/util/json_text.hpp"
 #include "troupe/util/redact.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe {
 
 expected<nlohmann::json> parse_bounded(std::string_view text, std::size_t max_depth) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > max_depth)
-        return fail(error_code::invalid_argument,
-                    "nests deeper than " + std::to_string(max_depth) + " levels at byte " + std::to_string(i));
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      --depth;
-    }
-  }
+  if (const auto at = deeper_than(text, max_depth))
+    return fail(error_code::invalid_argument, "nests deeper than " + std::to_string(max_depth) + " levels at byte " + std::to_string(*at));
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& problem) {
@@ -66,14 +50,10 @@ bool is_exact(std::string_view digits) {
 
 std::optional<std::string_view> inexact_integer(std::string_view text) {
   constexpr std::size_t always_exact = 18; // digits
-  bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      i += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      i = closing_quote(text, i);
     } else if (c == '-' || (c >= '0' && c <= '9')) {
       const auto number = text.substr(i, text.find_first_not_of("0123456789+-.eE", i) - i);
       i += number.size() - 1;
