@@ -1,9 +1,5 @@
 #include "troupe/store/sqlite_writer.hpp"
 
-#include <cerrno>
-
-#include <sys/stat.h>
-
 #include "troupe/util/batch.hpp"
 
 namespace troupe::store {
@@ -36,7 +32,7 @@ std::size_t events_in(const Group& group) {
 } // namespace
 
 sqlite_writer::sqlite_writer(database db, lock_file& locks, std::chrono::milliseconds patience)
-    : db_(std::move(db)), locks_(locks), patience_(patience) {}
+    : db_(std::move(db)), locks_(locks), patience_(patience), file_(db_.path()) {}
 
 expected<std::unique_ptr<sqlite_writer>> sqlite_writer::start(database db, lock_file& locks, std::chrono::milliseconds patience) {
   std::unique_ptr<sqlite_writer> made(new sqlite_writer(std::move(db), locks, patience));
@@ -64,20 +60,8 @@ sqlite_writer::~sqlite_writer() {
     sync_thread_.join();
 }
 
-namespace {
-
-/// Which file stands there; nullopt: none. What cannot be told for another reason is the file system's trouble, which writing will meet.
-std::optional<std::pair<dev_t, ino_t>> file_at(const std::string& path, std::pair<dev_t, ino_t> otherwise) {
-  struct stat found;
-  if (::stat(path.c_str(), &found) == 0)
-    return std::pair(found.st_dev, found.st_ino);
-  return errno == ENOENT ? std::nullopt : std::optional(otherwise);
-}
-
-} // namespace
-
 void sqlite_writer::look_at_file() {
-  if (!broken_ && file_at(db_.path(), file_) != file_)
+  if (!broken_ && !file_.in_place())
     broken_ = {
         error_code::unavailable,
         "the file was moved, removed or replaced while it was in use, so nothing more is recorded; put it back together with its -wal "
@@ -86,7 +70,6 @@ void sqlite_writer::look_at_file() {
 }
 
 expected<void> sqlite_writer::prepare() {
-  file_ = file_at(db_.path(), file_).value_or(file_);
   // A commit goes to the kernel; the sync is ours. Checkpoints are synced by SQLite all the same.
   if (const int code = db_.exec("PRAGMA synchronous = NORMAL"); code != SQLITE_OK)
     return tl::unexpected<error>(db_.failure(code, "opening the journal"));

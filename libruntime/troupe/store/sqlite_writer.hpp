@@ -20,11 +20,10 @@
 #include <variant>
 #include <vector>
 
-#include <sys/types.h>
-
 #include "troupe/store/event_rows.hpp"
 #include "troupe/store/journal.hpp"
 #include "troupe/store/lock_file.hpp"
+#include "troupe/store/opened_file.hpp"
 #include "troupe/store/row.hpp"
 #include "troupe/store/sqlite_db.hpp"
 #include "troupe/store/sqlite_reader.hpp"
@@ -146,7 +145,7 @@ private:
   std::vector<std::pair<const std::string*, run_state*>> touched_;
   std::unordered_map<std::string, error> failed_; ///< runs whose last append failed, until one succeeds
   std::optional<error> broken_;                   ///< a sync was refused, or the file is gone: nothing can be promised any more
-  std::pair<dev_t, ino_t> file_;                  ///< which one was opened
+  opened_file file_;
   shared_texts texts_;
   std::string text_;
   int wal_frames_ = 0;
