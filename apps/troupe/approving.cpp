@@ -195,16 +195,24 @@ void terminal_desk::add(const approval_requested& what, const std::string& task,
   poke();
 }
 
-void terminal_desk::remove(const approval_decided& end) {
+void terminal_desk::end(const std::string& id, const std::string& words) {
   {
     const std::lock_guard guard(mutex_);
-    std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == end.id; });
-    if (standing_ == end.id) {
+    std::erase_if(waiting_, [&](const waiting& one) { return one.what.id == id; });
+    if (standing_ == id) {
       standing_.clear();
-      out_->write(redacted(printable(policy::decided_words(end), 1'000)) + "\n");
+      out_->write(redacted(printable(words, 1'000)) + "\n");
     }
   }
   poke();
+}
+
+void terminal_desk::remove(const approval_decided& end) {
+  this->end(end.id, policy::decided_words(end));
+}
+
+void terminal_desk::withdraw(const approval_withdrawn& gone) {
+  end(gone.id, "nobody waits for it any more");
 }
 
 void terminal_desk::renew(const approval_voted& vote) {

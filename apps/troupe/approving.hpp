@@ -48,6 +48,8 @@ public:
   void add(const approval_requested& what, const std::string& task, const std::string& agent);
   /// It is decided. Where its question stands, its line ends with how.
   void remove(const approval_decided& end);
+  /// Nobody waits for it any more. Where its question stands, its line ends with that.
+  void withdraw(const approval_withdrawn& gone);
   /// Another reviewer has approved it, or changed it. Where its question stands, it is asked anew: it is not about the same any more.
   void renew(const approval_voted& vote);
 
@@ -63,6 +65,7 @@ private:
   bool prompt(const std::string& id);
   void answered();
   void forget(const std::string& id);
+  void end(const std::string& id, const std::string& words);
   typed read_line(std::string& line);
   /// What it is about now; nullopt: it is decided.
   std::optional<policy::approval_request> look_up(const waiting& one) const;
