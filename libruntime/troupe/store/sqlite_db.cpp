@@ -150,10 +150,12 @@ bool is_sync_failure(int code) {
 
 error why_missing(const std::string& path) {
   struct stat found;
-  if (::lstat(path.c_str(), &found) == 0)
-    return {error_code::unavailable, "the file cannot be reached: the link leads nowhere", "journal " + path};
-  if (errno != ENOENT)
-    return {error_code::unavailable, std::string("the file cannot be reached: ") + std::strerror(errno), "journal " + path};
+  if (::stat(path.c_str(), &found) != 0) { // else it was made just now: whoever missed it looked before its first run began
+    if (::lstat(path.c_str(), &found) == 0)
+      return {error_code::unavailable, "the file cannot be reached: the link leads nowhere", "journal " + path};
+    if (errno != ENOENT)
+      return {error_code::unavailable, std::string("the file cannot be reached: ") + std::strerror(errno), "journal " + path};
+  }
   return {error_code::not_found, "there is no such file: no run was made with this journal yet", "journal " + path};
 }
 

@@ -134,6 +134,18 @@ TROUPE_TEST("where it may be written a journal that is looked at is the usual on
   CHECK((*looked)->request_cancel("r").has_value());
 }
 
+TROUPE_TEST(
+    "a journal that was missed has not been made yet, also where it is there by now; behind a link that leads nowhere it is out of reach") {
+  temporary_folder folder;
+  std::ofstream(folder / "now") << "";
+  fs::create_symlink(folder / "now", folder / "to-now");
+  fs::create_symlink(folder / "nowhere", folder / "dangling");
+  for (const auto* missed : {"absent", "now", "to-now"})
+    CHECK_EQ(store::why_missing(folder / missed).code, error_code::not_found);
+  for (const auto* out_of_reach : {"dangling", "now/below"})
+    CHECK_EQ(store::why_missing(folder / out_of_reach).code, error_code::unavailable);
+}
+
 TROUPE_TEST("a lock file that is only looked at tells who owns what, and without one nobody does") {
   temporary_folder folder;
   const auto path = folder / "lock";
