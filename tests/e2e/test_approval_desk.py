@@ -155,6 +155,22 @@ def test_an_answer_that_was_typed_twice_counts_for_one_question(project, out):
     assert sorted(event["status"] for event in project.events("R1", "approval_decided")) == ["approved", "rejected"]
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_question_that_nobody_waits_for_any_more_ends_and_the_run_is_shown_again(term, project):
+    """A sub-workflow fails while one of its tasks waits to be approved; what comes after it is shown as it happens."""
+    rules = [reply("bad", when={"agent": "b"}, latency="700ms"), reply("fine", latency="1s")]
+    agents = {"a": {"system": "a"}, "b": {"system": "b", "output": {"matches": "^ok", "retries": 0}}}
+    project.scripted(rules, agents=agents, tasks=[{"id": "first", "workflow": "inner", "on_failure": "continue"}, {"id": "then", "agent": "a", "needs": ["first"], "instruction": "x"}],
+                     workflows={"inner": {"tasks": [{"id": "waits", "agent": "a", "instruction": "x", "approval": {"risk": "high"}}, {"id": "fails", "agent": "b", "instruction": "y"}]}})
+    child, until, _ = on_terminal(project, term=term)
+    until(r"\[a\]pprove")
+    until("nobody waits for it any more")
+    shown = until(r"then \[a\].*started" if term == "dumb" else "then")
+    assert "run R1 completed" not in shown
+    until("run R1 completed")
+    assert child.wait(DEADLINE) == 0
+
+
 def test_what_comes_from_a_pipe_decides_nothing(project, out):
     deploying(project, checkpoint={"timeout": "300ms"})
     told = project.run("--id", "R1", stdin="y\n" * 1000).expect(0)

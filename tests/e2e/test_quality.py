@@ -170,6 +170,15 @@ def test_a_reviewer_that_died_has_what_it_said(project):
     assert finished["reason"] == "poison" and finished["output"] == "perhaps"
 
 
+@pytest.mark.parametrize("budget, latency, reason, more", [({"steps": 1}, "0ms", "budget_exceeded", ["--add-steps", "5"]), ({"time": "1s"}, "3s", "timeout", ["--add-time", "30s"])],
+                         ids=["steps", "time"])
+def test_a_review_that_a_limit_of_the_run_cut_short_goes_on_with_more(budget, latency, reason, more, project):
+    reviewed(project, [{**verdict("pass"), "latency": latency}, reply(BAD)], workflow={"budget": budget})
+    assert project.run("--id", "R1").expect(3).doc["reason"] == reason
+    assert project.resume("R1", *more).expect(0).doc["results"][0]["status"] == "success"
+    assert project.count("R1", "llm_responded") == 2
+
+
 def test_a_reviewer_has_a_contract_of_its_own(project):
     reviewed(project, [reply('{"verdict": "perhaps"}', when={"agent": "critic", "turn": 1}), reply('{"verdict": "pass"}', when={"agent": "critic", "last": "/verdict"}), reply(BAD)])
     assert project.run("--id", "R1").expect(0).doc["llm_calls"] == 3

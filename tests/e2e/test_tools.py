@@ -146,6 +146,19 @@ def test_a_wrong_call_goes_back_to_the_model(name, arguments, words, project):
     assert document["llm_calls"] == 2
 
 
+@pytest.mark.parametrize("of", ["the task", "a sub-workflow"])
+def test_max_calls_counts_in_all_attempts_of_a_task(of, project):
+    """As whoever takes the run up counts."""
+    tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING, max_calls=1)}
+    asked = {"id": "t", "agent": "worker", "instruction": "go", **({"attempts": 2} if of == "the task" else {})}
+    project.scripted([calls(("say", {"text": "x"}), when={"turn": 1}), reply("{{ last }}")], agent={"tools": ["say"], "output": {"retries": 0, "matches": "^never"}}, tools=tools,
+                     tasks=[asked] if of == "the task" else [{"id": "outer", "workflow": "inner", "attempts": 2}], workflows={} if of == "the task" else {"inner": {"tasks": [asked]}})
+    project.run("--id", "R1").expect(1)
+    ends = project.events("R1", "tool_finished")
+    assert [end["status"] for end in ends] == ["ok", "not_started"] and "used up" in ends[1]["text"], ends
+    assert project.count("R1", "tool_started") == 1
+
+
 def test_max_calls_limits_a_tool_in_one_task(project):
     tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING, max_calls=1)}
     first, second = use(project, tools, ("say", {"text": "a"}), ("say", {"text": "b"}))

@@ -1,6 +1,8 @@
 #include "troupe/actors/agent.hpp"
 
+#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "troupe/actors/agent_parts.hpp"
 #include "troupe/policy/history.hpp"
@@ -46,9 +48,10 @@ namespace {
 
 void begin_ending(agent_self self, task_status status) {
   auto& state = state_of(self);
-  if (!state.task || state.task->ending)
+  if (!state.task || std::exchange(state.task->stopping, true))
     return;
-  state.task->ending = status;
+  if (!state.task->ending)
+    state.task->ending = status;
   const auto& a = state.task->assignment;
   end_calls(self, *state.peers, *state.task->spec, a.run->run_id, a.task);
   if (state.task->review)
@@ -63,7 +66,7 @@ void begin_ending(agent_self self, task_status status) {
 
 bool leaves_with_run(agent_self self) {
   auto& task = task_of(self);
-  if (!*task.assignment.run->winding_down)
+  if (!task.assignment.run->winding_down)
     return false;
   if (!task.ending) { // what is in flight is let finish
     task.ending = task_status::cancelled;
@@ -195,6 +198,8 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .max_tokens = wanted.tokens,
                 .deadline = call_deadline(task, self->clock().now()),
                 .task_deadline = call_task_deadline(task, self->clock().now()),
+                .agent_end = own_deadline(task, self->clock().now()),
+                .task_end = end_of(a, self->clock().now()),
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
@@ -266,6 +271,8 @@ void next_step(agent_self self) {
                 .max_tokens = task.spec->max_tokens,
                 .deadline = call_deadline(task, self->clock().now()),
                 .task_deadline = call_task_deadline(task, self->clock().now()),
+                .agent_end = own_deadline(task, self->clock().now()),
+                .task_end = end_of(a, self->clock().now()),
                 .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);
@@ -445,6 +452,13 @@ void go_on_from_journal(agent_self self) {
 
 namespace {
 
+/// `max_calls` is of a task, whichever of its attempts made the calls.
+bool counts_earlier_calls(const task_assignment& order) {
+  const auto& tools = order.run->config->tools;
+  return (order.attempt > 1 || !order.within.empty())
+         && std::any_of(tools.begin(), tools.end(), [](const auto& each) { return each.second.max_calls > 0; });
+}
+
 caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   auto& state = state_of(self);
   const auto& agents = assignment.run->config->agents;
@@ -475,11 +489,10 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   if (!order.begun.set())
     order.begun = mark(order.human, self->clock().now());
   watch_deadline(self);
-  if (!task.assignment.resumed) {
+  if (task.assignment.resumed || counts_earlier_calls(task.assignment))
+    go_on_from_journal(self);
+  else
     next_step(self);
-    return promise;
-  }
-  go_on_from_journal(self);
   return promise;
 }
 

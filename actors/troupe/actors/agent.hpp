@@ -25,11 +25,6 @@ struct agent_peers {
   std::shared_ptr<made_once<agent_tools>> own_tools;                   ///< by agent: what it has where no task says otherwise
 };
 
-/// Its reviewer's work on a task's answer, which is a task below it.
-inline std::string review_of(const std::string& task) {
-  return task + "/review";
-}
-
 /// Ends the calls that a task of this agent has under way, whoever made them: each is answered with `cancelled` once nothing of it is left.
 template <class Self>
 void end_calls(Self self, const agent_peers& peers, const agent_spec& spec, const std::string& run_id, const std::string& task) {

@@ -137,7 +137,7 @@ namespace {
 void take_review(agent_self self, const task_result& result) {
   auto& task = task_of(self);
   const auto& reviewed = *task.review;
-  if (result.status == task_status::cancelled && *reviewed.run->winding_down && !task.ending)
+  if (result.status == task_status::cancelled && reviewed.run->winding_down && !task.ending)
     task.ending = task_status::cancelled; // no verdict: both go on when the run does
   if (!task.ending)
     tell(self, state_of(self).peers->journal,
@@ -210,7 +210,7 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
   auto& task = *state.task;
   const auto& a = task.assignment;
   task_assignment order{.run = a.run,
-                        .task = review_of(a.task),
+                        .task = policy::review_of(a.task),
                         .attempt = what.attempt,
                         .agent = what.reviewer,
                         .instruction = std::move(what.instruction),
@@ -228,14 +228,21 @@ void carry_out(agent_self self, policy::ask_reviewer& what) {
             auto& now = state_of(self);
             if (now.generation != generation || !now.task || !now.task->review)
               return;
+            if (recorded.failure.code != error_code::none) {
+              finish(self,
+                     task_result{
+                         .status = task_status::error, .reason = "journal_unavailable", .error = recorded.failure.text(), .fatal = true});
+              return;
+            }
             const auto& wanted = *now.task->review;
             const auto history = policy::rebuild(recorded.events);
             const bool begun = history.started && history.attempt == wanted.attempt && history.within == wanted.within;
-            if (now.task->ending || (begun && history.finished)) {
+            if (now.task->ending || (begun && history.finished && !policy::is_cut_short(history.finished->status))) {
               const auto end = history.finished.value_or(task_finished{});
               end_review(self, {end.status, end.reason, end.error, end.output, {}});
               return;
             }
+            now.task->review->crashes = history.crashes;
             if (!begun)
               tell(self, now.peers->journal, note{wanted.run->run_id, wanted.task, wanted.agent, {start_of(wanted)}});
             give_review(self, begun);

@@ -72,7 +72,8 @@ struct work {
   std::int64_t steps = 0;    ///< responses so far in this attempt
   policy::answer_quality quality;
   std::shared_ptr<policy::tool_quota> quota;
-  std::optional<task_status> ending; ///< it is being stopped: the status that it ends with
+  std::optional<task_status> ending; ///< it begins nothing more: the status that it ends with
+  bool stopping = false;             ///< what it has under way was told to end
   bool recovering = false;           ///< the next request may have been made by the incarnation before, or the gateway before
   caf::actor_addr asked;             ///< the gateway that has the request in flight; null: none
   std::unique_ptr<running_check> check;
@@ -120,7 +121,7 @@ inline clock_point own_deadline(const work& task, clock_point now) {
 /// task may come to wait for a human: this agent ends what is under way when its time is up, the orchestrator when the run's is.
 inline clock_point call_deadline(const work& task, clock_point now) {
   const auto& run = *task.assignment.run;
-  return run.humans_may_wait ? fixed_deadline_of(run) : std::min(own_deadline(task, now), run.deadline);
+  return run.humans_may_wait ? fixed_deadline_of(run) : std::min(own_deadline(task, now), fixed_deadline_of(run));
 }
 /// The task's own part of it.
 inline clock_point call_task_deadline(const work& task, clock_point now) {

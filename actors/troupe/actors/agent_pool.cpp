@@ -6,6 +6,7 @@
 
 #include "troupe/actors/context.hpp"
 #include "troupe/actors/human_time.hpp"
+#include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/routing.hpp"
 
 namespace troupe::actors {
@@ -96,7 +97,7 @@ void end_cancelled(pool_self self, const std::string& key, bool in_line = false)
     end_calls(self, *state.peers, spec->second, order.run->run_id, order.task);
     if (spec->second.output)
       if (const auto reviewer = state.peers->pools.find(spec->second.output->reviewer); reviewer != state.peers->pools.end())
-        tell(self, reviewer->second->now(), cancel_task{order.run->run_id, review_of(order.task), late});
+        tell(self, reviewer->second->now(), cancel_task{order.run->run_id, policy::review_of(order.task), late});
   }
   answer(self, key,
          task_result{.task = order.task,

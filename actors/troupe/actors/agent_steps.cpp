@@ -19,7 +19,8 @@ void slot_done(agent_self self, std::size_t index, message_ptr result, policy::o
   auto& task = task_of(self);
   task.slots[index].result = std::move(result);
   task.slots[index].came = came;
-  settle_slots(self);
+  if (!stop_if_ending(self)) // the others may never have been started
+    settle_slots(self);
 }
 
 namespace {
@@ -146,6 +147,7 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
                .call_id = call.id,
                .arguments = std::move(arguments),
                .deadline = call_deadline(task, self->clock().now()),
+               .stands = std::min(own_deadline(task, self->clock().now()), deadline_of(*a.run, self->clock().now())),
                .agent_tools = task.may->names,
                .recovering = recovering,
                .quota = task.quota,
@@ -239,6 +241,8 @@ void ask_about_doubt(agent_self self, std::size_t index, json&& arguments, const
   wanted.moment += " in doubt " + doubt.tool + " " + std::to_string(doubt.attempt);
   wanted.details["in_doubt"] = policy::doubt_question(doubt.tool);
   ask_human(self, std::move(wanted), [self, index, exact = std::move(arguments)](const approval_answer& answer) mutable {
+    if (leaves_with_run(self)) // the decision is recorded, and counts when the run goes on
+      return;
     if (answer.status == approval_status::approved) {
       invoke_slot(self, index, std::move(exact), true, doubt_rule::repeat);
     } else if (answer.status != approval_status::modified) {
@@ -271,6 +275,8 @@ void start_slot(agent_self self, std::size_t index, bool cut_off, bool recoverin
   }
   auto wanted = request_for(self, call, *arguments, whole);
   ask_human(self, std::move(wanted), [self, index, recovering, exact = std::move(*arguments)](const approval_answer& answer) mutable {
+    if (leaves_with_run(self))
+      return;
     const auto& asked = task_of(self).slots[index].call;
     if (answer.status == approval_status::approved)
       invoke_slot(self, index, std::move(exact), recovering, doubt_rule::ask);

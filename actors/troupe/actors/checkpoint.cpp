@@ -70,11 +70,11 @@ void answer_all(checkpoint_self self, const std::string& id, const approval_answ
   if (node.empty())
     return;
   const auto& one = node.mapped();
-  const bool waited = one.run->waiting->erase(id) != 0;
+  const bool waited = one.run->waiting.erase(id) != 0;
   // It is known to wait, and nobody decided: before whoever asked hears of it, so that it stands before the end of the task.
   if (waited && answer.status == approval_status::pending && answer.failure.code == error_code::none)
     tell(self, state_of(self).journal,
-         note{one.run->run_id, one.task, one.agent, {approval_withdrawn{id, static_cast<std::int64_t>(one.run->waiting->size())}}});
+         note{one.run->run_id, one.task, one.agent, {approval_withdrawn{id, static_cast<std::int64_t>(one.run->waiting.size())}}});
   keep_clock(self, one.run);
   for (auto& asker : node.mapped().askers)
     asker.deliver(answer);
@@ -96,8 +96,8 @@ void record_end(checkpoint_self self, const std::string& id, approval_decided en
   auto& one = state_of(self).requests.at(id);
   one.ending = true;
   one.request->ended(end); // by a decision it has; not by --yes
-  one.run->waiting->erase(id);
-  end.pending = static_cast<std::int64_t>(one.run->waiting->size());
+  one.run->waiting.erase(id);
+  end.pending = static_cast<std::int64_t>(one.run->waiting.size());
   before.emplace_back(end);
   ask(self, state_of(self).journal, append{one.run->run_id, one.task, one.agent, std::move(before)})
       .then(
@@ -222,13 +222,14 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   auto& state = state_of(self);
   auto& one = state.requests.at(id);
   std::optional<approval_requested> before;
-  bool anew = false;      // an abort of the run had ended its task: nobody could decide since then
+  bool anew = false; // an abort of the run had ended its task: what was decided by then is not about what is asked now
+  std::int64_t ended_us = 0;
   std::int64_t votes = 0; // of all askings: each was a decision that was admitted
   for (const auto& e : recorded.events) {
     if (const auto* requested = std::get_if<approval_requested>(&e->body); requested && requested->sha256 == one.hash)
       before = *requested, anew = false;
     else if (std::holds_alternative<task_finished>(e->body))
-      anew = true, one.votes_recorded = 0;
+      anew = true, one.votes_recorded = 0, ended_us = e->time_us;
     else if (const auto* vote = std::get_if<approval_voted>(&e->body); vote && vote->id == id)
       one.votes_recorded = vote->approvals, ++votes;
     else if (const auto* end = std::get_if<approval_decided>(&e->body); end && before && end->id == before->id) {
@@ -242,7 +243,9 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
                                                  std::max<std::int64_t>(1, wanted.needed), deadline, one.hash, policy.pause_clock, 0});
   if (anew) { // who agreed then did not agree to it now
     what.deadline_us = deadline;
-    what.void_decisions = std::max(votes, static_cast<std::int64_t>(state.decisions[id].size())); // they may be told of later
+    const auto& told = state.decisions[id];
+    const auto by_then = std::count_if(told.begin(), told.end(), [&](const auto& each) { return each.time_us <= ended_us; });
+    what.void_decisions = std::max<std::int64_t>(votes, by_then); // votes may be told of later
   }
   if (one.askers.empty()) { // withdrawn meanwhile: nobody is to decide about it
     answer_all(self, id, {});
@@ -251,7 +254,7 @@ void look_up(checkpoint_self self, const std::string& id, const approval_ask& wa
   if (what.needed == 0) // of a run with --yes that was killed between the request and its end
     what.needed = std::max<std::int64_t>(1, wanted.needed);
   // It waits from here on for whoever counts: a decision about another one comes after it in the journal.
-  one.run->waiting->insert(id);
+  one.run->waiting.insert(id);
   if (is_settled(self, id, what, before.has_value()))
     return;
   // Recorded again when it is asked again: who listens to this process, and the run's row, learn that it waits.

@@ -1,6 +1,7 @@
 #pragma once
 // What the actors of one process, and of one run, share.
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -56,21 +57,22 @@ private:
 /// checkpoint touches it, and its successor goes on with it.
 using waiting_requests = std::set<std::string>;
 
-/// What all actors of one run share; immutable while the run is owned.
+/// What all actors of one run share; immutable while the run is owned, but for what guards itself.
 struct run_context {
   std::string run_id;
   std::string tenant;
   std::shared_ptr<const configuration> config;
   budget_guard_actor guard;
-  clock_point deadline;                        ///< when the run's time is up
+  clock_point deadline;                        ///< when the run's own time is up, unless waiting for humans gives some back
+  clock_point above = clock_point::max();      ///< when the tenant's or the process's is, which wait for nobody
   bool approve_all = false;                    ///< `--yes`: every risky action is approved
   bool humans_may_wait = false;                ///< then limits of time may move while calls are under way
   std::shared_ptr<policy::shared_state> state; ///< what the run's agents share; guards itself
   std::shared_ptr<clock_pause> pause = std::make_shared<clock_pause>();
-  std::shared_ptr<task_costs> costs = std::make_shared<task_costs>();
-  std::shared_ptr<waiting_requests> waiting = std::make_shared<waiting_requests>();
+  mutable task_costs costs;         ///< guards itself
+  mutable waiting_requests waiting; ///< the checkpoint's
   /// A limit of the run, or above it, has been met: what is in flight may finish, and nothing else begins.
-  std::shared_ptr<std::atomic<bool>> winding_down = std::make_shared<std::atomic<bool>>(false);
+  mutable std::atomic<bool> winding_down{false};
 };
 
 /// What waiting for humans has given this run's time back by now.
@@ -83,12 +85,12 @@ inline std::chrono::nanoseconds paused(const clock_pause& pause, clock_point now
 /// Until when a call that begins now may take, as far as the run's time goes. An end that may still move is no bound for it: the
 /// orchestrator, which knows where it has moved to, ends what is under way then.
 inline clock_point fixed_deadline_of(const run_context& run) {
-  return run.humans_may_wait && run.config->checkpoint.pause_clock ? clock_point::max() : run.deadline;
+  return run.humans_may_wait && run.config->checkpoint.pause_clock ? run.above : std::min(run.deadline, run.above);
 }
 
 /// When the run's time is up, with what waiting has given back by now.
 inline clock_point deadline_of(const run_context& run, clock_point now) {
-  return run.deadline == clock_point::max() ? run.deadline : run.deadline + paused(*run.pause, now);
+  return run.deadline == clock_point::max() ? run.above : std::min(run.above, run.deadline + paused(*run.pause, now));
 }
 
 } // namespace troupe::actors

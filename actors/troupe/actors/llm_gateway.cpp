@@ -183,7 +183,9 @@ void ask_guard(gateway_self self, std::uint64_t id, gateway_call& call, const po
               return;
             }
             const auto now = self->clock().now();
-            if (said.granted) {
+            if (said.granted && found->second.ask.run->winding_down) {
+              perform(self, id, found->second.decide->cancel(now));
+            } else if (said.granted) {
               perform(self, id, found->second.decide->granted(now));
             } else {
               found->second.reservation.clear();
@@ -270,7 +272,7 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
   auto& call = found->second;
   if (step.settle && !call.reservation.empty()) {
     tell(self, call.ask.run->guard, settle{call.reservation, *step.settle});
-    call.ask.run->costs->add(call.ask.task, step.settle->money);
+    call.ask.run->costs.add(call.ask.task, step.settle->money);
     call.reservation.clear();
   }
   if (auto* sending = std::get_if<policy::send_to>(&step.next)) {
@@ -282,7 +284,10 @@ void perform(gateway_self self, std::uint64_t id, llm_step step) {
   if (!step.events.empty())
     tell(self, state.journal, note{call.ask.run->run_id, call.ask.task, call.ask.agent, std::move(step.events)});
   if (auto* wanted = std::get_if<policy::reserve_for>(&step.next)) {
-    ask_guard(self, id, call, *wanted);
+    if (call.ask.run->winding_down) // no further request: whoever takes the run up makes it
+      perform(self, id, call.decide->cancel(self->clock().now()));
+    else
+      ask_guard(self, id, call, *wanted);
   } else if (auto* waiting = std::get_if<policy::wait_until>(&step.next)) {
     arm_timer(self, id, waiting->at);
   } else if (std::holds_alternative<policy::abort_transfer>(step.next)) {
@@ -349,6 +354,12 @@ void look_up(gateway_self self, std::uint64_t id, const task_events& recorded) {
   auto found = state_of(self).calls.find(id);
   if (found == state_of(self).calls.end())
     return;
+  if (recorded.failure.code != error_code::none) {
+    answer_without_journal(
+        self, id,
+        llm_answer{.status = task_status::error, .fatal = true, .reason = "journal_unavailable", .error = recorded.failure.text()});
+    return;
+  }
   for (const auto& e : recorded.events)
     if (auto* responded = std::get_if<llm_responded>(&e->body); responded != nullptr && responded->step_id == found->second.ask.step_id) {
       answer(self, id, answer_from(*responded, 0, responded->request));
@@ -398,10 +409,10 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
                                .input_tokens = call.ask.input_tokens,
                                .first_link = std::min(call.ask.first_link, model->chain.size() - 1),
                                .requests_before = call.ask.requests_before};
-  facts.until.agent = call.ask.deadline;
-  if (call.ask.task_deadline != clock_point::max())
-    facts.until.task = call.ask.task_deadline;
-  facts.until.run = fixed_deadline_of(*call.ask.run);
+  const auto unless_never = [](clock_point at) { return at == clock_point::max() ? std::nullopt : std::optional(at); };
+  facts.until = {unless_never(call.ask.deadline), unless_never(call.ask.task_deadline), unless_never(fixed_deadline_of(*call.ask.run))};
+  facts.as_it_stands = {unless_never(call.ask.agent_end), unless_never(call.ask.task_end),
+                        unless_never(deadline_of(*call.ask.run, self->clock().now()))};
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});

@@ -97,7 +97,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
 void let_read(orchestrator_self self, policy::task_graph& graph) {
   if (const auto& shared = state_of(self).setup.run->state)
     graph.read_state([shared] { return shared->values(); });
-  graph.read_costs([costs = state_of(self).setup.run->costs](const std::string& path) { return costs->of(path); });
+  graph.read_costs([run = state_of(self).setup.run](const std::string& path) { return run->costs.of(path); });
 }
 
 void carry_out(orchestrator_self self, const std::string& prefix, policy::start_subworkflow& what) {
@@ -194,7 +194,7 @@ void carry_out(orchestrator_self self, const std::string&, policy::cancel_task& 
         given != state.with_pool.end() && !harmless(*state.setup.run->config, given->second.order.agent))
       return;
   if (what.grace.count() > 0)
-    *state.setup.run->winding_down = true;
+    state.setup.run->winding_down = true;
   if (const auto below = state.graphs.find(what.path + "/"); below != state.graphs.end()) {
     const auto reason = state.timed_out
                             ? policy::abort_reason::timeout
@@ -307,10 +307,9 @@ caf::result<run_ended> begin(orchestrator_self self) {
     leave_if_quiet(self);
     return promise;
   }
-  if (setup.run->deadline != clock_point::max()) {
+  if (const auto until = std::min(setup.run->deadline, setup.run->above); until != clock_point::max()) {
     const auto now = self->clock().now();
-    tell_later(self, orchestrator_actor(self), setup.run->deadline > now ? setup.run->deadline - now : clock_point::duration::zero(),
-               run_timer{run_alarm::time_up});
+    tell_later(self, orchestrator_actor(self), until > now ? until - now : clock_point::duration::zero(), run_timer{run_alarm::time_up});
   }
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1, {}, {}, clock_point::max(), {}}).first->second;

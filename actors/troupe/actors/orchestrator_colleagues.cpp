@@ -136,7 +136,7 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
   record(self, was, {task_finished{result.attempt, result.status, result.reason, result.error, result.output, result.fatal}});
   if (const auto asker = state.with_pool.find(was.parent); asker != state.with_pool.end()) {
     auto& given = asker->second;
-    const bool stopped_with_run = result.status == task_status::cancelled && *state.setup.run->winding_down;
+    const bool stopped_with_run = result.status == task_status::cancelled && state.setup.run->winding_down;
     if ((stopped_with_run || (result.status == task_status::budget_exceeded && policy::ends_the_run(result.limit_scope))) && !given.end) {
       // Its run is over, not its part: a run that goes on with more money asks again.
       given.end = std::make_shared<const task_result>(task_result{.task = was.parent,
@@ -160,7 +160,7 @@ void delegated_ended(orchestrator_self self, const given_task& was, const task_r
 void start_delegated(orchestrator_self self, delegate& wanted) {
   auto& state = state_of(self);
   const auto found = state.with_pool.find(wanted.task);
-  if (state.over || state.suspended || *state.setup.run->winding_down || found == state.with_pool.end() || found->second.stopped
+  if (state.over || state.suspended || state.setup.run->winding_down || found == state.with_pool.end() || found->second.stopped
       || found->second.end || found->second.order.attempt != wanted.attempt || found->second.asked.count(wanted.path) > 0
       || found->second.told.count(wanted.path) > 0)
     return; // its agent came back and asks again, or it is not wanted any more

@@ -58,8 +58,12 @@ clock_point run_deadline(orchestrator_self self) {
 }
 
 clock_point::duration time_given_back(orchestrator_self self) {
-  const auto left = run_deadline(self) - self->clock().now();
-  return state_of(self).setup.run->pause->since_ns != 0 ? std::max<clock_point::duration>(left, std::chrono::seconds{1}) : left;
+  const auto& run = *state_of(self).setup.run;
+  const auto now = self->clock().now();
+  const auto left = deadline_of(run, now) - now;
+  if (run.pause->since_ns == 0)
+    return left;
+  return std::min<clock_point::duration>(std::max<clock_point::duration>(left, std::chrono::seconds{1}), run.above - now);
 }
 
 void warn_of_time(orchestrator_self self) {

@@ -198,17 +198,17 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   context->approve_all = plan.approve_all;
   context->humans_may_wait = policy::may_ask_humans(*config_);
   context->state = std::move(plan.state);
-  *context->waiting = std::move(plan.waiting);
+  context->waiting = std::move(plan.waiting);
   for (const auto& [path, spent] : plan.spent_by_task)
-    context->costs->put(path, spent.money);
+    context->costs.put(path, spent.money);
   context->deadline = clock_point::max();
   if (plan.budget.time) {
     const auto left = *plan.budget.time - std::min(plan.time_used, *plan.budget.time);
     context->deadline = system_.clock().now() + left;
   }
-  context->deadline = std::min(context->deadline, process_until_);
+  context->above = process_until_;
   if (counted != tenants_.end())
-    context->deadline = std::min(context->deadline, counted->second.until);
+    context->above = std::min(context->above, counted->second.until);
   guard.pause = context->pause;
   guard.gateway = gateway_;
   context->guard = spawn_budget_guard(system_, std::move(guard));

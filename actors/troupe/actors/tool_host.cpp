@@ -106,6 +106,8 @@ void report(host_self self, std::uint64_t id, hosted_call& call, const policy::r
     events.emplace_back(outcome_unknown{.id = call.wanted.call_id, .charged = usd{}});
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(self->clock().now() - call.began).count();
   events.emplace_back(tool_finished{call.wanted.call_id, what.tool, what.status, what.text, took});
+  if (what.status == tool_status::ok) // it ended well before it heard of a cancel: nothing is left open
+    call.left_open = false;
   record(self, call, std::move(events));
   answer(self, id, tool_answer{what.text, what.status != tool_status::ok, what.status});
 }
@@ -169,6 +171,8 @@ void start_runner(host_self self, std::uint64_t id, hosted_call& call, const pol
 /// About to run: durable before it does, unless a repeat would do nothing.
 void record_and_start(host_self self, std::uint64_t id, hosted_call& call) {
   const auto& what = call.what;
+  if (call.wanted.run->winding_down) // it begins nothing more: whoever takes the run up makes the attempt that is due
+    call.left_open = call.abort = true;
   if (call.abort) { // it waited for its place until now
     outcome_of_nothing(self, id, tool_status::cancelled, "cancelled");
     return;
@@ -349,6 +353,7 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   facts.tool = call.wanted.tool;
   facts.agent_tools = call.wanted.agent_tools;
   facts.deadline = call.wanted.deadline;
+  facts.stands = call.wanted.stands;
   facts.doubt = call.wanted.doubt;
   facts.doubt_words = call.wanted.doubt_words;
   call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, call.wanted.quota);

@@ -47,7 +47,7 @@ std::size_t string_end(std::string_view text, std::size_t from) {
 }
 
 /// JSON strings that hide a secret behind escapes ("\u0073k-…") are written again without it: whoever parses them would have it. All else
-/// stays as it is, to the byte.
+/// stays as it is, to the byte. JSON may begin anywhere in a text: each quote is looked at as one that opens a string.
 template <class Redact>
 std::string without_escaped(std::string text, Redact&& redact) {
   if (text.find('\\') == std::string::npos)
@@ -65,7 +65,8 @@ std::string without_escaped(std::string text, Redact&& redact) {
           kept = end;
         }
     }
-    at = end;
+    const bool closed = end - 1 > at && text[end - 1] == '"';
+    at = closed && kept != end ? end - 1 : end;
   }
   return out.append(text, kept);
 }

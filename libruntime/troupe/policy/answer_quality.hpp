@@ -33,6 +33,15 @@ namespace troupe::policy {
 
 inline constexpr std::int64_t reviews_max = 2;
 
+/// The path of a task's review, which is a task below it.
+inline std::string review_of(const std::string& task) {
+  return task + "/review";
+}
+/// Whether a review's end says nothing of what was reviewed: it was cut short, and goes on when what it works for does.
+inline bool is_cut_short(task_status end) {
+  return end == task_status::cancelled || end == task_status::timeout || end == task_status::budget_exceeded;
+}
+
 /// What is wrong with an answer that its model did not end by itself; nothing: it did. `max_tokens` were asked for.
 std::optional<schema::violation> cut_off_by(finish_reason finish, std::int64_t max_tokens);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "troupe/model/event.hpp"
@@ -52,10 +53,11 @@ private:
 /// By path, of the attempts that are under way. Tasks without hand-offs are absent.
 inline std::map<std::string, handoff_watch> fold_handoffs(const std::vector<event_ptr>& events) {
   std::map<std::string, handoff_watch> all;
-  std::map<std::string, std::int64_t> attempts;
+  std::map<std::string, std::pair<std::int64_t, std::string>> attempts; ///< and of the tasks above
   for (const auto& e : events) {
     if (const auto* started = std::get_if<task_started>(&e->body)) {
-      if (std::exchange(attempts[e->task], started->attempt) != started->attempt)
+      const std::pair attempt(started->attempt, started->within.value_or(std::string()));
+      if (std::exchange(attempts[e->task], attempt) != attempt)
         all.erase(e->task);
     } else if (std::holds_alternative<handed_off>(e->body) || std::holds_alternative<handoff_refused>(e->body)) {
       all[e->task].apply(*e);

@@ -1,6 +1,7 @@
 #include "troupe/policy/llm_call.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <stdexcept>
 #include <utility>
 
@@ -93,14 +94,27 @@ llm_call::llm_call(std::shared_ptr<const model_spec> model, llm_call_facts facts
   requests_ = std::make_shared<std::int64_t>(facts_.requests_before);
 }
 
-std::optional<milliseconds> llm_call::time_left(time_point now) const {
+namespace {
+
+std::optional<milliseconds> least(std::initializer_list<std::optional<time_point>> ends, time_point now) {
   std::optional<milliseconds> left;
-  for (const auto& deadline : {facts_.until.agent, facts_.until.task, facts_.until.run})
-    if (deadline) {
-      const auto rest = std::chrono::floor<milliseconds>(*deadline - now);
+  for (const auto& end : ends)
+    if (end) {
+      const auto rest = std::chrono::floor<milliseconds>(*end - now);
       left = left ? std::min(*left, rest) : rest;
     }
   return left;
+}
+
+} // namespace
+
+std::optional<milliseconds> llm_call::time_left(time_point now) const {
+  return least({facts_.until.agent, facts_.until.task, facts_.until.run}, now);
+}
+
+std::optional<milliseconds> llm_call::time_to_wait(time_point now) const {
+  const auto& [agent, task, run] = facts_.as_it_stands;
+  return least({facts_.until.agent, facts_.until.task, facts_.until.run, agent, task, run}, now);
 }
 
 // --- what comes in -------------------------------------------------------------------------------------------------
@@ -357,7 +371,7 @@ bool llm_call::may_pace(time_point now) const {
 }
 
 bool llm_call::worth_waiting(time_point at, time_point now) const {
-  const auto left = time_left(now);
+  const auto left = time_to_wait(now);
   return at - now <= model_->retry.cap && (!left || at - now < *left);
 }
 
@@ -419,7 +433,9 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
   fatal_ = verdict.kind == error_class::fatal_task || verdict.kind == error_class::fail_over;
 
   // The run's timer, the agent's and the transfer's own come at the same instant, in any order: told alike, as what it is.
-  const auto* late = whose_time_is_over(now);
+  const auto* late = whose_time_is_over(facts_.until, now);
+  if (!late)
+    late = whose_time_is_over(facts_.as_it_stands, now);
   const bool cut_off =
       late && !overtaken_ && (cancelled_ || verdict.kind == error_class::cancelled || failure.kind == llm_failure_kind::timeout);
   const auto reason = cut_off ? llm_reason::timeout : verdict.reason;
@@ -480,7 +496,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
     return;
   }
   if (verdict.kind == error_class::retryable && attempts_here_ < model_->retry.attempts && shared().breaker.admits(now))
-    if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, left);
+    if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, time_to_wait(now));
         wait && (says_when(failure, verdict.reason) || shared().retries->take_retry())) {
       event.next = "retry";
       event.wait_ms = wait->count();
@@ -558,9 +574,9 @@ void llm_call::give_up(llm_step& step, task_status status, llm_reason reason, co
   step.next = std::move(last);
 }
 
-const char* llm_call::whose_time_is_over(time_point now) const {
+const char* llm_call::whose_time_is_over(const deadlines& until, time_point now) {
   const std::pair<const std::optional<time_point>&, const char*> scopes[] = {
-      {facts_.until.run, "the run's"}, {facts_.until.task, "the task's"}, {facts_.until.agent, "the agent's"}};
+      {until.run, "the run's"}, {until.task, "the task's"}, {until.agent, "the agent's"}};
   for (const auto& [deadline, whose] : scopes)
     if (deadline && *deadline - now < request_time_min)
       return whose;
@@ -568,7 +584,7 @@ const char* llm_call::whose_time_is_over(time_point now) const {
 }
 
 bool llm_call::expired(llm_step& step, time_point now) {
-  const auto* whose = whose_time_is_over(now);
+  const auto* whose = whose_time_is_over(facts_.until, now);
   if (whose)
     give_up(step, task_status::timeout, llm_reason::timeout,
             std::string(whose) + " time is over before model \"" + model_->name + "\" answered");

@@ -168,14 +168,23 @@ verdict of(const llm_failure& failure, std::string_view model) {
 
 } // namespace
 
+namespace {
+
+/// A status that is no success says what became of the request, also where the rest of the answer was not waited for.
+bool told_by_status(const llm_failure& failure) {
+  return failure.kind == llm_failure_kind::status || (failure.kind == llm_failure_kind::cancelled && failure.http_status >= 300);
+}
+
+} // namespace
+
 bool counts_as_step(const llm_failure& failure) {
-  return failure.sent && !(failure.kind == llm_failure_kind::status && failure.http_status == 429);
+  return failure.sent && !(told_by_status(failure) && failure.http_status == 429);
 }
 
 bool may_have_been_charged(const llm_failure& failure) {
   if (!failure.sent)
     return false;
-  if (failure.kind != llm_failure_kind::status)
+  if (!told_by_status(failure))
     return true;
   const int status = failure.http_status;
   if (status >= 300 && status < 500)

@@ -225,12 +225,14 @@ void task_graph::impl::end_unit(place p, task_outcome outcome, graph_commands& o
   const auto& t = spec(p.node);
   if (is_failure(outcome.status) && outcome.reason.empty())
     outcome.reason = name_of(outcome.status);
-  if (u.cancelled && outcome.status == task_status::cancelled && aborting) {
+  const bool again = u.attempt < t.attempts && may_try_again(outcome) && !node.halted;
+  // Nothing begins while the run is aborted: its next attempt is made when the run is resumed.
+  if (u.cancelled && aborting && (again || outcome.status == task_status::cancelled)) {
     outcome.status = status_of(*aborting);
     outcome.reason = name_of(outcome.status);
   }
   u.several.reset();
-  if (u.attempt >= t.attempts || !may_try_again(outcome) || stopping() || node.halted)
+  if (!again || stopping())
     return unit_done(p, std::move(outcome), true, out);
   --node.busy;
   --busy;

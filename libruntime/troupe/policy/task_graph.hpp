@@ -143,6 +143,7 @@ struct restored_task {
   std::optional<answers_resolved> resolved; ///< of a task with `agents`: its answer was decided on
   std::string agent;                        ///< that its end was recorded of
   std::string within;                       ///< of its last start
+  bool by_agent = false;                    ///< an agent's, and no sub-workflow
 };
 using restored_state = std::map<std::string, restored_task>;
 

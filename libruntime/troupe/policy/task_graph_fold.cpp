@@ -1,22 +1,36 @@
 #include "troupe/policy/task_graph_parts.hpp"
 
 #include "troupe/model/described.hpp"
+#include "troupe/policy/answer_quality.hpp"
 #include "troupe/policy/budget_scope.hpp"
 #include "troupe/policy/paused_time.hpp"
 #include "troupe/policy/replay.hpp"
 
 namespace troupe::policy {
 
+namespace {
+
+/// A sub-workflow may have a task of that name: its path is below one that is no agent's.
+bool is_review(const std::string& path, const restored_state& known) {
+  if (!path.ends_with(review_of({})))
+    return false;
+  const auto reviewed = known.find(path.substr(0, path.size() - review_of({}).size()));
+  return reviewed != known.end() && reviewed->second.by_agent;
+}
+
+} // namespace
+
 restored_state fold_tasks(const std::vector<event_ptr>& events) {
   restored_state out;
   replay_fold run;
   paused_time paused;
   bool run_refused = false; // a limit of the run, or above it, was met by this owner: another task may begin before that is known
-  // Finished since the last start, or since that: an abort starts nothing, so that what it ended is among them.
+  // Finished since the last start, or since that: an abort starts nothing, so that what it ended is among them. Agents begin reviews by
+  // themselves, and may not have heard of it yet.
   std::vector<std::string> last;
   std::int64_t order = 0;
-  const auto begun = [&] {
-    if (!run_refused)
+  const auto begun = [&](const std::string& path) {
+    if (!run_refused && !is_review(path, out))
       last.clear();
   };
   const auto unfinish = [&](const auto& ended_by_abort) {
@@ -41,6 +55,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
       auto& t = out[e->task];
       t.attempt = s->attempt;
       t.started = true;
+      t.by_agent = !e->agent.empty();
       t.instruction = s->instruction;
       t.given = s->given;
       t.within = s->within.value_or(std::string());
@@ -48,7 +63,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
         t.items = s->items;
       t.finished.reset();
       t.resolved.reset();
-      begun();
+      begun(e->task);
     } else if (const auto* r = std::get_if<task_retried>(&e->body)) {
       auto& t = out[e->task];
       t.attempt = r->next_attempt;
@@ -60,7 +75,7 @@ restored_state fold_tasks(const std::vector<event_ptr>& events) {
         for (auto it = out.lower_bound(inner); it != out.end() && it->first.compare(0, inner.size(), inner) == 0;)
           it = out.erase(it);
       }
-      begun();
+      begun(e->task);
     } else if (const auto* f = std::get_if<task_finished>(&e->body)) {
       auto [it, added] = out.try_emplace(e->task);
       it->second.started = !added;

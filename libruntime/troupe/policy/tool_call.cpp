@@ -62,6 +62,14 @@ std::optional<milliseconds> tool_attempts::time_left(time_point now) const {
   return facts_.deadline ? std::optional(std::chrono::floor<milliseconds>(*facts_.deadline - now)) : std::nullopt;
 }
 
+std::optional<milliseconds> tool_attempts::time_to_wait(time_point now) const {
+  const auto left = time_left(now);
+  if (!facts_.stands)
+    return left;
+  const auto stands = std::chrono::floor<milliseconds>(*facts_.stands - now);
+  return left ? std::min(*left, stands) : stands;
+}
+
 // --- what comes in -------------------------------------------------------------------------------------------------
 
 tool_step tool_attempts::start(time_point now) {
@@ -309,7 +317,7 @@ void tool_attempts::after_failure(tool_step& step, tool_status status, bool may_
     return;
   }
   if (may_repeat && attempt_ <= tool_->retries && breaker_->admits(now))
-    if (const auto wait = retry_wait(facts_.backoff, attempt_ - 1, random, retry_after, time_left(now))) {
+    if (const auto wait = retry_wait(facts_.backoff, attempt_ - 1, random, retry_after, time_to_wait(now))) {
       event.next = "retry";
       event.wait_ms = wait->count();
       record();

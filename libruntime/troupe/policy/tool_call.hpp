@@ -64,6 +64,7 @@ struct tool_call_facts {
   std::string tool;                     ///< the one that the model asked for
   std::vector<std::string> agent_tools; ///< what the agent may call: "what else it has"
   std::optional<time_point> deadline;   ///< the end of the task's (or run's) time
+  std::optional<time_point> stands;     ///< where that may still move: the end as it stands. No wait for a retry goes beyond it
   retry_spec backoff;                   ///< base and cap; attempts come from the tool's `retries`
   doubt_rule doubt = doubt_rule::tell;
   std::string doubt_words; ///< what a human said of it, for the agent
@@ -124,6 +125,7 @@ public:
 private:
   enum class phase { fresh, waiting, running, done };
   std::optional<std::chrono::milliseconds> time_left(time_point now) const;
+  std::optional<std::chrono::milliseconds> time_to_wait(time_point now) const;
   /// Turns to a tool that has not been turned to; whether it may run. If not, why is listed.
   bool turn_to(tool_step& step, const tool_spec& tool, time_point now);
   /// The next alternative that may run, turned to; none: false.

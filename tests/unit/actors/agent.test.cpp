@@ -1,10 +1,13 @@
 #include "test.hpp"
 
 #include "company.hpp"
+#include "stage.hpp"
+#include "troupe/actors/agent.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/approval_requests.hpp"
+#include "troupe/policy/history.hpp"
 
-// An agent in a whole runtime, and a human who answers at once.
+// An agent in a whole runtime, and a human who answers at once; and one in virtual time, whose tools end when the test says so.
 
 TROUPE_SUITE(agent)
 
@@ -68,4 +71,156 @@ TROUPE_TEST("arguments that a human put in a call's place are looked at as the m
         CHECK(end->text.find(r.told) != std::string::npos);
       }
   }
+}
+
+namespace {
+
+using namespace troupe::actors;
+
+/// Calls of each tool, answered when the test says so.
+struct held_calls {
+  std::deque<caf::typed_response_promise<tool_answer>> waiting;
+  std::size_t cancels = 0;
+};
+
+tool_host_actor::behavior_type held_host(tool_host_actor::pointer self, held_calls* log) {
+  return {
+      [self, log](invoke&) -> caf::result<tool_answer> {
+        log->waiting.push_back(self->make_response_promise<tool_answer>());
+        return log->waiting.back();
+      },
+      [log](const cancel_calls&) { ++log->cancels; },
+      [log](const tool_ended&) {
+        auto asker = log->waiting.front();
+        log->waiting.pop_front();
+        asker.deliver(tool_answer{"done"});
+      },
+      [](const call_timer&) {},
+  };
+}
+
+/// A model that calls both tools.
+llm_gateway_actor::behavior_type calling_gateway(llm_gateway_actor::pointer) {
+  return {
+      [](llm_ask&) {
+        auto message = std::make_shared<chat_message>();
+        message->from = role::assistant;
+        message->tool_calls = {{"c1", "one", "{}"}, {"c2", "two", "{}"}};
+        return llm_answer{.message = message, .finish = finish_reason::tool_calls};
+      },
+      [](const cancel_calls&) {},
+      [](const settle_calls&) { return calls_settled{}; },
+      [](const transfers_ended&) {},
+      [](const wake_up&) {},
+  };
+}
+
+supervisor_actor::behavior_type lenient_supervisor(supervisor_actor::pointer) {
+  return {
+      [](const start_tree&) { return tree_started{}; },
+      [](const describe_tree&) { return tree_answer{}; },
+      [](const stop_tree&) {},
+      [](const change_child&) { return child_changed{}; },
+      [](const replace_members&) {},
+      [](const observation&) { return judgement{}; },
+      [](const supervision_timer&) {},
+  };
+}
+
+struct nothing_runs final : tools::runner {
+  tools::running_id start(invocation, tools::on_outcome) override { return 1; }
+  void cancel(tools::running_id) override {}
+};
+
+struct agent_stage : test::stage {
+  agent_stage() {
+    auto whole = std::make_shared<configuration>();
+    whole->providers["p"].name = "p";
+    model_spec model;
+    model.name = "m";
+    model.chain.push_back({.provider = "p", .model = "first", .price = {}});
+    whole->models["m"] = model;
+    agent_spec worker;
+    worker.name = "worker";
+    worker.model = "m";
+    worker.tools = {"one", "two"};
+    whole->agents["worker"] = worker;
+    auto tools = std::make_shared<toolset>();
+    auto peers = std::make_shared<agent_peers>();
+    for (const auto* name : {"one", "two"}) {
+      tool_spec spec;
+      spec.name = name;
+      spec.kind = tool_kind::process;
+      spec.command = {name};
+      spec.description = name;
+      spec.parameters = {{"type", "object"}};
+      whole->tools[name] = tools->specs[name] = spec;
+      auto ready = tools::prepare(spec, std::make_unique<nothing_runs>());
+      REQUIRE(ready.has_value());
+      tools->prepared.emplace(name, std::move(*ready));
+      hosts[name] = std::make_shared<service<tool_host_actor>>(add(system->spawn(held_host, &calls[name])));
+      peers->hosts[name] = hosts[name];
+    }
+    context->run_id = "R1";
+    context->config = whole;
+    context->deadline = clock_point::max();
+    written.at_once = true;
+    peers->journal = add(system->spawn(test::desk, &written));
+    peers->gateway = std::make_shared<service<llm_gateway_actor>>(add(system->spawn(calling_gateway)));
+    peers->tools = tools;
+    peers->own_tools = std::make_shared<made_once<agent_tools>>(whole);
+    supervisor = add(system->spawn(lenient_supervisor));
+    worker_actor = add(spawn_agent(*system, "worker/1", supervisor, peers));
+    go();
+  }
+  ~agent_stage() {
+    for (auto& [name, held] : calls)
+      held.waiting.clear();
+    clear();
+  }
+  void work() {
+    ask<task_result>(worker_actor, task_assignment{.run = context, .task = "t", .agent = "worker", .instruction = "go"},
+                     [this](const task_result& came) { end = came; });
+  }
+  void finish(const std::string& tool) { tell(hosts[tool]->now(), tool_ended{}); }
+
+  test::paper written;
+  std::map<std::string, held_calls> calls;
+  std::map<std::string, std::shared_ptr<service<tool_host_actor>>> hosts;
+  std::shared_ptr<run_context> context = std::make_shared<run_context>();
+  supervisor_actor supervisor;
+  agent_actor worker_actor;
+  std::optional<task_result> end;
+};
+
+} // namespace
+
+TROUPE_TEST_WITH(agent_stage, "when its run winds down, an agent ends with what is in flight, though other calls were never begun") {
+  work();
+  REQUIRE(calls["one"].waiting.size() == 1 && calls["two"].waiting.size() == 1);
+  // The host of one dies, and is asked again: the run's limit has been met meanwhile.
+  const auto dead = hosts["one"]->now();
+  calls["one"].waiting.clear();
+  hosts["one"]->replace(add(system->spawn(held_host, &calls["one"])));
+  kill(dead);
+  context->winding_down = true;
+  pass(std::chrono::seconds(1));
+  CHECK_EQ(calls["one"].waiting.size(), 0u);
+  CHECK(!end);
+  finish("two");
+  REQUIRE(end.has_value());
+  CHECK(end->status == task_status::cancelled);
+}
+
+TROUPE_TEST_WITH(agent_stage, "an agent that leaves with its run ends what is in flight when it is told to") {
+  work();
+  const auto dead = hosts["one"]->now();
+  calls["one"].waiting.clear();
+  hosts["one"]->replace(add(system->spawn(held_host, &calls["one"])));
+  kill(dead);
+  context->winding_down = true;
+  pass(std::chrono::seconds(1));
+  CHECK_EQ(calls["two"].cancels, 0u);
+  tell(worker_actor, cancel_task{"R1", "t", false}); // the grace is over
+  CHECK_EQ(calls["two"].cancels, 1u);
 }

@@ -79,13 +79,27 @@ TROUPE_TEST_WITH(checkpoint_stage, "what is withdrawn while the journal is asked
   CHECK(answer->status == approval_status::pending);
   tell(journal, events_read{});
   CHECK_EQ(written.said(), "");
-  CHECK(context->waiting->empty());
+  CHECK(context->waiting.empty());
   // Nothing of it is left: who asks later does so anew.
   answer.reset();
   ask_to_pay();
   tell(journal, events_read{});
   CHECK(!answer);
   CHECK_EQ(written.said(), "approval_requested");
+}
+
+TROUPE_TEST_WITH(checkpoint_stage, "what is decided while an abort is undone counts when it is asked again") {
+  ask_to_pay();
+  const auto id = written.last<approval_requested>()->id;
+  tell(made, cancel_calls{"R1", "a"}); // the run is aborted, and its process dies before that is recorded
+  written.groups.push_back({task_finished{1, task_status::timeout, "timeout", {}, {}}});
+  kill(made);
+  made = open();
+  answer.reset();
+  approve(id); // it is listed as one that waits
+  ask_to_pay();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == approval_status::approved);
 }
 
 TROUPE_TEST_WITH(checkpoint_stage, "a vote counts for no later asking, however late and often it is told of") {

@@ -58,10 +58,16 @@ struct gateway_stage : test::stage {
     clear();
   }
 
-  void ask_model() {
-    ask<llm_answer>(
-        gateway, llm_ask{.run = context, .task = "a", .agent = "worker", .step_id = "a@1/1", .model = "m", .deadline = now() + seconds(10)},
-        [this](const llm_answer& came) { answer = came; });
+  void ask_model(bool recovering = false) {
+    ask<llm_answer>(gateway,
+                    llm_ask{.run = context,
+                            .task = "a",
+                            .agent = "worker",
+                            .step_id = "a@1/1",
+                            .model = "m",
+                            .deadline = now() + seconds(10),
+                            .recovering = recovering},
+                    [this](const llm_answer& came) { answer = came; });
   }
 
   test::paper written;
@@ -111,5 +117,33 @@ TROUPE_TEST_WITH(gateway_stage, "a request that no journal records any more is n
   CHECK_EQ(guard.reserved.size(), 1u);
   CHECK(guard.released == guard.reserved);
   CHECK(guard.settled.empty());
+  CHECK_EQ(provider->started, 0u);
+}
+
+TROUPE_TEST_WITH(gateway_stage, "a step that may have been answered before is not sent while the journal cannot be read") {
+  context->guard = add(system->spawn(granting_guard, &guard));
+  written.unreadable = {error_code::unavailable, "disk I/O error", "journal"};
+  ask_model(true);
+  REQUIRE(answer.has_value());
+  CHECK_EQ(answer->reason, "journal_unavailable");
+  CHECK(guard.reserved.empty());
+  CHECK_EQ(provider->started, 0u);
+}
+
+TROUPE_TEST_WITH(gateway_stage, "once its run winds down, a step that is granted its money sends nothing, and gives it back") {
+  ask_model();
+  REQUIRE(guard.waiting.size() == 1);
+  context->winding_down = true;
+  guard.grant = true;
+  tell(context->guard, time_check{});
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == task_status::cancelled);
+  CHECK(guard.released == guard.reserved);
+  // Nor does it ask for any.
+  answer.reset();
+  ask_model();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == task_status::cancelled);
+  CHECK_EQ(guard.reserved.size(), 1u);
   CHECK_EQ(provider->started, 0u);
 }

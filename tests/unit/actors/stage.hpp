@@ -122,8 +122,9 @@ inline actors::tool_host_actor::behavior_type idle_host(actors::tool_host_actor:
   };
 }
 
-/// What a guard was asked for, and what it was given back; it grants when the test does.
+/// What a guard was asked for, and what it was given back.
 struct guarded {
+  bool grant = false;                                   ///< the oldest, when its time is looked at the next time
   std::vector<std::string> reserved, released, settled; ///< ids
   std::deque<caf::typed_response_promise<actors::reserve_answer>> waiting;
 };
@@ -138,7 +139,14 @@ inline actors::budget_guard_actor::behavior_type slow_guard(actors::budget_guard
       [log](const actors::settle& done) { log->settled.push_back(done.id); },
       [log](const actors::release& back) { log->released.push_back(back.id); },
       [](const actors::budget_query&) { return actors::budget_report{}; },
-      [](const actors::time_check&) { return actors::time_checked{}; },
+      [log](const actors::time_check&) {
+        if (std::exchange(log->grant, false)) {
+          auto asker = log->waiting.front();
+          log->waiting.pop_front();
+          asker.deliver(actors::reserve_answer{.granted = true});
+        }
+        return actors::time_checked{};
+      },
   };
 }
 

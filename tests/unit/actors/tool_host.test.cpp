@@ -172,6 +172,33 @@ TROUPE_TEST_WITH(bench, "a call that is cancelled while its start is being recor
   CHECK(status_of("c1") == tool_status::ok);
 }
 
+TROUPE_TEST_WITH(bench, "once its run winds down no call begins, and it runs when it is asked for again") {
+  add("pay", effect::once);
+  context->winding_down = true;
+  ask_for(host(), "pay", "c1");
+  CHECK(status_of("c1") == tool_status::cancelled);
+  CHECK_EQ(written.said(), "");
+  CHECK_EQ(starts("pay"), 0u);
+  context->winding_down = false;
+  ask_for(host(), "pay", "c1", true);
+  write();
+  finish("pay", 0, tool_status::ok);
+  CHECK(status_of("c1") == tool_status::ok);
+}
+
+TROUPE_TEST_WITH(bench, "a call that ended well before it heard of its cancel is recorded: it is not in doubt") {
+  add("pay", effect::once);
+  const auto at = host();
+  ask_for(at, "pay", "c1");
+  write();
+  const auto done = std::exchange(running["pay"].at(0), nullptr); // it has ended; a cancel finds nothing any more
+  cancel_all(at);
+  done({tool_status::ok, "paid", "", 0, false});
+  go();
+  CHECK_EQ(written.said(), "tool_started, tool_finished");
+  CHECK(status_of("c1") == tool_status::ok);
+}
+
 TROUPE_TEST_WITH(bench, "a tool of effect `once` that failed is not turned to again: its alternative goes on") {
   add("pay", effect::once, "look");
   add("look", effect::none);

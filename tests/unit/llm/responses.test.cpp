@@ -389,6 +389,8 @@ TROUPE_TEST("an answer holds no key: not in ids and names of calls, nor behind e
       {"escaped, as a value and as a key", "c", "f", R"({ "\u0073k-test-0123456789" : ["x\n\u0073k\u002dtest-0123456789"], "n": 1.50 })",
        R"({"a":"\u0073k-test-0123456789"})",
        R"({"a":"[redacted]"} | f#c({ "[redacted]" : ["x\n[redacted]"], "n": 1.50 }) | stop | no usage)"},
+      {"escaped, behind a quote that is none of JSON's", "c", "f", "{}", R"(5" wide: {"k":"\u0073k-test-0123456789"})",
+       R"(5" wide: {"k":"[redacted]"} | f#c({}) | stop | no usage)"},
       {"other escapes stay as they are", "c", "f", R"({"a":"\u0041\/\"", "b" : 1e2, "b":"\ud83c\udf0d"})", R"(say "\u0041" and ")",
        R"(say "\u0041" and " | f#c({"a":"\u0041\/\"", "b" : 1e2, "b":"\ud83c\udf0d"}) | stop | no usage)"},
       {"what is no JSON", "c", "f", R"({"a":"\u00)", "\"\n\"\\u0073k-test-0123456789\"",

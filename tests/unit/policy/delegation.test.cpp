@@ -310,6 +310,9 @@ TROUPE_TEST("the journal tells who has a task; another attempt begins with nothi
   CHECK_EQ(rebuild_run(events).tasks["t"].agent, "b");
   events.push_back(made("t", task_started{1, "x", {}})); // taken up again
   CHECK_EQ(fold_handoffs(events).size(), 1u);
+  auto anew = events; // its sub-workflow begins its second attempt, and it its first one in that
+  anew.push_back(made("t", task_started{1, "x", {}, "outer@2/"}));
+  CHECK(fold_handoffs(anew).empty());
   events.push_back(made("t", task_started{2, "x", {}}));
   CHECK(fold_handoffs(events).empty());
 }

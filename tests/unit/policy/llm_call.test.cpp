@@ -171,6 +171,26 @@ TROUPE_TEST_WITH(llm_call_fixture, "a Retry-After longer than the cap or the tim
   CHECK_EQ(get<reserve_for>(fail(failure)).link, 1);
 }
 
+TROUPE_TEST_WITH(llm_call_fixture, "an end that humans may still move is no bound for a request, but for a wait it is") {
+  facts.as_it_stands.agent = now + 5s;
+  make();
+  begin();
+  auto failure = status(429);
+  failure.retry_after = 4s;
+  CHECK_EQ(get<wait_until>(fail(failure)).at - now, 4s);
+  make();
+  begin();
+  failure.retry_after = 6s;
+  CHECK_EQ(get<reserve_for>(fail(failure)).link, 1);
+  CHECK_EQ(get<send_to>(call->granted(now)).timeout, 60s);
+  // Whoever then ends it, because that time is up, ends it as that.
+  now += 5s;
+  call->cancel(now);
+  const auto step = fail(broken(llm_failure_kind::cancelled));
+  CHECK_EQ(the<llm_failed>(step).reason, "timeout");
+  CHECK_EQ(the<llm_failed>(step).message, "the agent's time is over");
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "what was sent and never answered is charged its worst case, what was never sent nothing") {
   make();
   begin();

@@ -67,6 +67,11 @@ void check(const std::vector<row>& rows) {
 } // namespace
 
 TROUPE_TEST("what breaks on the way is retried, and what was sent may have been charged") {
+  const auto refused = [](int status) {
+    auto failure = of(kind::cancelled);
+    failure.http_status = status;
+    return failure;
+  };
   check({
       {"a connection that was never made costs nothing and is no step", of(kind::connection, false), retryable, r::llm_connection, false,
        false, ill},
@@ -79,6 +84,10 @@ TROUPE_TEST("what breaks on the way is retried, and what was sent may have been 
       {"what we cancelled says nothing about the provider", of(kind::cancelled), error_class::cancelled, r::cancelled, true, true, neutral},
       {"what was cancelled before it left costs nothing", of(kind::cancelled, false), error_class::cancelled, r::cancelled, false, false,
        neutral},
+      {"what was cancelled once its status had come costs what that says", refused(404), error_class::cancelled, r::cancelled, true, false,
+       neutral},
+      {"a refusal for its rate is no step either", refused(429), error_class::cancelled, r::cancelled, false, false, neutral},
+      {"a success that was cut off may have cost", refused(200), error_class::cancelled, r::cancelled, true, true, neutral},
       {"a rehearsed crash kills the agent", of(kind::agent_crash), error_class::crash, r::agent_crash, true, true, neutral},
   });
 }

@@ -388,6 +388,42 @@ TROUPE_TEST("what a call in flight reaches within the grace counts, and nothing 
   CHECK_EQ(r.graph.completed_tasks(), 1);
 }
 
+TROUPE_TEST("what fails within the grace, and has attempts left, makes the next one when the run is resumed") {
+  struct row {
+    const char* name;
+    std::int64_t attempts;
+    task_status status;
+    lines ended, resumed;
+  };
+  for (const auto& each : {row{"it has",
+                               3,
+                               task_status::quality_failed,
+                               {"record a budget_exceeded budget_exceeded", "finish aborted budget_exceeded"},
+                               {"start a#1 resumed"}},
+                           row{"it has none",
+                               1,
+                               task_status::quality_failed,
+                               {"record a quality_failed quality_failed", "finish aborted budget_exceeded"},
+                               {"finish failed quality_failed"}},
+                           row{"its failure lets none be made",
+                               3,
+                               task_status::loop,
+                               {"record a loop loop", "finish aborted budget_exceeded"},
+                               {"finish failed loop"}}}) {
+    IN_ROW(each.name);
+    auto tried = task("a");
+    tried.attempts = each.attempts;
+    auto w = workflow({tried});
+    run first(w);
+    first.start({});
+    first.graph.abort(abort_reason::budget_exceeded);
+    CHECK_EQ(first.fails("a", each.status, name_of(each.status)), each.ended);
+    first.note({}, run_finished{run_status::aborted, "budget_exceeded", nullptr});
+    run second(w);
+    CHECK_EQ(second.start({}, fold_tasks(first.journal)), each.resumed);
+  }
+}
+
 TROUPE_TEST("an aborted for_each starts no further item and keeps what it has") {
   run r(workflow({each("b", "{{ input.l }}", 1)}));
   r.start({{"l", {1, 2, 3}}});
@@ -518,6 +554,23 @@ TROUPE_TEST("what an abort ended goes on when the run is resumed with more money
   CHECK_EQ(second.start(input, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b[1]#1 resumed"}));
   second.succeeds("a");
   CHECK_EQ(second.succeeds("b[1]", 11).back(), "finish completed [10,11]");
+}
+
+TROUPE_TEST("a review that an agent begins before it hears of an abort hides nothing of what the abort ended") {
+  for (const auto why : {abort_reason::timeout, abort_reason::cancelled}) {
+    IN_ROW(name_of(why));
+    auto w = workflow({task("a"), task("b")});
+    run first(w);
+    first.start({});
+    first.note("a", task_started{1, "x", {}}, "worker");
+    first.graph.abort(why);
+    first.fails("b", task_status::cancelled, "");
+    first.note("a/review", task_started{1, "judge", {}}, "critic");
+    first.fails("a", task_status::cancelled, "");
+    first.note({}, run_finished{run_status::aborted, name_of(why), nullptr});
+    run second(w);
+    CHECK_EQ(second.start({}, fold_tasks(first.journal)), (lines{"start a#1 resumed", "start b#1 resumed"}));
+  }
 }
 
 TROUPE_TEST("a table of aborts whose process died before the run's end was recorded: what they ended is unfinished") {

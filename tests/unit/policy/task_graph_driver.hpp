@@ -67,7 +67,7 @@ struct run {
     for (const auto& c : commands) {
       out.push_back(line_of(c));
       if (const auto* r = std::get_if<policy::record_event>(&c))
-        note(r->path, r->body);
+        note(r->path, r->body, r->agent);
       else if (const auto* s = std::get_if<policy::start_task>(&c))
         attempts[s->path] = s->attempt;
       else if (const auto* sub = std::get_if<policy::start_subworkflow>(&c))
@@ -80,9 +80,9 @@ struct run {
     last = std::move(commands);
     return out;
   }
-  void note(const std::string& path, event_body body) {
-    journal.push_back(
-        std::make_shared<const event>(event{static_cast<std::int64_t>(journal.size()) + 1, now_us, "r", path, {}, std::move(body)}));
+  void note(const std::string& path, event_body body, std::string agent = {}) {
+    journal.push_back(std::make_shared<const event>(
+        event{static_cast<std::int64_t>(journal.size()) + 1, now_us, "r", path, std::move(agent), std::move(body)}));
   }
   lines start(json input = json::object(), policy::restored_state restored = {}) {
     return take(graph.start(std::move(input), std::move(restored)));
