@@ -159,6 +159,14 @@ def test_max_calls_counts_in_all_attempts_of_a_task(of, project):
     assert project.count("R1", "tool_started") == 1
 
 
+def test_max_calls_counts_a_call_that_the_end_of_its_attempt_cut_off(project):
+    (project.folder / "out").mkdir()
+    pay = process("sh", "-c", "echo paid >> out/runs; sleep 20", sandbox={"write": ["out"]}, max_calls=1, **{"effect": "once"})
+    project.scripted([calls(("pay", {}), when={"turn": 1}), reply("{{ last }}")], agent={"tools": ["pay"], "timeout": "1s"}, tools={"pay": pay}, tasks=[{"id": "t", "agent": "worker", "instruction": "go", "attempts": 2}])
+    document = project.run("--id", "R1").doc
+    assert project.read("out/runs") == "paid\n" and "used up" in document["result"], document
+
+
 def test_max_calls_limits_a_tool_in_one_task(project):
     tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING, max_calls=1)}
     first, second = use(project, tools, ("say", {"text": "a"}), ("say", {"text": "b"}))

@@ -57,3 +57,31 @@ def test_a_tool_that_asks_humans_changes_nothing_of_when_a_model_is_given_up(pro
     assert project.run("--id", "R1").expect(0).doc["result"] == "from the fallback"
     assert time.monotonic() - begun < 3
     assert project.events("R1", "llm_failed")[0]["next"] == "fail_over"
+
+
+def test_a_call_that_fails_late_while_a_human_is_waited_for_is_made_again(project):
+    """The run's clock stands still: what took longer than its limit meanwhile has all of its time."""
+    rules = [{"when": {"agent": "slow"}, "reply": {"text": "x"}, "latency": "3s", "fault": {"status": 503, "times": 1}}, reply("fine")]
+    tasks = [{"id": "human", "agent": "a", "instruction": "x", "approval": {"risk": "high"}}, {"id": "slow", "agent": "slow", "instruction": "x"}]
+    project.scripted(rules, agents={"a": {"system": "a"}, "slow": {"system": "slow"}}, tasks=tasks, checkpoint={"pause_clock": True}, workflow={"budget": {"time": "2s"}})
+    running = project.start("--json")
+    request = request_of(project)
+    wait_for(lambda: project.count("R1", "llm_responded"), "the answer to the second request", 15)
+    project.troupe("approve", "troupe.yaml", request["id"]).expect(0)
+    assert running.wait().expect(0).doc["workflow_status"] == "completed"
+
+
+def test_a_call_that_was_not_begun_is_no_failure_that_is_handed_on(project, out):
+    """Once the limit is met a call waits behind another one, in a response that also hands the task to another agent."""
+    busy = {"parameters": {"type": "object", "properties": {"who": {"type": "string"}}}, "sandbox": {"write": ["out"]}, "max_parallel": 1}
+    note = process("sh", "-c", "sleep 2; echo $0 >> out/deployed", "{{ who }}", **busy)
+    rules = [calls(("note", {"who": "c"}), when={"agent": "c", "turn": 1}),
+             calls(("note", {"who": "a"}), ("handoff_to_b", {"reason": "it is yours"}), when={"agent": "a", "turn": 1}, latency="700ms"), reply("fine", latency="1200ms")]
+    agents = {"a": {"system": "a", "tools": ["note"], "handoffs": ["b"]}, "b": {"system": "b", "description": "b"}, "c": {"system": "c", "tools": ["note"]}, "d": {"system": "d"}}
+    tasks = [{"id": "A", "agent": "a", "instruction": "x"}, {"id": "C", "agent": "c", "instruction": "x"}, {"id": "D", "agent": "d", "instruction": "x"},
+             {"id": "D2", "agent": "d", "needs": ["D"], "instruction": "x"}]
+    project.scripted(rules, agents=agents, tools={"note": note}, tasks=tasks, workflow={"budget": {"steps": 3}})
+    project.run("--id", "R1").expect(3)
+    assert deployed(out) == ["c"]
+    project.resume("R1", "--add-steps", "10").expect(0)
+    assert deployed(out) == ["c", "a"]

@@ -84,6 +84,8 @@ void send_human(agent_self self, std::uint64_t number);
 } // namespace
 
 void ask_human(agent_self self, approval_ask&& wanted, std::function<void(const approval_answer&)> then) {
+  if (leaves_with_run(self))
+    return;
   auto& task = task_of(self);
   if (task.humans.empty())
     task.waits = std::make_unique<human_time_guard>(task.assignment.human, self->clock());
@@ -198,8 +200,7 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .max_tokens = wanted.tokens,
                 .deadline = call_deadline(task, self->clock().now()),
                 .task_deadline = call_task_deadline(task, self->clock().now()),
-                .agent_end = own_deadline(task, self->clock().now()),
-                .task_end = end_of(a, self->clock().now()),
+                .stands = ends_of(task),
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
@@ -271,8 +272,7 @@ void next_step(agent_self self) {
                 .max_tokens = task.spec->max_tokens,
                 .deadline = call_deadline(task, self->clock().now()),
                 .task_deadline = call_task_deadline(task, self->clock().now()),
-                .agent_end = own_deadline(task, self->clock().now()),
-                .task_end = end_of(a, self->clock().now()),
+                .stands = ends_of(task),
                 .recovering = std::exchange(task.recovering, false)};
   order.tool_choice = task.loops.choice(task.may->names, order.tools);
   task.context.write(order);
@@ -312,23 +312,32 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
     return;
   }
   if (state.peers->checkpoint && !task.humans.empty() && peer == task.checkpoint) {
+    while (state.task && state.task->ending && !state.task->humans.empty()) // nobody is asked again
+      take_decision(self, state.task->humans.begin()->first, {});
+    if (state.generation != generation || !state.task || state.task->ending)
+      return;
     tell_later(self, agent_actor(self), service_pause, ask_again{.generation = generation, .approval = true});
     return;
   }
-  for (std::size_t i = 0; state.generation == generation && state.task && i < state.task->slots.size(); ++i)
-    if (auto& slot = state.task->slots[i]; !slot.result && slot.asked == peer) {
+  std::vector<std::size_t> lost;
+  for (std::size_t i = 0; i < task.slots.size(); ++i)
+    if (auto& slot = task.slots[i]; !slot.result && slot.asked == peer) {
       slot.asked = nullptr;
-      --state.task->in_flight;
-      if (stop_if_ending(self))
-        return;
-      if (state.peers->hosts.at(slot.call.name)->gone())
-        slot_done(self, i,
-                  message_of(role::tool, "The host of \"" + slot.call.name + "\" died; nobody knows whether the call took effect.",
-                             slot.call.id, true),
-                  policy::observed_result{});
-      else
-        tell_later(self, agent_actor(self), service_pause, ask_again{generation, i});
+      --task.in_flight;
+      lost.push_back(i);
     }
+  if (lost.empty() || stop_if_ending(self))
+    return;
+  for (const auto i : lost) {
+    if (state.generation != generation || !state.task || i >= state.task->slots.size())
+      return;
+    if (const auto& call = state.task->slots[i].call; state.peers->hosts.at(call.name)->gone())
+      slot_done(self, i,
+                message_of(role::tool, "The host of \"" + call.name + "\" died; nobody knows whether the call took effect.", call.id, true),
+                policy::observed_result{});
+    else
+      tell_later(self, agent_actor(self), service_pause, ask_again{generation, i});
+  }
 }
 
 // --- the beginning -------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ void carry_out(agent_self self, policy::record_quality& what) {
 }
 
 void carry_out(agent_self self, policy::run_check& what) {
+  if (leaves_with_run(self))
+    return;
   auto& state = state_of(self);
   auto& task = *state.task;
   const auto tool = state.peers->checks.find(task.assignment.agent);
@@ -206,6 +208,8 @@ namespace {
 
 /// A review is a task below the one that it is about, so that it spends from its budget and its time.
 void carry_out(agent_self self, policy::ask_reviewer& what) {
+  if (leaves_with_run(self))
+    return;
   auto& state = state_of(self);
   auto& task = *state.task;
   const auto& a = task.assignment;

@@ -123,6 +123,15 @@ inline clock_point call_deadline(const work& task, clock_point now) {
   const auto& run = *task.assignment.run;
   return run.humans_may_wait ? fixed_deadline_of(run) : std::min(own_deadline(task, now), fixed_deadline_of(run));
 }
+/// What no wait goes beyond, where such an end may move.
+inline std::shared_ptr<const standing_ends> ends_of(const work& task) {
+  const auto& order = task.assignment;
+  if (!order.run->humans_may_wait)
+    return nullptr;
+  return std::make_shared<const standing_ends>(
+      standing_ends{task.spec->timeout.count() > 0 ? order.begun.at + task.spec->timeout : clock_point::max(), order.deadline, order.begun,
+                    order.given, order.human});
+}
 /// The task's own part of it.
 inline clock_point call_task_deadline(const work& task, clock_point now) {
   return task.assignment.run->humans_may_wait ? clock_point::max() : end_of(task.assignment, now);

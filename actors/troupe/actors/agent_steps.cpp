@@ -96,7 +96,7 @@ void settle_slots(agent_self self) {
   }
   if (!waits && handoff == nullptr)
     complete_step(self, false);
-  else if (!stop_if_ending(self))
+  else if (!stop_if_ending(self) && (waits || !leaves_with_run(self))) // a hand-off would leave calls behind that were not begun
     leave_member(self, waits ? nullptr : handoff);
 }
 
@@ -147,7 +147,7 @@ void invoke_slot(agent_self self, std::size_t index, json arguments, bool recove
                .call_id = call.id,
                .arguments = std::move(arguments),
                .deadline = call_deadline(task, self->clock().now()),
-               .stands = std::min(own_deadline(task, self->clock().now()), deadline_of(*a.run, self->clock().now())),
+               .stands = ends_of(task),
                .agent_tools = task.may->names,
                .recovering = recovering,
                .quota = task.quota,

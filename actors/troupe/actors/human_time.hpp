@@ -71,6 +71,15 @@ inline clock_point end_of(const task_assignment& order, clock_point now) {
   return moved(order.deadline, order.given, order.human, now);
 }
 
+/// The ends of an agent's time and of its task's, for who asks again and again when they are; max: never. Any thread.
+struct standing_ends {
+  clock_point agent = clock_point::max(), task = clock_point::max(); ///< as known at these marks:
+  time_mark begun, given;
+  std::shared_ptr<human_time> human;
+  clock_point of_agent(clock_point now) const { return moved(agent, begun, human, now); }
+  clock_point of_task(clock_point now) const { return moved(task, given, human, now); }
+};
+
 /// In how long an end that humans may move is to be looked at; nothing: it has come.
 inline std::optional<clock_point::duration> next_look(clock_point end, const std::shared_ptr<human_time>& human, clock_point now) {
   if (end <= now)

@@ -28,6 +28,7 @@ class loop_watch;
 namespace troupe::actors {
 
 class human_time;
+struct standing_ends;
 struct run_context;
 using run_ptr = std::shared_ptr<const run_context>;
 
@@ -161,9 +162,8 @@ struct llm_ask {
   std::int64_t max_tokens = 4096;
   clock_point deadline;                           ///< of the task on this agent, the run's included
   clock_point task_deadline = clock_point::max(); ///< the task's own, whichever agent has it
-  clock_point agent_end = clock_point::max();     ///< where waiting for humans may move these two: as they stand now
-  clock_point task_end = clock_point::max();
-  bool recovering = false;          ///< its agent came back: the response may be recorded meanwhile
+  std::shared_ptr<const standing_ends> stands;    ///< where waiting for humans moves these two; null: it does not
+  bool recovering = false;                        ///< its agent came back: the response may be recorded meanwhile
   std::int64_t input_tokens = 0;    ///< estimated; models whose context it does not fit are not asked. 0: not known, all may be
   std::size_t first_link = 0;       ///< models of the chain before this one are not asked
   std::int64_t requests_before = 0; ///< of this step, sent for an earlier ask
@@ -219,8 +219,8 @@ struct invoke {
   std::string call_id; ///< the model's, unique in the step
   json arguments;      ///< satisfy the tool's schema
   clock_point deadline;
-  clock_point stands = clock_point::max(); ///< where waiting for humans may move it: as it stands now
-  std::vector<std::string> agent_tools;    ///< what the agent has: for the text that it replans from
+  std::shared_ptr<const standing_ends> stands; ///< where waiting for humans moves it; null: it does not
+  std::vector<std::string> agent_tools;        ///< what the agent has: for the text that it replans from
   bool recovering = false; ///< its agent came back and does not know what became of it: join, look it up, or decide by effect
   std::shared_ptr<policy::tool_quota> quota; ///< of the task
   doubt_rule doubt = doubt_rule::tell;

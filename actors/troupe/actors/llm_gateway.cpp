@@ -3,6 +3,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "troupe/actors/human_time.hpp"
 #include "troupe/actors/outbox.hpp"
 #include "troupe/model/described.hpp"
 #include "troupe/policy/llm_call.hpp"
@@ -411,8 +412,11 @@ caf::result<llm_answer> begin(gateway_self self, llm_ask& wanted) {
                                .requests_before = call.ask.requests_before};
   const auto unless_never = [](clock_point at) { return at == clock_point::max() ? std::nullopt : std::optional(at); };
   facts.until = {unless_never(call.ask.deadline), unless_never(call.ask.task_deadline), unless_never(fixed_deadline_of(*call.ask.run))};
-  facts.as_it_stands = {unless_never(call.ask.agent_end), unless_never(call.ask.task_end),
-                        unless_never(deadline_of(*call.ask.run, self->clock().now()))};
+  if (call.ask.stands)
+    facts.as_it_stands = [unless_never, stands = call.ask.stands, run = call.ask.run](clock_point now) {
+      return policy::deadlines{unless_never(stands->of_agent(now)), unless_never(stands->of_task(now)),
+                               unless_never(deadline_of(*run, now))};
+    };
   for (std::size_t link = 0; link < model->chain.size(); ++link) {
     const auto& name = model->chain[link].provider;
     const auto request = request_of(call, link, call.ask.max_tokens, milliseconds{0});

@@ -4,6 +4,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "troupe/actors/human_time.hpp"
 #include "troupe/policy/replay.hpp"
 #include "troupe/policy/shared_state.hpp"
 #include "troupe/policy/tool_call.hpp"
@@ -353,7 +354,10 @@ caf::result<tool_answer> begin(host_self self, invoke& wanted) {
   facts.tool = call.wanted.tool;
   facts.agent_tools = call.wanted.agent_tools;
   facts.deadline = call.wanted.deadline;
-  facts.stands = call.wanted.stands;
+  if (call.wanted.stands)
+    facts.stands = [stands = call.wanted.stands, run = call.wanted.run](clock_point now) {
+      return std::min({stands->of_agent(now), stands->of_task(now), deadline_of(*run, now)});
+    };
   facts.doubt = call.wanted.doubt;
   facts.doubt_words = call.wanted.doubt_words;
   call.decide = std::make_unique<policy::tool_attempts>(state.tools->specs, std::move(facts), state.breakers, call.wanted.quota);

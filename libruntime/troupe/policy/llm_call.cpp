@@ -113,8 +113,12 @@ std::optional<milliseconds> llm_call::time_left(time_point now) const {
 }
 
 std::optional<milliseconds> llm_call::time_to_wait(time_point now) const {
-  const auto& [agent, task, run] = facts_.as_it_stands;
-  return least({facts_.until.agent, facts_.until.task, facts_.until.run, agent, task, run}, now);
+  const auto left = time_left(now);
+  if (!facts_.as_it_stands)
+    return left;
+  const auto stands = facts_.as_it_stands(now);
+  const auto standing = least({stands.agent, stands.task, stands.run}, now);
+  return left && standing ? std::min(*left, *standing) : left ? left : standing;
 }
 
 // --- what comes in -------------------------------------------------------------------------------------------------
@@ -433,9 +437,7 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
   fatal_ = verdict.kind == error_class::fatal_task || verdict.kind == error_class::fail_over;
 
   // The run's timer, the agent's and the transfer's own come at the same instant, in any order: told alike, as what it is.
-  const auto* late = whose_time_is_over(facts_.until, now);
-  if (!late)
-    late = whose_time_is_over(facts_.as_it_stands, now);
+  const auto* late = whose_time_is_over(now);
   const bool cut_off =
       late && !overtaken_ && (cancelled_ || verdict.kind == error_class::cancelled || failure.kind == llm_failure_kind::timeout);
   const auto reason = cut_off ? llm_reason::timeout : verdict.reason;
@@ -489,14 +491,14 @@ void llm_call::handle_failure(llm_step& step, const llm_failure& failure, time_p
     exhausted(step, now);
     return;
   }
-  const auto left = time_left(now);
+  const auto left = time_to_wait(now);
   if (left && *left < request_time_min) {
     record();
     expired(step, now);
     return;
   }
   if (verdict.kind == error_class::retryable && attempts_here_ < model_->retry.attempts && shared().breaker.admits(now))
-    if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, time_to_wait(now));
+    if (const auto wait = retry_wait(model_->retry, attempts_here_ - 1, random, failure.retry_after, left);
         wait && (says_when(failure, verdict.reason) || shared().retries->take_retry())) {
       event.next = "retry";
       event.wait_ms = wait->count();
@@ -574,17 +576,21 @@ void llm_call::give_up(llm_step& step, task_status status, llm_reason reason, co
   step.next = std::move(last);
 }
 
-const char* llm_call::whose_time_is_over(const deadlines& until, time_point now) {
-  const std::pair<const std::optional<time_point>&, const char*> scopes[] = {
-      {until.run, "the run's"}, {until.task, "the task's"}, {until.agent, "the agent's"}};
-  for (const auto& [deadline, whose] : scopes)
-    if (deadline && *deadline - now < request_time_min)
-      return whose;
-  return nullptr;
+const char* llm_call::whose_time_is_over(time_point now) const {
+  const auto whose = [now](const deadlines& until) -> const char* {
+    const std::pair<const std::optional<time_point>&, const char*> scopes[] = {
+        {until.run, "the run's"}, {until.task, "the task's"}, {until.agent, "the agent's"}};
+    for (const auto& [deadline, of] : scopes)
+      if (deadline && *deadline - now < request_time_min)
+        return of;
+    return nullptr;
+  };
+  const auto* over = whose(facts_.until);
+  return over || !facts_.as_it_stands ? over : whose(facts_.as_it_stands(now));
 }
 
 bool llm_call::expired(llm_step& step, time_point now) {
-  const auto* whose = whose_time_is_over(facts_.until, now);
+  const auto* whose = whose_time_is_over(now);
   if (whose)
     give_up(step, task_status::timeout, llm_reason::timeout,
             std::string(whose) + " time is over before model \"" + model_->name + "\" answered");

@@ -21,6 +21,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -98,7 +99,8 @@ struct llm_call_facts {
   std::string step_id;
   std::int64_t max_tokens = 4096;
   deadlines until;
-  deadlines as_it_stands;        ///< where humans may give time back: the ends as they stand. No wait goes beyond them
+  /// Where humans may give time back: the ends as they stand, which no wait goes beyond; null: as above.
+  std::function<deadlines(time_point now)> as_it_stands;
   tool_declarations tools;       ///< as declared; an undeclared name in an answer is made one that later requests may contain
   std::vector<link_facts> links; ///< one for each link of the chain
   bool context_length_ends =
@@ -250,7 +252,7 @@ private:
   usd charge_of(llm_step& step, const llm_failure& failure, bool may_have_been_charged) const;
   void exhausted(llm_step& step, time_point now);
   void give_up(llm_step& step, task_status status, llm_reason reason, const std::string& why);
-  static const char* whose_time_is_over(const deadlines& until, time_point now);
+  const char* whose_time_is_over(time_point now) const; ///< "the run's", or null
   /// Ends the step where a deadline has come.
   bool expired(llm_step& step, time_point now);
   std::optional<std::chrono::milliseconds> time_left(time_point now) const;

@@ -37,6 +37,14 @@ void note_attempt(std::vector<tried_tool>& tried, const std::string& tool, std::
   tried.back().error = error;
 }
 
+/// Nobody goes on with them; they were made all the same.
+void drop_open_calls(task_history& h) {
+  for (const auto& call : h.open_calls)
+    for (const auto& each : call.tried)
+      ++h.calls_of[each.tool];
+  h.open_calls.clear();
+}
+
 /// The conversation goes on from a text that stands for all that was.
 void begin_anew(task_history& h, const std::string& text) {
   h.messages = {make_message(role::user, text)};
@@ -44,7 +52,7 @@ void begin_anew(task_history& h, const std::string& text) {
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
-  h.open_calls.clear();
+  drop_open_calls(h);
 }
 
 } // namespace
@@ -93,7 +101,7 @@ void task_fold::begin_attempt(std::int64_t attempt) {
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
-  h.open_calls.clear();
+  drop_open_calls(h);
   h.steps = 0;
   h.last_step_id.clear();
   h.last_step_answered = false;
@@ -122,7 +130,7 @@ void task_fold::close_exchange() {
   h.results.clear();
   h.injected.clear();
   h.unresolved.clear();
-  h.open_calls.clear(); // ids may repeat from step to step
+  drop_open_calls(h); // ids may repeat from step to step
   refused_.clear();
 }
 

@@ -77,10 +77,11 @@ struct task_history {
   std::string last_step_id;                   ///< of the last request of this attempt; empty: none
   bool last_step_answered = false;            ///< that step has its response
   finish_reason last_finish = finish_reason::stop;
-  std::int64_t repairs = 0;                     ///< contract repairs that this attempt has used
-  std::int64_t crashes = 0;                     ///< of its agent, in all attempts
-  std::map<std::string, std::int64_t> calls_of; ///< tool -> calls that ended, as an alternative too, in all attempts (max_calls)
-  std::optional<task_finished> finished;        ///< its end, of the current attempt
+  std::int64_t repairs = 0; ///< contract repairs that this attempt has used
+  std::int64_t crashes = 0; ///< of its agent, in all attempts
+  std::map<std::string, std::int64_t>
+      calls_of;                          ///< tool -> calls, as an alternative too, in all attempts; not those that are open (max_calls)
+  std::optional<task_finished> finished; ///< its end, of the current attempt
 
   // How this attempt's conversation was made to fit (SEMANTICS 1, Context).
   std::int64_t summaries = 0;

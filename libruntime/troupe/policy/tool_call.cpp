@@ -66,7 +66,7 @@ std::optional<milliseconds> tool_attempts::time_to_wait(time_point now) const {
   const auto left = time_left(now);
   if (!facts_.stands)
     return left;
-  const auto stands = std::chrono::floor<milliseconds>(*facts_.stands - now);
+  const auto stands = std::chrono::floor<milliseconds>(facts_.stands(now) - now);
   return left ? std::min(*left, stands) : stands;
 }
 

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -61,11 +62,11 @@ private:
 
 struct tool_call_facts {
   std::string call_id;
-  std::string tool;                     ///< the one that the model asked for
-  std::vector<std::string> agent_tools; ///< what the agent may call: "what else it has"
-  std::optional<time_point> deadline;   ///< the end of the task's (or run's) time
-  std::optional<time_point> stands;     ///< where that may still move: the end as it stands. No wait for a retry goes beyond it
-  retry_spec backoff;                   ///< base and cap; attempts come from the tool's `retries`
+  std::string tool;                                 ///< the one that the model asked for
+  std::vector<std::string> agent_tools;             ///< what the agent may call: "what else it has"
+  std::optional<time_point> deadline;               ///< the end of the task's (or run's) time
+  std::function<time_point(time_point now)> stands; ///< where that may still move: the end as it stands, which no wait goes beyond
+  retry_spec backoff;                               ///< base and cap; attempts come from the tool's `retries`
   doubt_rule doubt = doubt_rule::tell;
   std::string doubt_words; ///< what a human said of it, for the agent
 };

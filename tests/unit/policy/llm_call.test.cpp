@@ -172,7 +172,8 @@ TROUPE_TEST_WITH(llm_call_fixture, "a Retry-After longer than the cap or the tim
 }
 
 TROUPE_TEST_WITH(llm_call_fixture, "an end that humans may still move is no bound for a request, but for a wait it is") {
-  facts.as_it_stands.agent = now + 5s;
+  auto end = now + 5s;
+  facts.as_it_stands = [&](time_point) { return deadlines{.agent = end}; };
   make();
   begin();
   auto failure = status(429);
@@ -183,6 +184,21 @@ TROUPE_TEST_WITH(llm_call_fixture, "an end that humans may still move is no boun
   failure.retry_after = 6s;
   CHECK_EQ(get<reserve_for>(fail(failure)).link, 1);
   CHECK_EQ(get<send_to>(call->granted(now)).timeout, 60s);
+  // While somebody waits for a human it moves: what takes long meanwhile is not late.
+  make();
+  begin();
+  now += 6s;
+  end = now + 5s;
+  failure.retry_after = 4s;
+  CHECK_EQ(get<wait_until>(fail(failure)).at - now, 4s);
+  // Where it has come, no other model is asked.
+  make();
+  begin();
+  now = end;
+  CHECK(get<gave_up>(fail(failure)).status == task_status::timeout);
+  end = now + 5s;
+  make();
+  begin();
   // Whoever then ends it, because that time is up, ends it as that.
   now += 5s;
   call->cancel(now);

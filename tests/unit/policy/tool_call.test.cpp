@@ -242,12 +242,19 @@ TROUPE_TEST_WITH(fixture, "a tool that says when to come again, or that it is us
 TROUPE_TEST_WITH(fixture, "no retry is waited for beyond an end that humans may still move, and the tool has its whole time") {
   add(spec("grep", effect::none, "ripgrep"));
   add(spec("ripgrep"));
-  facts.stands = now + 400ms;
+  auto end = now + 400ms;
+  facts.stands = [&](time_point) { return end; };
   start();
   CHECK_EQ(runs()->timeout, tools["grep"].timeout);
   finish(tool_status::failed);
   CHECK_EQ(next(), "alternative");
   CHECK(runs("ripgrep"));
+  // While somebody waits for a human it moves.
+  start();
+  now += 2s;
+  end = now + 1s;
+  finish(tool_status::failed);
+  CHECK_EQ(next(), "retry");
 }
 
 TROUPE_TEST_WITH(fixture, "two retries with back-off, then the alternative with its own, then a text to replan from") {
@@ -736,8 +743,7 @@ TROUPE_TEST("killed again and again at any moment, a tool of effect `once` that 
       auto quota = std::make_shared<tool_quota>(rebuild(disk).calls_of);
       std::unique_ptr<tool_attempts> call;
       const auto begin = [&](doubt_rule with) {
-        call = std::make_unique<tool_attempts>(tools, tool_call_facts{"c", "t0", {}, std::nullopt, std::nullopt, {}, with, {}}, breakers,
-                                               quota);
+        call = std::make_unique<tool_attempts>(tools, tool_call_facts{"c", "t0", {}, std::nullopt, {}, {}, with, {}}, breakers, quota);
       };
       begin(rule);
       const auto known = record_of(disk, "c");
