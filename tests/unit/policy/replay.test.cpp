@@ -144,6 +144,16 @@ TROUPE_TEST("a call keeps the attempt of its last start, and says that its failu
   CHECK_EQ(told(h.assembled()), "A:(1) E:c1=nobody knows");
 }
 
+TROUPE_TEST("a call that the end of its attempt cut off was made: the next one counts it") {
+  auto s = begun();
+  s.add(answer("s1", say("", {"c1"})));
+  s.add(tool_started{.call_id = "c1", .tool = "pay"});
+  s.add(task_retried{2, "its time is up"});
+  auto h = s.task();
+  CHECK(h.open_calls.empty());
+  CHECK_EQ(h.calls_of["pay"], 1);
+}
+
 TROUPE_TEST("a tool that a call turned to and that could not be started is where the call goes on") {
   auto s = begun();
   s.add(answer("s1", say("", {"c1"})));
