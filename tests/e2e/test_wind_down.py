@@ -24,14 +24,17 @@ def test_what_is_approved_once_the_limit_is_met_runs_when_the_run_goes_on(projec
 
 
 def test_what_fails_once_the_limit_is_met_has_its_next_attempt_when_the_run_goes_on(project):
+    """C could never be paid for: the limit is met at once, and A fails within the grace."""
     rules = [reply("ok", when={"agent": "a", "contains": "Previous attempt"}), reply("bad", when={"agent": "a"}, latency="1s"), reply("fine")]
-    agents = {"a": {"system": "a", "output": {"matches": "^ok", "retries": 0}}, "b": {"system": "b"}}
-    project.scripted(rules, agents=agents, tasks=[{"id": "A", "agent": "a", "instruction": "x", "attempts": 3}, {"id": "B", "agent": "b", "instruction": "x"}, {"id": "C", "agent": "b", "needs": ["B"], "instruction": "x"}],
-                     workflow={"budget": {"steps": 2}})
+    agents = {"a": {"system": "a", "output": {"matches": "^ok", "retries": 0}}, "c": {"system": "c", "model": "dear"}}
+    dear = {"chain": [{"provider": "p", "model": "dear", "usd_per_mtok": {"input": 1000, "output": 1000}}]}
+    project.scripted(rules, agents=agents, tasks=[{"id": "A", "agent": "a", "instruction": "x", "attempts": 3}, {"id": "C", "agent": "c", "instruction": "x"}], models={"dear": dear},
+                     workflow={"budget": {"usd": 0.01}})
     assert project.run("--id", "R1").expect(3).doc["reason"] == "budget_exceeded"
-    again = project.resume("R1", "--add-steps", "10").expect(0).doc
+    assert project.count("R1", "llm_responded") == 1
+    again = project.resume("R1", "--add-usd", "1000").expect(0).doc
     assert again["workflow_status"] == "completed" and again["results"][0]["attempts"] == 2
-    assert project.count("R1", "llm_requested") == 4  # A's answer is judged again, and not asked for
+    assert project.count("R1", "llm_requested") == 3  # A's answer is judged again, and not asked for
 
 
 def test_time_that_the_process_has_waits_for_no_human(project):
