@@ -99,8 +99,10 @@ tool_host_actor::behavior_type held_host(tool_host_actor::pointer self, held_cal
   };
 }
 
+// Function actors without arguments are undefined in CAF 0.17 (a null pointer to their tuple): these have one.
+
 /// A model that calls both tools.
-llm_gateway_actor::behavior_type calling_gateway(llm_gateway_actor::pointer) {
+llm_gateway_actor::behavior_type calling_gateway(llm_gateway_actor::pointer, int) {
   return {
       [](llm_ask&) {
         auto message = std::make_shared<chat_message>();
@@ -115,7 +117,7 @@ llm_gateway_actor::behavior_type calling_gateway(llm_gateway_actor::pointer) {
   };
 }
 
-supervisor_actor::behavior_type lenient_supervisor(supervisor_actor::pointer) {
+supervisor_actor::behavior_type lenient_supervisor(supervisor_actor::pointer, int) {
   return {
       [](const start_tree&) { return tree_started{}; },
       [](const describe_tree&) { return tree_answer{}; },
@@ -166,10 +168,10 @@ struct agent_stage : test::stage {
     context->deadline = clock_point::max();
     written.at_once = true;
     peers->journal = add(system->spawn(test::desk, &written));
-    peers->gateway = std::make_shared<service<llm_gateway_actor>>(add(system->spawn(calling_gateway)));
+    peers->gateway = std::make_shared<service<llm_gateway_actor>>(add(system->spawn(calling_gateway, 0)));
     peers->tools = tools;
     peers->own_tools = std::make_shared<made_once<agent_tools>>(whole);
-    supervisor = add(system->spawn(lenient_supervisor));
+    supervisor = add(system->spawn(lenient_supervisor, 0));
     worker_actor = add(spawn_agent(*system, "worker/1", supervisor, peers));
     go();
   }
