@@ -36,7 +36,8 @@ public:
       number(little(word));
     }
     word = 0;
-    std::memcpy(&word, bytes.data(), bytes.size());
+    if (!bytes.empty()) // an empty text may have no place at all
+      std::memcpy(&word, bytes.data(), bytes.size());
     number(little(word));
   }
   std::uint64_t value() const {
