@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "troupe/config/view.hpp"
 #include "troupe/config/yaml_reader.hpp"
 #include "troupe/util/suggest.hpp"
 
@@ -34,8 +35,8 @@ void make_absolute(json& value, const fs::path& folder) {
   if (!value.is_string())
     return;
   auto& path = value.get_ref<std::string&>();
-  // What begins with a variable is known only later; it starts at the first file's folder then.
-  if (!path.empty() && path.front() != '/' && path.compare(0, 2, "${") != 0)
+  // What begins with a variable is known only later; it starts at the first file's folder then. "~" is refused there.
+  if (!path.empty() && path.front() != '/' && !begins_at_home(path) && path.compare(0, 2, "${") != 0)
     path = (folder / path).lexically_normal().string();
 }
 

@@ -209,14 +209,20 @@ void view::read_size(std::int64_t& into) const {
   wrong(in_quotes(*found) + " is no size between 1B and 1 PiB; write a whole number and a unit, as in 512MiB");
 }
 
+bool begins_at_home(std::string_view path) {
+  return path == "~" || path.starts_with("~/");
+}
+
 void view::read_path(std::string& into) const {
   const auto* found = text();
   if (found == nullptr)
     return;
-  if (found->find('\0') == std::string::npos && found->size() < 4096 && !found->empty())
-    into = absolute_path(in_->folder, *found);
-  else
+  if (found->find('\0') != std::string::npos || found->size() >= 4096 || found->empty())
     wrong("the path is empty, or longer than 4,095 bytes");
+  else if (begins_at_home(*found))
+    wrong("no shell reads this path, and \"~\" is no home folder here; write the whole path, or begin with ./~ for what is named so");
+  else
+    into = absolute_path(in_->folder, *found);
 }
 
 void view::read_paths(std::vector<std::string>& into) const {

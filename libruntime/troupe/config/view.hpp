@@ -90,6 +90,9 @@ private:
   std::string pointer_;
 };
 
+/// A shell would put a home folder in the place of its `~`. Nothing does so here: such a path is refused.
+bool begins_at_home(std::string_view path);
+
 /// Exact micro-dollars of a decimal number of dollars; a problem's words otherwise (negative, finer than a micro-dollar, beyond a
 /// billion).
 std::optional<usd> money_of(const json& value, std::string& problem);

@@ -127,6 +127,13 @@ TROUPE_TEST("includes are merged entry by entry, with paths relative to the file
   CHECK(!result.value->source.contains("include"));
 }
 
+TROUPE_TEST("a home folder is refused in an included file too") {
+  const world here{{{"/c/f.yaml", "include: [tools/common.yaml]\n" + base},
+                    {"/c/tools/common.yaml", "version: 1\ntools:\n  read: { kind: builtin, builtin: read_file, root: ~/data }\n"}},
+                   {}};
+  CHECK(here.load("/c/f.yaml").text().find("/tools/read/root: no shell reads this path") != std::string::npos);
+}
+
 TROUPE_TEST("what an include defines twice is a problem that names both places") {
   const world here{{{"d/f.yaml", "include: [b.yaml]\njournal: { path: x }\nalerts: []\n" + base},
                     {"d/b.yaml", "tools:\n  grep: { kind: builtin }\njournal: { path: y }\nalerts: []\n"}},
