@@ -39,6 +39,8 @@ struct pool_state {
   pool_members members;
   std::unordered_map<caf::actor_addr, pool_members::value_type*> up; ///< members that are up
   std::set<std::string> supervisors;                                 ///< their names
+  /// Incarnations that were replaced before their end was known here: their member, and what they had.
+  std::unordered_map<caf::actor_addr, std::pair<std::string, std::vector<std::string>>> replaced;
 };
 
 using pool_self = agent_pool_actor::stateful_pointer<pool_state>;
@@ -192,25 +194,40 @@ void cancel(pool_self self, const cancel_task& which) {
   }
 }
 
+/// A crash of its agent counts against a task.
+void count_crash(pool_self self, const std::string& key, const std::string& member, const caf::error& reason) {
+  auto& state = state_of(self);
+  auto& order = state.tasks.at(key).assignment;
+  ++order.crashes;
+  tell(self, state.peers->journal,
+       note{order.run->run_id, order.task, state.agent, {agent_crashed{member, text_of(reason), order.crashes}}});
+}
+
 void member_down(pool_self self, const caf::down_msg& down) {
   auto& state = state_of(self);
-  auto known = state.up.find(caf::actor_cast<caf::actor_addr>(down.source));
+  const bool crashed =
+      down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
+  const auto address = caf::actor_cast<caf::actor_addr>(down.source);
+  if (const auto before = state.replaced.extract(address); !before.empty()) {
+    const auto& [member, had] = before.mapped();
+    for (const auto& key : had)
+      if (crashed && state.tasks.count(key) != 0) {
+        state.routing->blame(key);
+        count_crash(self, key, member, down.reason);
+      }
+    return;
+  }
+  auto known = state.up.find(address);
   if (known == state.up.end())
     return;
   const auto& name = known->second->first;
   known->second->second.up = false;
   state.up.erase(known);
-  const bool crashed =
-      down.reason && down.reason != caf::exit_reason::user_shutdown && down.reason != caf::exit_reason::kill && !is_replaced(down.reason);
   const auto lost = state.routing->tasks_of(name);
   for (const auto& key : lost) {
-    auto& assignment = state.tasks.at(key).assignment;
-    assignment.resumed = true;
-    if (crashed) {
-      ++assignment.crashes;
-      tell(self, state.peers->journal,
-           note{assignment.run->run_id, assignment.task, state.agent, {agent_crashed{name, text_of(down.reason), assignment.crashes}}});
-    }
+    state.tasks.at(key).assignment.resumed = true;
+    if (crashed)
+      count_crash(self, key, name, down.reason);
   }
   // Its supervisor says whether it comes back: a join, or `member_gone`.
   apply(self, state.routing->member_down(name, crashed, true, self->clock().now()));
@@ -218,16 +235,18 @@ void member_down(pool_self self, const caf::down_msg& down) {
     watch_in_line(self, key);
 }
 
-/// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, and its task goes on with
-/// the new one.
+/// A member joins anew before the end of its last incarnation is known here: whatever comes of that one is late, its task goes on with the
+/// new one, and whether it crashed is heard later.
 void forget_incarnation(pool_self self, const std::string& name) {
   auto& state = state_of(self);
   const auto known = state.members.find(name);
   if (known == state.members.end() || !known->second.up)
     return;
-  state.up.erase(known->second.handle.address());
-  for (const auto& key : state.routing->tasks_of(name))
+  auto had = state.routing->tasks_of(name);
+  for (const auto& key : had)
     state.tasks.at(key).assignment.resumed = true;
+  state.up.erase(known->second.handle.address());
+  state.replaced.emplace(known->second.handle.address(), std::pair(name, std::move(had)));
 }
 
 agent_pool_actor::behavior_type agent_pool(pool_self self, std::string agent, const std::vector<std::string>& expected_members,

@@ -168,6 +168,11 @@ routing_changes routing::member_down(const std::string& member, bool crashed, bo
   return changes;
 }
 
+void routing::blame(const std::string& task) {
+  if (auto it = tasks_.find(task); it != tasks_.end())
+    ++it->second.crashes;
+}
+
 routing_changes routing::not_coming(const std::string& member, time_point now) {
   routing_changes changes;
   if (auto it = members_.find(member); it != members_.end()) {

@@ -88,6 +88,9 @@ public:
   /// A member is gone. `crashed`: it died of itself, which counts against its tasks (a lost node does not). `coming`: its
   /// supervisor restarts it.
   routing_changes member_down(const std::string& member, bool crashed, bool coming, time_point now);
+  /// The end of a task's last member, which was not known yet when that one joined again, was a crash: it counts against the task from its
+  /// next crash on.
+  void blame(const std::string& task);
   /// A member that was expected does not come. Of one whose end was not seen yet: it will not come again after it.
   routing_changes not_coming(const std::string& member, time_point now);
 

@@ -41,6 +41,10 @@ struct pool_stage : test::stage {
     tell(pool, member_joined{"worker/1", made, "root"});
     return made;
   }
+  void crash(const agent_actor& who) {
+    caf::anon_send_exit(who, caf::exit_reason::unhandled_exception);
+    go();
+  }
   task_assignment task(milliseconds timeout = {}) {
     return {.run = context,
             .task = "a",
@@ -93,6 +97,28 @@ TROUPE_TEST_WITH(pool_stage, "a task that is cancelled before it began has no ca
   CHECK(of_gateway.of.empty());
   join();
   CHECK(member.tasks.empty());
+}
+
+TROUPE_TEST_WITH(pool_stage, "a crash counts, though its agent joins again before its pool hears of it") {
+  const auto first = join();
+  submit(task());
+  const auto second = join();
+  REQUIRE(member.tasks.size() == 2);
+  CHECK(written.last<agent_crashed>() == nullptr);
+  crash(first);
+  REQUIRE(written.last<agent_crashed>() != nullptr);
+  CHECK_EQ(written.last<agent_crashed>()->crashes, 1);
+  CHECK(!result);
+  auto alive = second;
+  for (int crashes = 2; crashes <= 3; ++crashes) {
+    crash(alive);
+    CHECK(!result);
+    alive = join();
+  }
+  crash(alive);
+  REQUIRE(result.has_value());
+  CHECK_EQ(result->reason, "poison");
+  CHECK_EQ(result->crashes, 4);
 }
 
 TROUPE_TEST_WITH(pool_stage, "of several wishes to end a task the first one is its reason, whoever has to say it") {

@@ -219,6 +219,16 @@ TROUPE_TEST("a member that joins again under its name has lost what it had, with
   CHECK_EQ(p.join("m"), "requeued a; a -> m #2; ");
 }
 
+TROUPE_TEST("… until it is known that it crashed: then it counts from the next crash on") {
+  pool p;
+  p.join("m");
+  p.submit("a", 2);
+  p.join("m");
+  p.r.blame("a");
+  p.r.blame("unknown");
+  CHECK_EQ(p.down("m"), "failed a poison; poison; ");
+}
+
 TROUPE_TEST("a task is not taken twice") {
   pool p;
   p.join("m");
