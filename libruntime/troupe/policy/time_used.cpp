@@ -53,12 +53,15 @@ std::map<std::string, std::chrono::milliseconds> time_used(const std::vector<eve
     if (std::holds_alternative<run_resumed>(e->body))
       stop_all();
     last_us = e->time_us;
-    if (!e->agent.empty())
+    // The end of a request is no work: it may come after its task's.
+    const bool works = !std::holds_alternative<approval_decided>(e->body) && !std::holds_alternative<approval_withdrawn>(e->body);
+    if (works && !e->agent.empty())
       agents[agent_scope(e->agent)].start(last_us);
     // A task's limit holds for its elements, its members and its sub-workflow too.
     for (std::string_view path = e->task; !path.empty(); path = parent_path(path)) {
       auto& watch = tasks[task_scope(path)];
-      watch.start(last_us);
+      if (works)
+        watch.start(last_us);
       if (const auto* asked = std::get_if<approval_requested>(&e->body))
         watch.ask(asked->id, last_us);
       else if (const auto* decided = std::get_if<approval_decided>(&e->body))

@@ -78,6 +78,17 @@ TROUPE_TEST("what is withdrawn waits for nobody any more") {
   CHECK_EQ(j.used("task t"), 40);
 }
 
+TROUPE_TEST("what is withdrawn or decided after its task's end starts no clock") {
+  journal_of j;
+  approval_requested request;
+  request.id = "x";
+  approval_decided decided;
+  decided.id = "y";
+  j.at(0, run_started{}).at(0, task_started{}, "t").at(5, request, "t").at(10, task_finished{}, "t");
+  j.at(20, approval_withdrawn{"x", 0}, "t").at(30, decided, "t").at(900, message_injected{}, "u");
+  CHECK_EQ(j.used("task t"), 5);
+}
+
 TROUPE_TEST("who was waited for when an owner died is waited for anew by the next one") {
   journal_of j;
   approval_requested asked;
