@@ -104,19 +104,15 @@ int decide(const approval_arguments& arguments, policy::approval_choice choice) 
       return tell(action.error());
     decision.modified_action = *action;
   }
-  const auto config = load_for_journal(arguments.config);
-  if (!config)
-    return status_usage;
-  auto journal = open_journal(*config, false);
-  if (!journal)
-    return tell(journal.error());
-  const auto row = store::decide(**journal, arguments.id, decision, utc_now_us());
-  if (!row) {
-    tell_error(row.error().text());
-    return status_of_decision(row.error());
-  }
-  print_text(redacted(outcome_line(row->request, row->owned)) + "\n");
-  return status_completed;
+  return on_journal(arguments.config, [&](store::journal& journal) -> int {
+    const auto row = store::decide(journal, arguments.id, decision, utc_now_us());
+    if (!row) {
+      tell_error(row.error().text());
+      return status_of_decision(row.error());
+    }
+    print_text(redacted(outcome_line(row->request, row->owned)) + "\n");
+    return status_completed;
+  });
 }
 
 void add_decision(CLI::App& app, action& chosen, const char* name, const char* help, policy::approval_choice choice) {

@@ -45,6 +45,12 @@ void show_held(progress_state& now) {
     now.as.out->write(std::exchange(now.held, {}));
 }
 
+void waits_no_more(progress_state& now, const std::string& id) {
+  now.waiting.erase(id);
+  if (now.waiting.empty())
+    show_held(now);
+}
+
 progress_state::~progress_state() {
   as.desk.reset(); // a question that still stands ends its line
   if (as.out)
@@ -67,17 +73,13 @@ void show_approvals(progress_state& now, const event& e) {
     if (now.as.desk)
       now.as.desk->renew(*vote);
   } else if (const auto* end = std::get_if<approval_decided>(&e.body)) {
-    now.waiting.erase(end->id);
     if (now.as.desk)
       now.as.desk->remove(*end);
-    if (now.waiting.empty())
-      show_held(now);
+    waits_no_more(now, end->id);
   } else if (const auto* gone = std::get_if<approval_withdrawn>(&e.body)) {
-    now.waiting.erase(gone->id);
     if (now.as.desk)
       now.as.desk->withdraw(*gone);
-    if (now.waiting.empty())
-      show_held(now);
+    waits_no_more(now, gone->id);
   }
 }
 

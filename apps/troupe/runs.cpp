@@ -105,17 +105,11 @@ int runs(const listing_arguments& arguments) {
   return status_completed;
 }
 
-int show(const listing_arguments& arguments) {
-  const auto config = load_for_journal(arguments.config);
-  if (!config)
-    return status_usage;
-  auto journal = open_journal_to_read(*config);
-  if (!journal)
-    return tell(journal.error());
-  const auto events = (*journal)->read_run(arguments.run_id);
+int show(store::journal& journal, const listing_arguments& arguments) {
+  const auto events = journal.read_run(arguments.run_id);
   if (!events)
     return tell(events.error());
-  for (const auto& words : (*journal)->notes(arguments.run_id))
+  for (const auto& words : journal.notes(arguments.run_id))
     tell_error(words);
   metrics::run_fold fold;
   for (const auto& e : *events)
@@ -126,7 +120,7 @@ int show(const listing_arguments& arguments) {
       print_document(event_to_document(*e), -1);
     return status_completed;
   }
-  const auto row = (*journal)->find_run(arguments.run_id);
+  const auto row = journal.find_run(arguments.run_id);
   const bool interrupted = row && status_word(*row) == "interrupted";
   if (arguments.as_json) {
     auto document = result_document(summary);
@@ -143,21 +137,15 @@ int show(const listing_arguments& arguments) {
   return status_completed;
 }
 
-int cancel(const listing_arguments& arguments) {
-  const auto config = load_for_journal(arguments.config);
-  if (!config)
-    return status_usage;
-  auto journal = open_journal(*config, false);
-  if (!journal)
-    return tell(journal.error());
-  const auto row = (*journal)->find_run(arguments.run_id);
+int cancel(store::journal& journal, const listing_arguments& arguments) {
+  const auto row = journal.find_run(arguments.run_id);
   if (!row)
     return tell(row.error());
   if (row->status == run_status::completed || row->status == run_status::failed || row->status == run_status::aborted) {
     tell_error("run " + arguments.run_id + " has ended already: " + name_of(row->status));
     return status_usage;
   }
-  if (auto asked = (*journal)->request_cancel(arguments.run_id); !asked)
+  if (auto asked = journal.request_cancel(arguments.run_id); !asked)
     return tell(asked.error());
   std::printf("%s\n", row->owned ? "asked its process to stop it" : "nobody works on it now; it ends as cancelled when it is resumed");
   return status_completed;
@@ -185,7 +173,11 @@ void add_show(CLI::App& app, const global_options&, action& chosen) {
   command->add_flag("--json", arguments->as_json, "Print the result document");
   command->add_flag("--full", arguments->full, "Cut no line of the timeline");
   command->add_flag("--events", arguments->events, "Print every event, one JSON object a line");
-  command->callback([arguments, &chosen] { chosen = [arguments] { return show(*arguments); }; });
+  command->callback([arguments, &chosen] {
+    chosen = [arguments] {
+      return on_journal_to_read(arguments->config, [&](store::journal& journal) { return show(journal, *arguments); });
+    };
+  });
 }
 
 void add_cancel(CLI::App& app, const global_options&, action& chosen) {
@@ -193,7 +185,9 @@ void add_cancel(CLI::App& app, const global_options&, action& chosen) {
   auto* command = app.add_subcommand("cancel", "Stops a run gracefully, in whichever process it is");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
   command->add_option("RUN", arguments->run_id, "Id of the run")->required();
-  command->callback([arguments, &chosen] { chosen = [arguments] { return cancel(*arguments); }; });
+  command->callback([arguments, &chosen] {
+    chosen = [arguments] { return on_journal(arguments->config, [&](store::journal& journal) { return cancel(journal, *arguments); }); };
+  });
 }
 
 } // namespace troupe::cli

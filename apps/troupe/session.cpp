@@ -121,6 +121,26 @@ expected<std::shared_ptr<store::journal>> look_at_journal(const configuration& c
   return open_by(store::look_at_sqlite, config, false);
 }
 
+namespace {
+
+int work_on(const std::string& config_path, opener open, const std::function<int(store::journal&)>& work) {
+  const auto config = load_for_journal(config_path);
+  if (!config)
+    return status_usage;
+  const auto journal = open_by(open, *config, false);
+  return journal ? work(**journal) : tell(journal.error());
+}
+
+} // namespace
+
+int on_journal(const std::string& config_path, const std::function<int(store::journal&)>& work) {
+  return work_on(config_path, store::open_sqlite, work);
+}
+
+int on_journal_to_read(const std::string& config_path, const std::function<int(store::journal&)>& work) {
+  return work_on(config_path, store::open_sqlite_to_read, work);
+}
+
 void tell_error(const std::string& text) {
   print_lines("troupe: ", text);
 }

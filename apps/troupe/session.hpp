@@ -1,6 +1,7 @@
 #pragma once
 // What commands share: reading a configuration with its problems told, opening the journal, telling errors.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,11 @@ expected<std::shared_ptr<store::journal>> open_journal(const configuration& conf
 expected<std::shared_ptr<store::journal>> open_journal_to_read(const configuration& config);
 /// Likewise, and nothing is made beside it.
 expected<std::shared_ptr<store::journal>> look_at_journal(const configuration& config);
+
+/// Works on the journal that the configuration file names, which must be there; answers the exit status. What is wrong with either is told.
+int on_journal(const std::string& config_path, const std::function<int(store::journal&)>& work);
+/// The same for what only looks at it.
+int on_journal_to_read(const std::string& config_path, const std::function<int(store::journal&)>& work);
 
 /// Prints "troupe: …" to standard error, redacted and without control characters.
 void tell_error(const std::string& text);

@@ -137,24 +137,20 @@ void send_human(agent_self self, std::uint64_t number) {
 
 // --- the model -----------------------------------------------------------------------------------------------------
 
+/// How a task ends that got no message.
+task_result end_without_message(const llm_answer& answer) {
+  return {
+      .status = answer.status, .reason = answer.reason, .error = answer.error, .limit_scope = answer.limit_scope, .fatal = answer.fatal};
+}
+
 void take_answer(agent_self self, const llm_answer& answer) {
   auto& task = task_of(self);
-  --task.in_flight;
-  task.asked = nullptr;
-  if (answer.crash)
-    throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
-  if (stop_if_ending(self))
-    return;
   if (answer.too_long && task.context.too_long(answer, task.messages)) {
     next_step(self);
     return;
   }
   if (!answer.message) {
-    finish(self, task_result{.status = answer.status,
-                             .reason = answer.reason,
-                             .error = answer.error,
-                             .limit_scope = answer.limit_scope,
-                             .fatal = answer.fatal});
+    finish(self, end_without_message(answer));
     return;
   }
   ++task.steps;
@@ -170,6 +166,7 @@ std::string next_step_id(const work& task) {
   return step_of(task.assignment, task.steps + 1);
 }
 
+/// `then` hears the answer, unless the task is over by then.
 template <class Then>
 void ask_gateway(agent_self self, llm_ask&& order, Then then) {
   auto& state = state_of(self);
@@ -180,7 +177,14 @@ void ask_gateway(agent_self self, llm_ask&& order, Then then) {
   ask(self, gateway, std::move(order))
       .then(
           [self, generation = state.generation, then = std::move(then)](const llm_answer& answer) {
-            if (state_of(self).generation == generation && state_of(self).task)
+            if (state_of(self).generation != generation || !state_of(self).task)
+              return;
+            auto& task = task_of(self);
+            --task.in_flight;
+            task.asked = nullptr;
+            if (answer.crash)
+              throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
+            if (!stop_if_ending(self))
               then(answer);
           },
           [](const caf::error&) {}); // it died: the down message comes too
@@ -204,21 +208,11 @@ void ask_summary(agent_self self, const policy::summary_wanted& wanted) {
                 .recovering = task.recovering,
                 .first_link = task.context.link()};
   ask_gateway(self, std::move(order), [self, wanted](const llm_answer& answer) {
-    auto& now = task_of(self);
-    --now.in_flight;
-    now.asked = nullptr;
-    if (answer.crash)
-      throw std::runtime_error(answer.error.empty() ? "rehearsed crash" : answer.error);
-    if (stop_if_ending(self))
-      return;
     if (!answer.message && answer.status != task_status::error) { // budget, time
-      finish(self, task_result{.status = answer.status,
-                               .reason = answer.reason,
-                               .error = answer.error,
-                               .limit_scope = answer.limit_scope,
-                               .fatal = answer.fatal});
+      finish(self, end_without_message(answer));
       return;
     }
+    auto& now = task_of(self);
     if (const auto made = now.context.summarised(wanted, answer)) {
       record(self, {*made});
       now.context.take(now.messages, *made);

@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "troupe/util/json_pointer.hpp"
+
 namespace troupe::config {
 
 namespace {
@@ -73,20 +75,6 @@ std::vector<problem> problem_list::sorted() const {
   return out;
 }
 
-std::string escaped_token(std::string_view token) {
-  std::string out;
-  out.reserve(token.size());
-  for (const char c : token) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out += c;
-  }
-  return out;
-}
-
 std::vector<std::string> pointer_tokens(std::string_view pointer) {
   std::vector<std::string> tokens;
   if (pointer.empty() || pointer.front() != '/')
@@ -104,7 +92,9 @@ std::vector<std::string> pointer_tokens(std::string_view pointer) {
 }
 
 std::string child_of(const std::string& pointer, std::string_view token) {
-  return pointer + "/" + escaped_token(token);
+  std::string out = pointer;
+  append_token(out, token);
+  return out;
 }
 std::string child_of(const std::string& pointer, std::size_t index) {
   return pointer + "/" + std::to_string(index);

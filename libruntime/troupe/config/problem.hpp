@@ -38,8 +38,6 @@ private:
   std::size_t left_out_ = 0;
 };
 
-/// A pointer token as it stands in a pointer: `~` is `~0`, `/` is `~1`.
-std::string escaped_token(std::string_view token);
 /// The tokens of a pointer, unescaped.
 std::vector<std::string> pointer_tokens(std::string_view pointer);
 /// `pointer` with one more token.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "troupe/util/json_pointer.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
@@ -24,9 +25,9 @@ std::string tree_builder::pointer() const {
     if (container.is_array)
       out += "/" + std::to_string(container.children.size() - (innermost ? 0 : 1));
     else if (!innermost)
-      out += "/" + escaped_token(std::string_view(nodes_[open_[i + 1].node].key).substr(0, long_enough));
+      append_token(out, std::string_view(nodes_[open_[i + 1].node].key).substr(0, long_enough));
     else if (open_[i].has_key)
-      out += "/" + escaped_token(std::string_view(open_[i].key).substr(0, long_enough));
+      append_token(out, std::string_view(open_[i].key).substr(0, long_enough));
   }
   return out;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/util/duration.hpp"
+#include "troupe/util/json_pointer.hpp"
 #include "troupe/util/suggest.hpp"
 
 namespace troupe::llm::detail {
@@ -16,15 +17,8 @@ constexpr int most_groups = 16;
 } // namespace
 
 std::string spot::child(std::string_view key) const {
-  std::string out = pointer + "/";
-  for (const char c : key) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out += c;
-  }
+  std::string out = pointer;
+  append_token(out, key);
   return out;
 }
 

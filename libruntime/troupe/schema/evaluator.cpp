@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/schema/values.hpp"
+#include "troupe/util/json_pointer.hpp"
 #include "troupe/util/utf8.hpp"
 
 namespace troupe::schema {
@@ -21,21 +22,8 @@ std::string pointer_of(const place& at) {
   for (const auto* step = &at; step->parent != nullptr; step = step->parent)
     path.push_back(step);
   std::string out;
-  for (auto step = path.rbegin(); step != path.rend(); ++step) {
-    out.push_back('/');
-    if ((*step)->name == nullptr) {
-      out.append(std::to_string((*step)->item));
-      continue;
-    }
-    for (const char c : *(*step)->name) {
-      if (c == '~')
-        out.append("~0");
-      else if (c == '/')
-        out.append("~1");
-      else
-        out.push_back(c);
-    }
-  }
+  for (auto step = path.rbegin(); step != path.rend(); ++step)
+    append_token(out, (*step)->name != nullptr ? *(*step)->name : std::to_string((*step)->item));
   constexpr std::size_t max_pointer = 2'000;
   if (out.size() > max_pointer)
     out = std::string(utf8_prefix(out, max_pointer)) + "…";

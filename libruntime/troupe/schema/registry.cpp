@@ -7,6 +7,7 @@
 
 #include "troupe/schema/uri.hpp"
 #include "troupe/schema/values.hpp"
+#include "troupe/util/json_pointer.hpp"
 
 namespace troupe::schema {
 namespace {
@@ -56,19 +57,6 @@ bool is_anchor(std::string_view name) {
          && std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.'; });
 }
 
-/// One more segment of a JSON pointer, escaped (RFC 6901).
-void append_segment(std::string& pointer, std::string_view segment) {
-  pointer.push_back('/');
-  for (const char c : segment) {
-    if (c == '~')
-      pointer.append("~0");
-    else if (c == '/')
-      pointer.append("~1");
-    else
-      pointer.push_back(c);
-  }
-}
-
 } // namespace
 
 holds holds_of(std::string_view keyword) {
@@ -100,7 +88,7 @@ std::string trail::pointer(step at) const {
     path.push_back(part);
   auto out = prefixes_[part->item];
   for (auto next = path.rbegin(); next != path.rend(); ++next)
-    append_segment(out, (*next)->name.data() == nullptr ? std::to_string((*next)->item) : std::string((*next)->name));
+    append_token(out, (*next)->name.data() == nullptr ? std::to_string((*next)->item) : std::string((*next)->name));
   return out;
 }
 
@@ -109,7 +97,7 @@ void registry::problem(trail::step place, std::string_view keyword, std::string 
     return;
   auto pointer = places_.pointer(place);
   if (!keyword.empty())
-    append_segment(pointer, keyword);
+    append_token(pointer, keyword);
   problems_.push_back({error_code::invalid_argument, std::move(message), std::move(pointer)});
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "troupe/model/error.hpp"
+
 namespace troupe::llm {
 class http_client;
 }
@@ -37,5 +39,8 @@ struct environment {
   process_counting counting = process_counting::automatic;
   mcp_servers* mcp = nullptr; ///< of MCP tools; without them these are refused
 };
+
+/// The value of a variable that `env_from` names. `not_found`: it is not set.
+expected<std::string> secret_named(const std::string& name, const environment& shared);
 
 } // namespace troupe::tools

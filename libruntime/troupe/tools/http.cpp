@@ -1,7 +1,6 @@
 #include "troupe/tools/http.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "troupe/llm/http_transfer.hpp"
@@ -113,13 +112,9 @@ expected<std::map<std::string, std::string>> secrets_of(const tool_spec& spec, c
     return "the environment variable " + name + ", which `env_from` names, " + wrong;
   };
   for (const auto& name : spec.env_from) {
-    std::optional<std::string> value;
-    if (shared.secret)
-      value = shared.secret(name);
-    else if (const char* set = std::getenv(name.c_str()))
-      value = set;
+    auto value = secret_named(name, shared);
     if (!value)
-      return fail(error_code::not_found, "`env_from` names " + name + ", which is not set in the environment; set it, or take it out");
+      return tl::unexpected(value.error());
     if (const auto wrong = flaw_of_key(*value); !wrong.empty())
       return fail(error_code::invalid_argument, flawed(name, wrong));
     out.emplace(name, std::move(*value));

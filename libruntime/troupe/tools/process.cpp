@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
@@ -263,13 +262,9 @@ expected<std::vector<std::string>> variables_of(const tool_spec& spec, const env
   for (const auto& name : spec.env_from) {
     if (name.empty() || name.find_first_of(std::string_view("=\0", 2)) != std::string::npos)
       return fail(error_code::invalid_argument, "`env_from` has \"" + name + "\", which is no name of a variable");
-    std::optional<std::string> value;
-    if (shared.secret)
-      value = shared.secret(name);
-    else if (const char* set = std::getenv(name.c_str()))
-      value = set;
+    auto value = secret_named(name, shared);
     if (!value)
-      return fail(error_code::not_found, "`env_from` names " + name + ", which is not set in the environment; set it, or take it out");
+      return tl::unexpected(value.error());
     std::erase_if(out, [&](const std::string& each) { return each.compare(0, name.size() + 1, name + "=") == 0; });
     out.push_back(name + "=" + *value);
   }

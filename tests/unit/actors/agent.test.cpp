@@ -184,6 +184,15 @@ struct agent_stage : test::stage {
     ask<task_result>(worker_actor, task_assignment{.run = context, .task = "t", .agent = "worker", .instruction = "go"},
                      [this](const task_result& came) { end = came; });
   }
+  /// It is about to be asked again: the run's limit has been met meanwhile.
+  void host_dies_while_run_winds_down(const std::string& tool) {
+    const auto dead = hosts[tool]->now();
+    calls[tool].waiting.clear();
+    hosts[tool]->replace(add(system->spawn(held_host, &calls[tool])));
+    kill(dead);
+    context->winding_down = true;
+    pass(std::chrono::seconds(1));
+  }
   void finish(const std::string& tool) { tell(hosts[tool]->now(), tool_ended{}); }
 
   test::paper written;
@@ -200,13 +209,7 @@ struct agent_stage : test::stage {
 TROUPE_TEST_WITH(agent_stage, "when its run winds down, an agent ends with what is in flight, though other calls were never begun") {
   work();
   REQUIRE(calls["one"].waiting.size() == 1 && calls["two"].waiting.size() == 1);
-  // The host of one dies, and is asked again: the run's limit has been met meanwhile.
-  const auto dead = hosts["one"]->now();
-  calls["one"].waiting.clear();
-  hosts["one"]->replace(add(system->spawn(held_host, &calls["one"])));
-  kill(dead);
-  context->winding_down = true;
-  pass(std::chrono::seconds(1));
+  host_dies_while_run_winds_down("one");
   CHECK_EQ(calls["one"].waiting.size(), 0u);
   CHECK(!end);
   finish("two");
@@ -216,12 +219,7 @@ TROUPE_TEST_WITH(agent_stage, "when its run winds down, an agent ends with what 
 
 TROUPE_TEST_WITH(agent_stage, "an agent that leaves with its run ends what is in flight when it is told to") {
   work();
-  const auto dead = hosts["one"]->now();
-  calls["one"].waiting.clear();
-  hosts["one"]->replace(add(system->spawn(held_host, &calls["one"])));
-  kill(dead);
-  context->winding_down = true;
-  pass(std::chrono::seconds(1));
+  host_dies_while_run_winds_down("one");
   CHECK_EQ(calls["two"].cancels, 0u);
   tell(worker_actor, cancel_task{"R1", "t", false}); // the grace is over
   CHECK_EQ(calls["two"].cancels, 1u);
