@@ -49,8 +49,8 @@ clock_point time_of(guard_self self) {
 
 void define(guard_state& state, const std::string& scope, const limits& limit) {
   state.ledger.define(scope, limit);
-  if (const auto spent = state.setup.spent_inner.find(scope); spent != state.setup.spent_inner.end())
-    state.ledger.charge({scope}, spent->second);
+  if (const auto known = state.setup.inner.find(scope); known != state.setup.inner.end())
+    state.ledger.charge({scope}, known->second.spent);
 }
 
 /// A task's limits are looked up when it first spends: how many there will be, a for_each knows only then.
@@ -72,7 +72,8 @@ std::vector<std::string> scopes_of(guard_state& state, const std::string& task, 
     for (std::string_view path = task; !path.empty(); path = policy::parent_path(path))
       if (auto name = policy::task_scope(path); has_limits(state, path, name))
         scopes.push_back(std::move(name));
-  if (auto name = policy::agent_scope(agent); state.setup.inner.count(name) != 0)
+  auto name = policy::agent_scope(agent);
+  if (const auto known = state.setup.inner.find(name); known != state.setup.inner.end() && known->second.limit != limits{})
     scopes.push_back(std::move(name));
   scopes.push_back(state.setup.scope);
   return scopes;
@@ -220,8 +221,9 @@ budget_guard_actor::behavior_type budget_guard(guard_self self, guard_setup setu
   auto& ledger = state.ledger;
   ledger.define(state.setup.scope, state.setup.limit);
   ledger.charge({state.setup.scope}, state.setup.spent);
-  for (const auto& [name, limit] : state.setup.inner)
-    define(state, name, limit);
+  for (const auto& [name, scope] : state.setup.inner)
+    if (scope.limit != limits{})
+      define(state, name, scope.limit);
   on_down(self, [self](const caf::down_msg& down) { holder_down(self, caf::actor_cast<caf::actor_addr>(down.source)); });
   ledger.start_clock(state.setup.scope, time_of(self), state.setup.time_used);
   return {

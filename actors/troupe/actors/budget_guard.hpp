@@ -12,16 +12,21 @@
 
 namespace troupe::actors {
 
+/// A scope inside of a guard's own.
+struct inner_scope {
+  limits limit; ///< of an agent; a task's are looked up when it first spends
+  spend spent;  ///< by earlier owners
+};
+
 /// What a guard starts with.
 struct guard_setup {
   std::string scope = "run"; ///< "run", "tenant NAME", "process"
   limits limit;
-  std::map<std::string, limits> inner; ///< "agent NAME": limits inside of this scope
+  std::map<std::string, inner_scope> inner; ///< "agent NAME", "task PATH": of those that have limits, or have spent
   /// Of what a task's path names; null: no task has any.
   std::function<limits(std::string_view path)> limits_of_task;
-  spend spent;                              ///< by earlier owners
-  std::map<std::string, spend> spent_inner; ///< also of "task PATH"
-  milliseconds time_used{0};                ///< by earlier owners
+  spend spent;               ///< by earlier owners
+  milliseconds time_used{0}; ///< by earlier owners
   std::optional<budget_guard_actor> parent;
   std::shared_ptr<const clock_pause> pause; ///< of a run: its time stands still meanwhile; null: never
   std::optional<journal_actor> journal;     ///< where warnings go

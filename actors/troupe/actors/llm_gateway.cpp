@@ -32,8 +32,8 @@ struct gateway_call {
   reserve_answer refused; ///< what the guard said last, when it refused
   // Of a step with a second request, which is a call of its own.
   bool second = false;
-  std::uint64_t other = 0;        ///< the step's other call; 0: none is under way
-  std::optional<llm_answer> held; ///< what the other one brought: the step is answered once nothing of it is under way
+  std::uint64_t other = 0;          ///< the step's other call; 0: none is under way
+  std::unique_ptr<llm_answer> held; ///< what the other one brought: the step is answered once nothing of it is under way
 };
 
 /// What became of one request.
@@ -109,7 +109,7 @@ void leave_to_other(gateway_self self, gateway_call& ended, const llm_answer& sa
   auto& state = state_of(self);
   auto& other = state.calls.at(ended.other);
   other.other = 0;
-  other.held = said;
+  other.held = std::make_unique<llm_answer>(said);
   std::move(ended.askers.begin(), ended.askers.end(), std::back_inserter(other.askers));
   state.by_step.insert_or_assign(step_key(ended.ask), ended.other);
   if (decides(said))
@@ -147,7 +147,7 @@ void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   state.by_step.erase(step_key(call.ask));
   // The first response counts; where both failed, what the first request met.
   const bool earlier = call.held && (decides(*call.held) || (call.second && !decides(with)));
-  auto said = earlier ? *std::move(call.held) : with;
+  auto said = earlier ? std::move(*call.held) : with;
   said.requests = std::max(said.requests, with.requests);
   for (auto& asker : call.askers)
     asker.deliver(said);

@@ -154,7 +154,7 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::start_
   let_read(self, made.graph);
   made.graph.belongs_to(made.within);
   static const policy::restored_state fresh;
-  perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.restored : fresh));
+  perform(self, own_prefix, made.graph.start(std::move(what.input), what.resumed ? state.setup.before->restored : fresh));
 }
 
 void cancel_now(orchestrator_self self) {
@@ -314,7 +314,7 @@ caf::result<run_ended> begin(orchestrator_self self) {
   warn_of_time(self);
   auto& top = state.graphs.emplace("", graph_of{std::move(graph), "", "", 1, {}, {}, clock_point::max(), {}}).first->second;
   let_read(self, top.graph);
-  perform(self, "", top.graph.start(setup.input, setup.restored));
+  perform(self, "", top.graph.start(setup.input, setup.before->restored));
   if (state.early)
     abort_all(self, *state.early);
   return promise;
@@ -432,6 +432,11 @@ bool orchestrators_at_work::wait(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   return left_.wait_for(lock, patience,
                         [&] { return std::none_of(who_.begin(), who_.end(), [](const auto& each) { return each.second; }); });
+}
+
+std::shared_ptr<const earlier_owners> no_earlier_owners() {
+  static const auto none = std::make_shared<const earlier_owners>();
+  return none;
 }
 
 orchestrator_actor spawn_orchestrator(caf::actor_system& system, orchestrator_setup setup) {

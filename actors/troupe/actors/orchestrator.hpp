@@ -50,16 +50,23 @@ private:
   caf::actor_addr who_;
 };
 
+/// What earlier owners of a run have left to this one.
+struct earlier_owners {
+  policy::restored_state restored;
+  std::map<std::string, policy::handoff_watch> handoffs; ///< by path
+  std::map<std::string, milliseconds> time_used;         ///< by scope
+};
+/// Of runs that begin here: there were none.
+std::shared_ptr<const earlier_owners> no_earlier_owners();
+
 struct orchestrator_setup {
   run_ptr run;
   std::string workflow;
   json input;
   std::vector<event_body> opening; ///< recorded first: run_started, or run_resumed and what it found
   std::vector<note> found;         ///< recorded next: what a resume found out about its tasks
-  policy::restored_state restored;
-  std::map<std::string, std::int64_t> crashes;           ///< by path, before this owner and in attempts that have ended
-  std::map<std::string, policy::handoff_watch> handoffs; ///< likewise
-  std::map<std::string, milliseconds> time_used;         ///< likewise, by scope
+  std::shared_ptr<const earlier_owners> before = no_earlier_owners();
+  std::map<std::string, std::int64_t> crashes; ///< by path, before this owner and in attempts that have ended
   std::shared_ptr<const pool_services> pools;
   journal_actor journal;
   gateway_service gateway;

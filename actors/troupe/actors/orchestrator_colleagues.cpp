@@ -165,8 +165,8 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
       || found->second.told.count(wanted.path) > 0)
     return; // its agent came back and asks again, or it is not wanted any more
   auto& asker = found->second;
-  const auto before = state.setup.restored.find(wanted.path);
-  const bool resumed = before != state.setup.restored.end() && before->second.within == asker.order.within;
+  const auto before = state.setup.before->restored.find(wanted.path);
+  const bool resumed = before != state.setup.before->restored.end() && before->second.within == asker.order.within;
   if (resumed && before->second.finished) {
     const auto& end = *before->second.finished;
     tell_asker(self, asker, wanted.path, wanted.to, wanted.call_id, end.status, end.reason, end.error, end.output);
@@ -205,7 +205,7 @@ void start_delegated(orchestrator_self self, delegate& wanted) {
                    .call_id = wanted.call_id};
   given.call_for = wanted.to;
   given.began = self->clock().now();
-  if (const auto handed = state.setup.handoffs.find(wanted.path); resumed && handed != state.setup.handoffs.end()) {
+  if (const auto handed = state.setup.before->handoffs.find(wanted.path); resumed && handed != state.setup.before->handoffs.end()) {
     given.handoffs = handed->second;
     if (!given.handoffs.agent().empty())
       given.order.agent = given.handoffs.agent();

@@ -215,7 +215,7 @@ void start_now(orchestrator_self self, const std::string& prefix, policy::start_
   given_task given{.order = std::move(order), .prefix = prefix, .pool = {}, .end = {}, .handoffs = {}};
   if (const auto task_time = time_for(self, prefix, what.path, *what.spec, what.spec->budget, {}))
     given.until = self->clock().now() + *task_time;
-  if (const auto before = state.setup.handoffs.find(what.path); what.resumed && before != state.setup.handoffs.end()) {
+  if (const auto before = state.setup.before->handoffs.find(what.path); what.resumed && before != state.setup.before->handoffs.end()) {
     given.handoffs = before->second;
     if (!given.handoffs.agent().empty())
       given.order.agent = given.handoffs.agent();

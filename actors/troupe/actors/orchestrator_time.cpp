@@ -9,8 +9,8 @@ namespace troupe::actors::orchestration {
 milliseconds time_left(orchestrator_self self, std::string scope, milliseconds limit, const std::shared_ptr<human_time>& human) {
   const auto now = self->clock().now();
   auto& state = state_of(self);
-  const auto before = state.setup.time_used.find(scope);
-  const auto used = before == state.setup.time_used.end() ? milliseconds{0} : before->second;
+  const auto before = state.setup.before->time_used.find(scope);
+  const auto used = before == state.setup.before->time_used.end() ? milliseconds{0} : before->second;
   const auto since = state.began.emplace(std::move(scope), mark(human, now)).first->second;
   return std::max(milliseconds{0}, limit - used - std::chrono::duration_cast<milliseconds>(now - moved(since.at, since, human, now)));
 }

@@ -29,13 +29,11 @@ struct launch_plan {
   spend spent;
   std::map<std::string, spend> spent_by_task, spent_by_agent;
   milliseconds time_used{0};
-  std::map<std::string, milliseconds> time_by_scope;
   std::vector<event_body> opening;
   std::vector<note> found;
-  policy::restored_state restored;
+  std::shared_ptr<const earlier_owners> before = no_earlier_owners();
   std::map<std::string, std::int64_t> crashes;
   std::shared_ptr<policy::shared_state> state = std::make_shared<policy::shared_state>();
-  std::map<std::string, policy::handoff_watch> handoffs;
   bool approve_all = false;
   waiting_requests waiting;
 };
@@ -183,13 +181,13 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
                     .run_id = run_id};
   for (const auto& [name, agent] : config_->agents)
     if (agent.budget != limits{})
-      guard.inner.emplace(policy::agent_scope(name), agent.budget);
+      guard.inner[policy::agent_scope(name)].limit = agent.budget;
   if (policy::any_task_has_limits(*config_, workflow))
     guard.limits_of_task = [config = config_, workflow](std::string_view path) { return policy::limits_of_task(*config, workflow, path); };
   for (const auto& [name, spent] : plan.spent_by_agent)
-    guard.spent_inner.emplace(policy::agent_scope(name), spent);
+    guard.inner[policy::agent_scope(name)].spent = spent;
   for (const auto& [path, spent] : plan.spent_by_task)
-    guard.spent_inner.emplace(policy::task_scope(path), spent);
+    guard.inner[policy::task_scope(path)].spent = spent;
 
   auto context = std::make_shared<run_context>();
   context->run_id = run_id;
@@ -219,10 +217,8 @@ started_run runtime::launch(const std::string& run_id, const std::string& tenant
   setup.input = std::move(plan.input);
   setup.opening = std::move(plan.opening);
   setup.found = std::move(plan.found);
-  setup.restored = std::move(plan.restored);
+  setup.before = std::move(plan.before);
   setup.crashes = std::move(plan.crashes);
-  setup.time_used = std::move(plan.time_by_scope);
-  setup.handoffs = std::move(plan.handoffs);
   setup.pools = {peers_, &peers_->pools};
   setup.journal = journal_;
   setup.checkpoint = checkpoint_;
@@ -324,14 +320,13 @@ expected<started_run> runtime::resume_run(const std::string& run_id, const run_a
   plan.spent_by_task = history.spent_by_task;
   plan.spent_by_agent = history.spent_by_agent;
   plan.time_used = milliseconds(history.owned_ms);
-  plan.time_by_scope = policy::time_used(*events);
   plan.opening.emplace_back(run_resumed{history.owned_ms, more.money, more.steps, more.time.count()});
-  plan.restored = policy::fold_tasks(*events);
+  plan.before = std::make_shared<const earlier_owners>(
+      earlier_owners{policy::fold_tasks(*events), policy::fold_handoffs(*events), policy::time_used(*events)});
   plan.waiting = policy::open_requests(*events);
   for (const auto& e : *events)
     if (const auto* written = std::get_if<state_written>(&e->body))
       plan.state->restore(*written, e->agent);
-  plan.handoffs = policy::fold_handoffs(*events);
   for (const auto& [path, task] : history.tasks)
     if (task.crashes > 0)
       plan.crashes.emplace(path, task.crashes);
