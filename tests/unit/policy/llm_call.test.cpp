@@ -595,6 +595,9 @@ TROUPE_TEST_WITH(llm_call_fixture, "one further away than the cap or the time le
   make();
   links[0]->pace.observe({0, {}, 4s, {}}, now);
   CHECK_EQ(get<reserve_for>(call->start(now)).link, 1);
+  make();
+  links[0]->pace.observe({0, {}, 3s, {}}, now); // no time would be left for the request
+  CHECK_EQ(get<reserve_for>(call->start(now)).link, 1);
 }
 
 TROUPE_TEST_WITH(llm_call_fixture, "pacing holds a request for the cap at most, whatever later headers say") {

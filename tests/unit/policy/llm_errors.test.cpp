@@ -166,6 +166,7 @@ TROUPE_TEST("what an error says in words goes before its status") {
       {"a rehearsal without a rule describes the request, its model included", status(400, "no_rule", "no rule for a request to gpt-4o"),
        fatal, r::llm_bad_request, true, false, neutral},
       {"a longer name is not this model", status(400, "", "gpt-4o-mini takes no images"), fatal, r::llm_bad_request, true, false, neutral},
+      {"nor one that ends with z", status(400, "", "gpt-4oz takes no images"), fatal, r::llm_bad_request, true, false, neutral},
       {"context length, by code", status(400, "context_length_exceeded"), fail_over, r::llm_context_length, true, false, neutral},
       {"context length, by words", status(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000"), fail_over,
        r::llm_context_length, true, false, neutral},
