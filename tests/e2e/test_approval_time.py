@@ -103,7 +103,7 @@ def test_humans_who_are_asked_at_the_same_time_give_back_that_time_once(project)
     ended = project.troupe("show", "troupe.yaml", "R1", "--json").doc
     begin, end = project.events("R1", "approval_requested")[0]["time_us"], project.events("R1", "approval_decided")[-1]["time_us"]
     waited = (end - begin) / 1e6
-    assert ended["results"][0]["status"] == "timeout" and waited + 1.8 < ended["duration_seconds"] < 1.7 * waited + 2
+    assert ended["results"][0]["status"] == "timeout" and waited + 1.8 < ended["duration_seconds"] < waited + 4
 
 
 def test_time_that_humans_gave_back_stays_given_back_when_the_agent_dies(project):

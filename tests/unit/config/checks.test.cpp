@@ -680,11 +680,9 @@ TROUPE_TEST("doors beyond loopback are locked") {
        "/providers/rehearsal/script: no readable file \"missing.yaml\"; it is looked for at \"/c/missing.yaml\""},
       {"a home folder", {{"journal", "{ path: ~/runs.db }"}}, "/journal/path: no shell reads this path"},
       {"the folder that is named ~", {{"journal", "{ path: ./~/runs.db }"}}, ""},
-      {"a home folder for tools",
-       {{"tools", "{ grep: { kind: process, description: d, command: [grep], effect: none }, save: { kind: builtin, builtin: write_file, "
-                  "root: ~/data "
-                  "} }"}},
-       "/tools/save/root: no shell reads this path"},
+      {"a home folder for a script",
+       {{"providers", "{ rehearsal: { kind: scripted, script: ~/s.yaml } }"}},
+       "/providers/rehearsal/script: no shell reads this path"},
       {"no script", {{"providers", "{ rehearsal: { kind: scripted } }"}}, "/providers/rehearsal: the key \"script\" is missing"},
       {"key of a scripted one",
        {{"providers", "{ rehearsal: { kind: scripted, script: s, api_key_env: K } }"}},
