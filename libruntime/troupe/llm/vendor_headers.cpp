@@ -171,6 +171,9 @@ std::optional<std::int64_t> rfc3339_of(std::string_view text) {
 }
 
 rate_limits rate_limits_of(const http_headers& headers, std::int64_t utc_now_us) {
+  const auto& fields = headers.fields(); // most answers state nothing: 18 names need not be put together then
+  if (std::none_of(fields.begin(), fields.end(), [](const auto& field) { return field.first.find("-ratelimit-") != std::string::npos; }))
+    return {};
   const auto duration = [&](const std::string& name) -> std::optional<milliseconds> {
     const auto* text = headers.find(name);
     return text ? duration_of(*text) : std::nullopt;
