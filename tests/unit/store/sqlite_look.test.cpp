@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "store/journal_support.hpp"
-#include "troupe/store/lock_file.hpp"
 #include "troupe/store/sqlite_db.hpp"
 
 TROUPE_SUITE(sqlite_look)
@@ -144,42 +143,4 @@ TROUPE_TEST(
     CHECK_EQ(store::why_missing(folder / missed).code, error_code::not_found);
   for (const auto* out_of_reach : {"dangling", "now/below"})
     CHECK_EQ(store::why_missing(folder / out_of_reach).code, error_code::unavailable);
-}
-
-TROUPE_TEST("a lock file that is only looked at tells who owns what, and without one nobody does") {
-  temporary_folder folder;
-  const auto path = folder / "lock";
-  const auto none = store::lock_file::look(path);
-  REQUIRE(none.has_value());
-  CHECK(!none->owned("r"));
-  CHECK(!fs::exists(path));
-  auto owner = store::lock_file::open(path);
-  REQUIRE(owner.has_value() && !owner->own("r"));
-  const auto looked = store::lock_file::look(path);
-  REQUIRE(looked.has_value());
-  CHECK(looked->owned("r"));
-  CHECK(!looked->owned("s"));
-}
-
-TROUPE_TEST("an owner whose name is not written yet is not taken for the one before, who is dead") {
-  temporary_folder folder;
-  const auto path = folder / "lock";
-  const pid_t before = ::fork();
-  if (before == 0) {
-    auto locks = store::lock_file::open(path);
-    ::_exit(locks && !locks->own("r") ? 0 : 1);
-  }
-  int status = -1;
-  ::waitpid(before, &status, 0);
-  REQUIRE(status == 0);
-  std::string hint;
-  {
-    std::ifstream file(path, std::ios::binary);
-    hint.assign(std::istreambuf_iterator<char>(file), {});
-  }
-  auto owner = store::lock_file::open(path), other = store::lock_file::open(path);
-  REQUIRE(owner.has_value() && other.has_value() && !owner->own("r"));
-  CHECK(other->own("r") == ::getpid());
-  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out).write(hint.data(), static_cast<std::streamsize>(hint.size()));
-  CHECK(other->own("r") == 0); // unknown
 }
