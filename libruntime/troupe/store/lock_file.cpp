@@ -46,7 +46,7 @@ struct slot {
 };
 
 off_t slot_of(std::uint64_t hash) {
-  return first_slot + static_cast<off_t>(hash % slots * sizeof(slot));
+  return first_slot + static_cast<off_t>((hash ^ hash >> 20) % slots * sizeof(slot)); // a name's last character alone would use few of them
 }
 
 struct flock byte_lock(short type, off_t at) {
