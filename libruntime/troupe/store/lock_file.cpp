@@ -24,20 +24,17 @@ constexpr off_t first_slot = 4096;
 constexpr std::uint64_t slots = 4096;
 constexpr off_t first_name = off_t{1} << 32;
 
-/// 56 bits of SHA-256 over all but the last character, and that one. So what is counted up (ids of one millisecond) has its bytes side by
-/// side: the kernel keeps those as one lock, and each call looks through all locks of a file.
 std::uint64_t hash_of(const std::string& name) {
-  const std::size_t counted = name.empty() ? 0 : 1;
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size() - counted, digest.data());
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), digest.data());
   std::uint64_t hash = 0;
   std::memcpy(&hash, digest.data(), sizeof hash);
-  return hash << 8 | (counted > 0 ? static_cast<unsigned char>(name.back()) : 0u);
+  return hash;
 }
 
-/// 54 bits of the hash and the last character: two names share a byte once in ages, and then the second one is refused, never both let in.
+/// 62 bits of the hash: two names share a byte once in ages, and then the second one is refused, never both let in.
 off_t byte_of(std::uint64_t hash) {
-  return first_name + static_cast<off_t>(hash & 0x3FFF'FFFF'FFFF'FFFFULL);
+  return first_name + static_cast<off_t>(hash >> 2 & 0x3FFF'FFFF'FFFF'FFFFULL);
 }
 
 struct slot {
@@ -46,7 +43,7 @@ struct slot {
 };
 
 off_t slot_of(std::uint64_t hash) {
-  return first_slot + static_cast<off_t>((hash ^ hash >> 20) % slots * sizeof(slot)); // a name's last character alone would use few of them
+  return first_slot + static_cast<off_t>(hash % slots * sizeof(slot));
 }
 
 struct flock byte_lock(short type, off_t at) {
