@@ -193,10 +193,18 @@ private:
       return;
     }
     prepare(t, options_, left);
-    if (t.request.max_redirects == 0)
-      std::exchange(t.request.headers, {}); // libcurl has its own copy; `= {}` would keep the memory
+    if (t.request.max_redirects == 0) { // libcurl has its own copies; `= {}` would keep the memory
+      std::exchange(t.request.headers, {});
+      std::exchange(t.request.url, {});
+    }
+    keep_connections();
     if (curl_multi_add_handle(loop_.handle(), t.easy) != CURLM_OK)
       end(t.id, http_error::not_connected, "libcurl refused another transfer");
+  }
+
+  /// libcurl's limit counts those in use too: with more of them than may be idle it would close each one after its request.
+  void keep_connections() {
+    curl_multi_setopt(loop_.handle(), CURLMOPT_MAXCONNECTS, static_cast<long>(running_.size() + options_.idle_connections));
   }
 
   void finish_completed() {
@@ -292,6 +300,7 @@ private:
       curl_multi_remove_handle(loop_.handle(), t->easy);
       curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, nullptr);
       idle_.push_back(t->easy);
+      keep_connections();
     }
     deliver(*t, error, std::move(words));
   }

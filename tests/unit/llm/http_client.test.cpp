@@ -1,5 +1,6 @@
 #include "test.hpp"
 
+#include <array>
 #include <future>
 #include <set>
 
@@ -80,6 +81,23 @@ TROUPE_TEST("a POST goes out as it is and its response comes back, on one kept c
   CHECK(seen[0].headers.find("x-empty") != nullptr);
   CHECK(seen[0].headers.find("expect") == nullptr);
   CHECK_EQ(client.in_flight(), 0);
+}
+
+TROUPE_TEST("a connection is kept for the next request while more are in use than may be idle") {
+  test_server server([](const auto& request) {
+    return request.target == "/held" ? test_server::reply{"", then::hold} : test_server::reply{test_server::ok("fine")};
+  });
+  http_client client({.idle_connections = 1});
+  std::array<http_id, 2> held{};
+  std::vector<std::future<http_result>> ends;
+  for (auto& id : held)
+    ends.push_back(start(client, get(server.url("/held")), &id));
+  CHECK(!fetch(client, get(server.url("/one"))).connection_reused);
+  CHECK(fetch(client, get(server.url("/other"))).connection_reused);
+  for (const auto id : held)
+    client.cancel(id);
+  for (auto& end : ends)
+    CHECK(end.get().error == http_error::cancelled);
 }
 
 TROUPE_TEST("a POST on a kept connection that dies is not sent again: it is broken, and may have been served") {
