@@ -487,11 +487,10 @@ void complete_step(agent_self self, bool observed) {
   for (const auto& slot : task.slots)
     refused.push_back(!slot.came.ran);
   task.messages = policy::with_refusals_cut(task.messages, refused);
-  for (auto& slot : task.slots) {
+  for (auto& slot : std::exchange(task.slots, {})) { // their memory too: the next answer may be long in coming
     task.messages.push_back(std::move(slot.result));
-    came.push_back(slot.came);
+    came.push_back(std::move(slot.came));
   }
-  task.slots.clear();
   task.messages.append(task.injected.begin(), task.injected.end());
   task.injected.clear();
   if (observed || stop_if_ending(self))
