@@ -33,7 +33,7 @@ background_writer::~background_writer() {
   ::close(poke_);
 }
 
-void background_writer::write(std::string text) {
+void background_writer::write(std::string_view text) {
   {
     const std::lock_guard guard(mutex_);
     if (waiting_.size() + text.size() > limits_.waiting_bytes) {

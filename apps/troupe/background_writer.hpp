@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace troupe::cli {
@@ -26,7 +27,7 @@ public:
   background_writer& operator=(const background_writer&) = delete;
 
   /// Never blocks. What is too much is dropped, counted, and the count told with the next text that fits.
-  void write(std::string text);
+  void write(std::string_view text);
   /// Nothing waits to be written.
   bool idle() const;
   /// Waits until all is written, or the reader has taken nothing for a while.

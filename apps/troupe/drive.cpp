@@ -53,7 +53,7 @@ private:
 
 } // namespace
 
-int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal,
+int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, const std::shared_ptr<store::journal>& journal,
           signal_watch& signals, const beginning& begin) {
   caf::actor_system_config cfg;
   actors::prepare(cfg);

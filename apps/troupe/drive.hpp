@@ -31,7 +31,7 @@ struct run_arguments {
 using beginning = std::function<expected<actors::started_run>(actors::runtime&)>;
 
 /// Drives the run that `begin` starts to its end, and tells of it; answers the exit status.
-int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, std::shared_ptr<store::journal> journal,
+int drive(const run_arguments& arguments, std::shared_ptr<const configuration> config, const std::shared_ptr<store::journal>& journal,
           signal_watch& signals, const beginning& begin);
 
 } // namespace troupe::cli

@@ -137,6 +137,7 @@ std::vector<std::string> progress_board::lines(std::int64_t now_us, window of) c
     shown = chosen(room);
   }
   std::vector<std::string> lines;
+  lines.reserve(shown.size() + 2);
   for (const auto* path : shown)
     lines.push_back(line_of(*path, now_us, wide));
   if (!all && room > 0 && of.rows > 3)

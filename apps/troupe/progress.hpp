@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "background_writer.hpp"
@@ -23,7 +24,7 @@ struct window {
 /// budget below.
 class progress_board {
 public:
-  explicit progress_board(timeline_style style) : style_(style) {}
+  explicit progress_board(timeline_style style) : style_(std::move(style)) {}
 
   void apply(const event& e);
   /// Somebody asked for its end; what is under way is ended first.

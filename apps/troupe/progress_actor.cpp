@@ -98,8 +98,8 @@ actors::event_sink_actor::behavior_type progress(actors::event_sink_actor::state
                                                  timeline_style style) {
   actors::install_handlers(self);
   auto& state = actors::state_of(self);
-  state.style = style;
   state.board = progress_board(style);
+  state.style = std::move(style);
   state.as = std::move(as);
   state.view = live_view(state.as.out);
   const auto draw_later = [self] {

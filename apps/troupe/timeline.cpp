@@ -380,7 +380,7 @@ std::string padded(std::string text, std::size_t columns, std::size_t shown) {
   return text;
 }
 
-std::string event_line(std::int64_t at_us, std::string_view task, std::string_view agent, line what, const timeline_style& style) {
+std::string event_line(std::int64_t at_us, std::string_view task, std::string_view agent, const line& what, const timeline_style& style) {
   constexpr std::size_t time_columns = 11;
   const std::string time = relative_time(at_us);
   std::string out = time.size() < time_columns ? std::string(time_columns - time.size(), ' ') + time : time;
@@ -415,7 +415,7 @@ std::string duration_text(std::int64_t microseconds) {
     return std::to_string(seconds) + "." + std::to_string(us / 100'000 % 10) + " s";
   if (seconds < 3600)
     return std::to_string(seconds / 60) + " min " + two(seconds % 60) + " s";
-  if (seconds < 48 * 3600)
+  if (seconds < std::int64_t{48} * 3600)
     return std::to_string(seconds / 3600) + " h " + two(seconds / 60 % 60) + " min";
   return std::to_string(seconds / 86'400) + " d";
 }
@@ -437,7 +437,7 @@ std::string render_event(const event& e, std::int64_t started_us, const timeline
   auto what = std::visit([](const auto& body) { return words(body); }, e.body);
   if (what.words.empty())
     return {};
-  return event_line(e.time_us - started_us, e.task, e.agent, std::move(what), style);
+  return event_line(e.time_us - started_us, e.task, e.agent, what, style);
 }
 
 std::string render_timeline(const run_summary& summary, const std::vector<event_ptr>& events, const timeline_style& style) {

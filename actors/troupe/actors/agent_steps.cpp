@@ -313,7 +313,7 @@ void fail_as_loop(agent_self self, policy::loop_verdict verdict, const std::stri
 }
 
 /// Goes on with `then` when a human lets it.
-void ask_about_loop(agent_self self, std::shared_ptr<const policy::loop_verdict> verdict, after_verdict then) {
+void ask_about_loop(agent_self self, const std::shared_ptr<const policy::loop_verdict>& verdict, after_verdict then) {
   auto& task = task_of(self);
   const auto& call = task.response->tool_calls[verdict->found->call];
   const auto why = policy::loop_failure_text(*verdict->found, call);
@@ -489,7 +489,7 @@ void complete_step(agent_self self, bool observed) {
   task.messages = policy::with_refusals_cut(task.messages, refused);
   for (auto& slot : std::exchange(task.slots, {})) { // their memory too: the next answer may be long in coming
     task.messages.push_back(std::move(slot.result));
-    came.push_back(std::move(slot.came));
+    came.push_back(slot.came);
   }
   task.messages.append(task.injected.begin(), task.injected.end());
   task.injected.clear();
