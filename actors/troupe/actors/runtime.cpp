@@ -270,8 +270,9 @@ expected<void> runtime::start_actors(providers made) {
   caf::scoped_actor self{system_};
   auto booted = ask(self, root_, start_tree{});
   run_actors();
-  booted.receive([&](const tree_started& started) { failure = started.failure; },
-                 [&](const caf::error& reason) { failure = text_of(reason); });
+  // NOLINTNEXTLINE(performance-move-const-arg): CAF 1.x gives an answer to an rvalue only
+  std::move(booted).receive([&](const tree_started& started) { failure = started.failure; },
+                            [&](const caf::error& reason) { failure = text_of(reason); });
   if (!failure.empty())
     return fail(error_code::internal, "the supervision tree did not start: " + failure);
   return {};
