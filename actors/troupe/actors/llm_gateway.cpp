@@ -147,9 +147,7 @@ void answer(gateway_self self, std::uint64_t id, const llm_answer& with) {
   state.by_step.erase(step_key(call.ask));
   // The first response counts; where both failed, what the first request met.
   const bool earlier = call.held && (decides(*call.held) || (call.second && !decides(with)));
-  auto said = with;
-  if (earlier)
-    said = std::move(*call.held);
+  auto said = earlier ? std::move(*call.held) : llm_answer(with);
   said.requests = std::max(said.requests, with.requests);
   for (auto& asker : call.askers)
     asker.deliver(said);

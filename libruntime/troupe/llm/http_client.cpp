@@ -62,7 +62,7 @@ const std::string* http_headers::find(std::string_view name) const {
 /// One thread and its loop. The queue is swapped out under a short lock; the thread is woken only where it may be asleep.
 class http_client::shard {
 public:
-  explicit shard(const http_client_options& options) : options_(options), loop_(options.idle_connections) {
+  explicit shard(const http_client_options& options) : options_(options) {
     thread_ = std::thread([this] { run(); });
   }
 

@@ -22,7 +22,7 @@ constexpr std::chrono::milliseconds longest_sleep{60'000};
 
 } // namespace
 
-multi_loop::multi_loop(std::size_t idle_connections)
+multi_loop::multi_loop()
     : multi_(curl_multi_init()), epoll_(::epoll_create1(EPOLL_CLOEXEC)), wakeup_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!multi_)
     throw std::bad_alloc();
@@ -33,7 +33,6 @@ multi_loop::multi_loop(std::size_t idle_connections)
     errno = why;
     throw_errno("the HTTP client's epoll");
   }
-  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(idle_connections));
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &multi_loop::on_socket);
   curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &multi_loop::on_timer);

@@ -19,8 +19,8 @@ namespace troupe::llm {
 /// All of it is one thread's, but `wake`.
 class multi_loop {
 public:
-  /// `idle_connections` are kept open. Throws std::bad_alloc or std::system_error.
-  explicit multi_loop(std::size_t idle_connections);
+  /// Throws std::bad_alloc or std::system_error.
+  multi_loop();
   ~multi_loop();
   multi_loop(const multi_loop&) = delete;
   multi_loop& operator=(const multi_loop&) = delete;
