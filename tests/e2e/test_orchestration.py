@@ -189,6 +189,36 @@ def test_the_input_of_a_sub_workflow_is_checked_when_it_starts(project):
     assert "text" in rows(project.run().expect(1).doc)["sub"]["error"]
 
 
+BAD_INPUT = {"input": {"schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}, "tasks": [task("deep", "deep")]}
+
+
+@pytest.mark.parametrize("why", ["its input does not hold", "it has nothing to do", "its time is used up"])
+def test_ten_thousand_elements_that_end_at_once(why, project):
+    """Each end brings the next start about: that takes no stack."""
+    inner, element, status = BAD_INPUT, {"workflow": "inner", "with": {"n": "{{ item }}"}}, "error"
+    if why == "it has nothing to do":
+        inner, element, status = {"tasks": [task("deep", for_each="{{ input.n }}")]}, {"workflow": "inner", "with": {"n": []}}, "success"
+    elif why == "its time is used up":
+        element, status = {"agent": "worker", "instruction": "x", "timeout": "300ms"}, "timeout"
+    project.scripted([reply("late", latency="500ms")], tasks=[{"id": "all", "for_each": "{{ input.list }}", "on_failure": "continue", **element}], workflows={"inner": inner})
+    project.write("in.json", {"list": ["x"] * 10_000})
+    document = project.run("--id", "R1", "--input", "in.json").expect(0).doc
+    assert [item["status"] for item in rows(document)["all"]["items"]] == [status] * 10_000
+
+
+@pytest.mark.parametrize("approval", [None, {"risk": "high"}])
+@pytest.mark.parametrize("order", ["before", "behind"])
+def test_what_begins_beside_a_task_that_fails_at_once_is_cancelled(order, approval, project):
+    tasks = [{"id": "wrong", "workflow": "inner", "with": {"n": "x"}}, task("slow", **({"approval": approval} if approval else {}))]
+    project.scripted([reply("late", latency="60s")], tasks=tasks if order == "before" else tasks[::-1], workflows={"inner": BAD_INPUT})
+    document = project.run("--id", "R1").expect(1).doc
+    assert rows(document)["wrong"]["status"] == "error"
+    assert rows(document)["slow"]["status"] == "cancelled" if "slow" in rows(document) else approval
+    assert project.count("R1", "llm_responded") == 0
+    events = [(event["type"], event.get("task_id")) for event in project.events("R1") if event["type"] in ("task_started", "task_finished")]
+    assert all(kind == "task_finished" for kind, _ in events[events.index(("task_finished", "wrong")):])
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------------------------------------
 
 SCHEMA = {"input": {"schema": {"type": "object", "required": ["s"], "additionalProperties": False,

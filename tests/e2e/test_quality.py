@@ -219,6 +219,19 @@ def test_a_review_that_was_cut_short_by_kill_9_goes_on(project, mock_llm):
     assert server.requests == 3 and len([e for e in project.events("R1", "task_started") if e["task_id"] == "t/review"]) == 1
 
 
+@pytest.mark.parametrize("critic, tool", [({"tools": ["agent:helper"]}, "agent_helper"), ({"handoffs": ["helper"]}, "handoff_to_helper")])
+def test_a_reviewer_asks_nobody(critic, tool, project):
+    """A verdict is its own: what it may ask in tasks of its own it has not while it reviews, and is told so when it tries."""
+    rules = [calls((tool, {"task": "look", "reason": "look"}), when={"agent": "critic", "turn": 1}), verdict("pass"), reply("none", when={"agent": "writer"})]
+    project.scripted(rules, agents={"writer": {"output": {"schema": SCHEMA, "retries": 0, "reviewer": "critic"}}, "critic": {"system": "critic", **critic}, "helper": {"system": "helper"}},
+                     tasks=[{"id": "t", "agent": "writer", "instruction": "List the facts."}])
+    assert "while it reviews" in project.troupe("validate", "troupe.yaml").expect(0).stderr
+    assert project.run("--id", "R1").expect(0).doc["result"] == "none"
+    refused = [event["text"] for event in project.events("R1", "tool_finished")]
+    assert len(refused) == 1 and "There is no tool named" in refused[0]
+    assert project.count("R1", "agent_crashed") == 0 and {event["agent"] for event in project.events("R1", "llm_requested")} == {"writer", "critic"}
+
+
 def test_a_circle_of_reviewers_is_refused(project):
     output = {"schema": SCHEMA, "retries": 0}
     project.scripted([reply("x")], agents={"a": {"output": {**output, "reviewer": "b"}}, "b": {"output": {**output, "reviewer": "a"}}})

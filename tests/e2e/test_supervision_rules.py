@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from conftest import reply, wait_for
+from conftest import calls, reply, wait_for
 
 
 def crash(times=None):
@@ -226,6 +226,27 @@ def test_what_a_sibling_asked_for_when_its_supervisor_ended_is_charged_before_th
     assert len(failed) == 1 and failed[0]["charged"] == asked["worst_case"] > 0
     assert told.doc["total_cost_usd"] == pytest.approx(asked["worst_case"] / 1e6, abs=1e-9)
     assert [e["type"] for e in events][-1] == "run_finished"
+
+
+def test_a_task_that_fails_without_a_member_leaves_no_question_and_no_call(project):
+    """What its agent had asked for ends with it: a human is not asked about it, the clock that stands while one is goes on, a tool is not run again."""
+    tools = {"work": {"kind": "process", "description": "Works", "command": ["sh", "-c", "sleep 0.1; false"], "effect": "none", "retries": 20},
+             "risky": {"kind": "process", "description": "Risky", "command": ["true"], "effect": "once", "risk": "high"}}
+    rules = [calls(("risky", {}), when={"agent": "asks"}), calls(("work", {}), when={"agent": "works"}),
+             reply("x", when={"agent": "dies"}, latency="500ms", fault={"crash": True}), reply("late", when={"agent": "last"}, latency="60s")]
+    names = ["asks", "works", "dies", "last"]
+    agents = {name: {"system": name} for name in names}
+    agents["asks"]["tools"], agents["works"]["tools"] = ["risky"], ["work"]
+    below = {"name": "below", "strategy": "one_for_all", "max_restarts": 0, "children": [{"agent": name} for name in names[:3]]}
+    project.scripted(rules, agents=agents, tools=tools, tasks=[task(name, agent=name, on_failure="continue") for name in names], workflow={"budget": {"time": "3s"}},
+                     checkpoint={"pause_clock": True}, supervision={"children": [{"agent": "last"}, {"supervisor": below, "restart": "temporary"}]})
+    document = project.run("--id", "R1").expect(3).doc
+    assert document["reason"] == "timeout" and {row["task_id"]: row["status"] for row in document["results"]} == {**dict.fromkeys(names[:3], "error"), "last": "timeout"}
+    events = project.events("R1")
+    kinds = [event["type"] for event in events]
+    failed = next(i for i, event in enumerate(events) if event["type"] == "task_finished" and event["task_id"] == "works")
+    assert kinds.count("approval_requested") == kinds.count("approval_withdrawn") == 1
+    assert "tool_started" not in kinds[failed:]
 
 
 def test_deaths_are_a_task_s_in_all_its_attempts_resumed_or_not(project):

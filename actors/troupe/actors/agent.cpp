@@ -275,6 +275,13 @@ void next_step(agent_self self) {
 
 namespace {
 
+/// Of a task that ends: nobody decides any more about what it waits for.
+void end_waits(agent_self self) {
+  auto& state = state_of(self);
+  while (state.task && state.task->ending && !state.task->humans.empty())
+    take_decision(self, state.task->humans.begin()->first, {});
+}
+
 /// Whom it asked has died. It has a successor, which goes by the journal.
 void peer_down(agent_self self, const caf::actor_addr& peer) {
   auto& state = state_of(self);
@@ -306,8 +313,7 @@ void peer_down(agent_self self, const caf::actor_addr& peer) {
     return;
   }
   if (state.peers->checkpoint && !task.humans.empty() && peer == task.checkpoint) {
-    while (state.task && state.task->ending && !state.task->humans.empty()) // nobody is asked again
-      take_decision(self, state.task->humans.begin()->first, {});
+    end_waits(self);
     if (state.generation != generation || !state.task || state.task->ending)
       return;
     tell_later(self, agent_actor(self), service_pause, ask_again{.generation = generation, .approval = true});
@@ -352,7 +358,8 @@ void prepare(agent_self self, const std::shared_ptr<const configuration>& config
       throw std::runtime_error("the contract of agent \"" + spec.name + "\" does not compile: " + compiled.error().text());
     state.must_hold = std::move(*compiled);
   }
-  state.own = *state.peers->own_tools->get(config, spec.name, [&] { return tools_of(*config, spec, {}, *state.peers->tools); });
+  state.own = *state.peers->own_tools->get(config, spec.name,
+                                           [&] { return tools_of(*config, spec, policy::rights_of(spec, {}), *state.peers->tools); });
 }
 
 /// What the agent is told first. A schema is part of it: no model guesses one.
@@ -462,6 +469,18 @@ bool counts_earlier_calls(const task_assignment& order) {
          && std::any_of(tools.begin(), tools.end(), [](const auto& each) { return each.second.max_calls > 0; });
 }
 
+/// What its agent may use in this task. A review comes from no orchestrator's desk: it has no colleagues.
+std::shared_ptr<const agent_tools> tools_for(agent_self self, const task_assignment& order) {
+  const auto& state = state_of(self);
+  const auto& spec = *state.task->spec;
+  const bool has_colleagues = !spec.delegates.empty() || !spec.handoffs.empty();
+  if (order.rights)
+    return tools_of(*order.run->config, spec, policy::rights_of(spec, order.rights), *state.peers->tools);
+  if (!order.desk && has_colleagues)
+    return tools_of(*order.run->config, spec, policy::rights_of_reviewer(spec), *state.peers->tools);
+  return state.own;
+}
+
 caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   auto& state = state_of(self);
   const auto& agents = assignment.run->config->agents;
@@ -482,8 +501,7 @@ caf::result<task_result> begin(agent_self self, task_assignment& assignment) {
   prepare(self, task.assignment.run->config, *task.spec, task.assignment.contract);
   const auto* rules = policy::rules_for(task.assignment.contract.get(), task.spec);
   task.quality = policy::answer_quality(rules, state.must_hold, task.assignment.attempt, task.assignment.instruction);
-  task.may =
-      task.assignment.rights ? tools_of(*task.assignment.run->config, *task.spec, task.assignment.rights, *state.peers->tools) : state.own;
+  task.may = tools_for(self, task.assignment);
   task.quota = std::make_shared<policy::tool_quota>();
   begin_conversation(self);
   auto& order = task.assignment;
@@ -533,8 +551,15 @@ agent_actor::behavior_type agent(agent_self self, std::string member, caf::actor
       },
       [self](const check_ended& ended) { take_check(self, ended); },
       [self](const ask_again& due) {
-        if (due.generation != state_of(self).generation || !state_of(self).task || state_of(self).task->ending)
+        if (due.generation != state_of(self).generation || !state_of(self).task)
           return;
+        if (state_of(self).task->ending) { // since whom it asked died: nobody is asked again
+          if (due.review && state_of(self).task->review)
+            end_review(self, {});
+          else if (due.approval)
+            end_waits(self);
+          return;
+        }
         if (due.call) {
           start_slot(self, *due.call, false, true);
         } else if (due.review) {

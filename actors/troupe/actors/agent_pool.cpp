@@ -87,20 +87,24 @@ void hand_over(pool_self self, const policy::assignment& given) {
           [](const caf::error&) {}); // it died: the down message says what becomes of its tasks
 }
 
-/// The end of a cancelled task that no member has. The calls that its last one made go on by themselves, and would be paid for: they end
-/// with it.
+/// The calls that the last member of a task made go on by themselves, would be paid for and would ask humans: they end with the task.
+void end_what_it_left(pool_self self, const task_assignment& order, bool late) {
+  const auto& peers = *state_of(self).peers;
+  const auto spec = order.run->config->agents.find(order.agent);
+  if (!order.resumed || spec == order.run->config->agents.end())
+    return;
+  end_calls(self, peers, spec->second, order.run->run_id, order.task);
+  if (spec->second.output)
+    if (const auto reviewer = peers.pools.find(spec->second.output->reviewer); reviewer != peers.pools.end())
+      tell(self, reviewer->second->now(), cancel_task{order.run->run_id, policy::review_of(order.task), late});
+}
+
+/// The end of a cancelled task that no member has.
 void end_cancelled(pool_self self, const std::string& key, bool in_line = false) {
-  auto& state = state_of(self);
-  const auto& task = state.tasks.at(key);
+  const auto& task = state_of(self).tasks.at(key);
   const auto& order = task.assignment;
   const bool late = task.cancelled->timed_out;
-  const auto& agents = order.run->config->agents;
-  if (const auto spec = agents.find(order.agent); order.resumed && spec != agents.end()) {
-    end_calls(self, *state.peers, spec->second, order.run->run_id, order.task);
-    if (spec->second.output)
-      if (const auto reviewer = state.peers->pools.find(spec->second.output->reviewer); reviewer != state.peers->pools.end())
-        tell(self, reviewer->second->now(), cancel_task{order.run->run_id, policy::review_of(order.task), late});
-  }
+  end_what_it_left(self, order, late);
   answer(self, key,
          task_result{.task = order.task,
                      .attempt = order.attempt,
@@ -135,15 +139,18 @@ void apply(pool_self self, const policy::routing_changes& changes) {
   for (const auto& key : changes.stopped)
     end_cancelled(self, key);
   for (const auto& failed : changes.failed)
-    if (auto found = state_of(self).tasks.find(failed.task); found != state_of(self).tasks.end())
+    if (const auto found = state_of(self).tasks.find(failed.task); found != state_of(self).tasks.end()) {
+      const auto& order = found->second.assignment;
+      end_what_it_left(self, order, false);
       answer(self, failed.task,
-             task_result{.task = found->second.assignment.task,
-                         .attempt = found->second.assignment.attempt,
+             task_result{.task = order.task,
+                         .attempt = order.attempt,
                          .status = task_status::error,
                          .reason = failed.reason,
                          .error = failed.error,
                          .fatal = true,
-                         .abandoned = found->second.assignment.resumed});
+                         .abandoned = order.resumed});
+    }
   for (const auto& given : changes.assigned)
     hand_over(self, given);
 }
@@ -167,6 +174,8 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
   if (state.tasks.count(key) != 0)
     return refused("conflict", "task \"" + assignment.task + "\" of run " + assignment.run->run_id + " is in this pool already");
   const auto placed = state.routing->submit(key, self->clock().now(), assignment.crashes);
+  if (placed.status == policy::submit_status::failed)
+    end_what_it_left(self, assignment, false);
   if (placed.status == policy::submit_status::refused || placed.status == policy::submit_status::failed)
     return refused(placed.status == policy::submit_status::refused ? "pool_full" : "no_member", placed.error);
   auto promise = self->make_response_promise<task_result>();

@@ -104,7 +104,7 @@ void settle_slots(agent_self self) {
 bool ask_colleague(agent_self self, std::size_t index, bool cut_off) {
   auto& task = task_of(self);
   const auto& call = task.slots[index].call;
-  auto wanted = policy::read_colleague_call(*task.spec, task.may->has, call.name, call.arguments);
+  auto wanted = policy::read_colleague_call(task.may->has, call.name, call.arguments);
   if (!wanted)
     return false;
   if (!*wanted) {

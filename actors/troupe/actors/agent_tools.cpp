@@ -6,17 +6,17 @@
 
 namespace troupe::actors {
 
-std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent,
-                                            const std::optional<std::vector<std::string>>& granted, const toolset& tools) {
+std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent, policy::agent_rights has,
+                                            const toolset& tools) {
   auto made = std::make_shared<agent_tools>();
-  made->has = policy::rights_of(agent, granted);
+  made->has = std::move(has);
   made->names = made->has.tools;
   auto declarations = std::make_shared<std::vector<tool_declaration>>();
   for (const auto& tool : made->has.tools)
     if (const auto found = tools.prepared.find(tool); found != tools.prepared.end())
       declarations->push_back(
           {found->second.declaration.name, found->second.declaration.description, found->second.declaration.parameters});
-  for (auto& colleague : policy::colleague_declarations(config.agents, agent, made->has)) {
+  for (auto& colleague : policy::colleague_declarations(config.agents, made->has)) {
     made->names.push_back(colleague.name);
     declarations->push_back(std::move(colleague));
   }

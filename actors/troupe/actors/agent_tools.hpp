@@ -25,9 +25,8 @@ struct agent_tools {
   policy::known_tool known(const toolset& tools, const std::string& name) const;
 };
 
-/// `granted`: of a delegated task, what its agent may use there.
-std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent,
-                                            const std::optional<std::vector<std::string>>& granted, const toolset& tools);
+std::shared_ptr<const agent_tools> tools_of(const configuration& config, const agent_spec& agent, policy::agent_rights has,
+                                            const toolset& tools);
 
 /// The order for a call of another agent; an error is what the model is told.
 tl::expected<delegate, std::string> delegation_of(const task_assignment& asking, const agent_spec& agent, const agent_tools& may,

@@ -261,13 +261,21 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::finish
   task_ended(self, parent_prefix, path, attempt, std::move(outcome));
 }
 
-void perform(orchestrator_self self, const std::string& of_graph, policy::graph_commands commands) {
-  const auto prefix = of_graph; // the graph that it names may end meanwhile
-  for (auto& command : commands) {
-    if (state_of(self).over)
-      return;
-    std::visit([&](auto& what) { carry_out(self, prefix, what); }, command);
+/// What a command brings about may end a task at once, by which the graph has more to do: that comes behind what is to be done already, so
+/// that a cancel finds its task begun, and thousands of such ends take no stack.
+void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands) {
+  auto& state = state_of(self);
+  for (auto& command : commands)
+    state.to_do.push_back({prefix, std::move(command)});
+  if (std::exchange(state.at_work, true))
+    return;
+  while (!state.over && !state.to_do.empty()) {
+    auto next = std::move(state.to_do.front());
+    state.to_do.pop_front();
+    std::visit([&](auto& what) { carry_out(self, next.prefix, what); }, next.what);
   }
+  state.to_do.clear();
+  state.at_work = false;
 }
 
 /// The time of a sub-workflow is up: it ends as a run ends whose time is up.

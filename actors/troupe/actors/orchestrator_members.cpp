@@ -117,6 +117,11 @@ void give(orchestrator_self self, const std::string& path) {
 void end_unserved(orchestrator_self self, const std::string& path, task_status status, std::string reason, std::string error) {
   const auto& given = state_of(self).with_pool.at(path);
   const auto prefix = given.prefix;
+  const auto& setup = state_of(self).setup;
+  const cancel_calls left{setup.run->run_id, path}; // what its agent asked for goes on by itself, and may ask a human
+  tell(self, setup.gateway->now(), left);
+  if (setup.checkpoint)
+    tell(self, setup.checkpoint->now(), left);
   take_result(self, prefix,
               task_result{.task = path,
                           .attempt = given.order.attempt,

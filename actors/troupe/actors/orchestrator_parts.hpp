@@ -7,6 +7,7 @@
 //   orchestrator_approvals.cpp   tasks and answers that wait for humans
 //   orchestrator_colleagues.cpp  agents that ask each other, and hand-offs
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -62,6 +63,12 @@ struct task_to_approve {
   std::unique_ptr<human_time_guard> waits;
 };
 
+/// A command of the graph with this prefix.
+struct graph_order {
+  std::string prefix;
+  policy::graph_command what;
+};
+
 struct orchestrator_state {
   explicit orchestrator_state(orchestrator_actor::pointer) {}
   /// One that dies owes an answer to whoever waits for the run: CAF gives none.
@@ -74,6 +81,8 @@ struct orchestrator_state {
   std::optional<place_at_work> place; ///< first: it is left when all else is gone
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
+  std::deque<graph_order> to_do;                     ///< in the order in which the graphs gave them
+  bool at_work = false;                              ///< on what is to be done
   std::map<std::string, given_task> with_pool;       ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
   std::uint64_t last_request = 0;

@@ -68,6 +68,8 @@ void resolver::agents() {
       reviewer.wrong("an agent cannot review itself; name another one");
     else if (const auto circle = review_circle(out_.agents, name); !circle.empty())
       reviewer.wrong(circle + " review each other in a circle: each would wait for the other; leave one reviewer out");
+    else if (const auto& asked = out_.agents.at(agent.output->reviewer); !asked.delegates.empty() || !asked.handoffs.empty())
+      reviewer.warn("agent " + in_quotes(asked.name) + " asks no other agents and hands nothing on while it reviews: a verdict is its own");
   }
 }
 

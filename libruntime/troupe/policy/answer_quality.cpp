@@ -245,6 +245,8 @@ quality_commands answer_quality::reviewed(const review_outcome& outcome) {
   output_reviewed review{++reviews_, rules_->reviewer, review_verdict::reject, {}, nullptr, {}};
   if (outcome.status != task_status::success) {
     review.error = outcome.error.empty() ? outcome.reason : outcome.error;
+  } else if (!outcome.output.is_object()) {
+    review.error = "it said nothing";
   } else {
     review.verdict = enum_named<review_verdict>(outcome.output.value("verdict", "")).value_or(review_verdict::reject);
     review.feedback = outcome.output.value("feedback", "");

@@ -65,12 +65,16 @@ std::string handoff_tool(std::string_view agent) {
 // --- rights --------------------------------------------------------------------------------------------------------
 
 agent_rights rights_of(const agent_spec& agent, const std::optional<std::vector<std::string>>& granted) {
-  agent_rights has{agent.tools, agent.delegates};
+  agent_rights has{agent.tools, agent.delegates, agent.handoffs};
   if (granted) {
     std::erase_if(has.tools, [&](const auto& tool) { return !has_name(*granted, tool); });
     std::erase_if(has.delegates, [&](const auto& each) { return !has_name(*granted, std::string(agent_tool_prefix) + each); });
   }
   return has;
+}
+
+agent_rights rights_of_reviewer(const agent_spec& agent) {
+  return {agent.tools, {}, {}};
 }
 
 std::vector<std::string> granted_by(const agent_spec& caller, const agent_rights& has, const agent_spec& asked) {
@@ -161,8 +165,7 @@ std::int64_t depth_of(std::string_view path) {
 
 // --- calls ---------------------------------------------------------------------------------------------------------
 
-std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent,
-                                                     const agent_rights& has) {
+std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_rights& has) {
   std::vector<tool_declaration> out;
   const auto words = [&](const std::string& name) {
     const auto found = agents.find(name);
@@ -171,7 +174,7 @@ std::vector<tool_declaration> colleague_declarations(const std::map<std::string,
   for (const auto& each : has.delegates)
     out.push_back({delegate_tool(each), "Asks the agent " + in_quotes(each) + " to do a task, and waits for its answer." + words(each),
                    delegate_parameters()});
-  for (const auto& each : agent.handoffs)
+  for (const auto& each : has.handoffs)
     out.push_back({handoff_tool(each),
                    "Gives this whole task to the agent " + in_quotes(each) + ", which goes on with it in your place." + words(each),
                    handoff_parameters()});
@@ -182,7 +185,7 @@ std::string colleague_call::instruction() const {
   return context.empty() ? task : task + "\n\nContext:\n" + context;
 }
 
-std::optional<expected<colleague_call>> read_colleague_call(const agent_spec& agent, const agent_rights& has, const std::string& name,
+std::optional<expected<colleague_call>> read_colleague_call(const agent_rights& has, const std::string& name,
                                                             const std::string& arguments) {
   colleague_call call;
   const auto is = [&](const std::vector<std::string>& names, std::string (*tool)(std::string_view)) {
@@ -192,7 +195,7 @@ std::optional<expected<colleague_call>> read_colleague_call(const agent_spec& ag
     return found != names.end();
   };
   if (!is(has.delegates, delegate_tool)) {
-    if (!is(agent.handoffs, handoff_tool))
+    if (!is(has.handoffs, handoff_tool))
       return std::nullopt;
     call.handoff = true;
   }

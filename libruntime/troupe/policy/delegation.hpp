@@ -41,9 +41,12 @@ std::string handoff_tool(std::string_view agent);
 struct agent_rights {
   std::vector<std::string> tools;
   std::vector<std::string> delegates; ///< agents
+  std::vector<std::string> handoffs;  ///< agents
 };
 /// Its own, cut down to what was granted where something was ("agent:NAME" for agents).
 agent_rights rights_of(const agent_spec& agent, const std::optional<std::vector<std::string>>& granted);
+/// Of an agent that reviews: its tools alone. A verdict is its own, and a review is no task that somebody else could go on with.
+agent_rights rights_of_reviewer(const agent_spec& agent);
 /// What `asked` may use in a task that `caller` gives it, as `task_assignment::rights` writes it.
 std::vector<std::string> granted_by(const agent_spec& caller, const agent_rights& has, const agent_spec& asked);
 
@@ -58,8 +61,7 @@ std::string delegated_path(std::string_view task, std::string_view to, std::int6
 std::int64_t depth_of(std::string_view path);
 
 /// The tools that stand for other agents, as they are declared to the model.
-std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_spec& agent,
-                                                     const agent_rights& has);
+std::vector<tool_declaration> colleague_declarations(const std::map<std::string, agent_spec>& agents, const agent_rights& has);
 
 /// A call of one of them.
 struct colleague_call {
@@ -71,8 +73,7 @@ struct colleague_call {
   std::string instruction() const;
 };
 /// Nullopt: the name is none of theirs. The error is what the model is told.
-std::optional<expected<colleague_call>> read_colleague_call(const agent_spec& agent, const agent_rights& has, const std::string& name,
-                                                            const std::string& arguments);
+std::optional<expected<colleague_call>> read_colleague_call(const agent_rights& has, const std::string& name, const std::string& arguments);
 
 std::string too_deep_text(const std::string& agent, std::int64_t depth_max);
 inline constexpr std::string_view second_handoff_text =

@@ -117,6 +117,22 @@ llm_gateway_actor::behavior_type calling_gateway(llm_gateway_actor::pointer, int
   };
 }
 
+/// A model that answers what is too short.
+llm_gateway_actor::behavior_type brief_gateway(llm_gateway_actor::pointer, int) {
+  return {
+      [](llm_ask&) {
+        auto message = std::make_shared<chat_message>();
+        message->from = role::assistant;
+        message->text = "brief";
+        return llm_answer{.message = message, .finish = finish_reason::stop};
+      },
+      [](const cancel_calls&) {},
+      [](const settle_calls&) { return calls_settled{}; },
+      [](const transfers_ended&) {},
+      [](const wake_up&) {},
+  };
+}
+
 supervisor_actor::behavior_type lenient_supervisor(supervisor_actor::pointer, int) {
   return {
       [](const start_tree&) { return tree_started{}; },
@@ -135,7 +151,8 @@ struct nothing_runs final : tools::runner {
 };
 
 struct agent_stage : test::stage {
-  agent_stage() {
+  /// `reviewed`: its answers break their contract and go to a reviewer; else it calls two tools.
+  explicit agent_stage(bool reviewed = false) {
     auto whole = std::make_shared<configuration>();
     whole->providers["p"].name = "p";
     model_spec model;
@@ -145,10 +162,20 @@ struct agent_stage : test::stage {
     agent_spec worker;
     worker.name = "worker";
     worker.model = "m";
-    worker.tools = {"one", "two"};
-    whole->agents["worker"] = worker;
     auto tools = std::make_shared<toolset>();
     auto peers = std::make_shared<agent_peers>();
+    if (reviewed) {
+      auto& output = worker.output.emplace();
+      output.min_length = 100;
+      output.retries = 0;
+      output.reviewer = "critic";
+      whole->agents["critic"].name = "critic";
+      reviewers = std::make_shared<service<agent_pool_actor>>(add(system->spawn(test::idle_pool, &reviews)));
+      peers->pools["critic"] = reviewers;
+    } else {
+      worker.tools = {"one", "two"};
+    }
+    whole->agents["worker"] = worker;
     for (const auto* name : {"one", "two"}) {
       tool_spec spec;
       spec.name = name;
@@ -168,7 +195,7 @@ struct agent_stage : test::stage {
     context->deadline = clock_point::max();
     written.at_once = true;
     peers->journal = add(system->spawn(test::desk, &written));
-    peers->gateway = std::make_shared<service<llm_gateway_actor>>(add(system->spawn(calling_gateway, 0)));
+    peers->gateway = std::make_shared<service<llm_gateway_actor>>(add(system->spawn(reviewed ? brief_gateway : calling_gateway, 0)));
     peers->tools = tools;
     peers->own_tools = std::make_shared<made_once<agent_tools>>(whole);
     supervisor = add(system->spawn(lenient_supervisor, 0));
@@ -178,6 +205,7 @@ struct agent_stage : test::stage {
   ~agent_stage() {
     for (auto& [name, held] : calls)
       held.waiting.clear();
+    reviews.tasks.clear();
     clear();
   }
   void work() {
@@ -196,6 +224,8 @@ struct agent_stage : test::stage {
   void finish(const std::string& tool) { tell(hosts[tool]->now(), tool_ended{}); }
 
   test::paper written;
+  test::given_work reviews;
+  std::shared_ptr<service<agent_pool_actor>> reviewers;
   std::map<std::string, held_calls> calls;
   std::map<std::string, std::shared_ptr<service<tool_host_actor>>> hosts;
   std::shared_ptr<run_context> context = std::make_shared<run_context>();
@@ -223,4 +253,27 @@ TROUPE_TEST_WITH(agent_stage, "an agent that leaves with its run ends what is in
   CHECK_EQ(calls["two"].cancels, 0u);
   tell(worker_actor, cancel_task{"R1", "t", false}); // the grace is over
   CHECK_EQ(calls["two"].cancels, 1u);
+}
+
+namespace {
+
+struct reviewed_stage : agent_stage {
+  reviewed_stage() : agent_stage(true) {}
+};
+
+} // namespace
+
+TROUPE_TEST_WITH(reviewed_stage, "a task that is cancelled before its dead reviewer's successor is asked ends all the same") {
+  work();
+  REQUIRE(reviews.tasks.size() == 1);
+  const auto dead = reviewers->now();
+  reviews.tasks.clear();
+  reviewers->replace(add(system->spawn(test::idle_pool, &reviews)));
+  kill(dead);
+  CHECK(reviews.tasks.empty()); // a moment later it would be asked
+  tell(worker_actor, cancel_task{"R1", "t", false});
+  pass(std::chrono::seconds(1));
+  CHECK(reviews.tasks.empty());
+  REQUIRE(end.has_value());
+  CHECK(end->status == task_status::cancelled);
 }

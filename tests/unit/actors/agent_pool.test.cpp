@@ -87,6 +87,26 @@ TROUPE_TEST_WITH(pool_stage, "a task that is cancelled after its agent died ends
   CHECK(of_host.of == std::vector<std::string>{"R1 a"});
 }
 
+TROUPE_TEST_WITH(pool_stage, "so does one that fails because no member is left") {
+  const auto first = join();
+  submit(task());
+  REQUIRE(member.tasks.size() == 1);
+  kill(first);
+  CHECK(of_gateway.of.empty()); // its next member goes on with them
+  tell(pool, member_gone{"worker/1"});
+  REQUIRE(result.has_value());
+  CHECK_EQ(result->reason, "no_member");
+  CHECK(result->abandoned);
+  CHECK(of_gateway.of == std::vector<std::string>{"R1 a"});
+  CHECK(of_host.of == std::vector<std::string>{"R1 a"});
+  // One that a pool which died had before: it is taken up by nobody.
+  auto order = task();
+  order.task = "b";
+  order.resumed = true;
+  submit(order);
+  CHECK(of_gateway.of == std::vector<std::string>({"R1 a", "R1 b"}));
+}
+
 TROUPE_TEST_WITH(pool_stage, "a task that is cancelled before it began has no calls to end") {
   submit(task());
   cancel();
@@ -119,6 +139,7 @@ TROUPE_TEST_WITH(pool_stage, "a crash counts, though its agent joins again befor
   REQUIRE(result.has_value());
   CHECK_EQ(result->reason, "poison");
   CHECK_EQ(result->crashes, 4);
+  CHECK(of_gateway.of == std::vector<std::string>{"R1 a"}); // what it asked for last ends with it
 }
 
 TROUPE_TEST_WITH(pool_stage, "of several wishes to end a task the first one is its reason, whoever has to say it") {

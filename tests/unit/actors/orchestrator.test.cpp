@@ -24,8 +24,8 @@ workflows: { main: { tasks: [ { id: a, agent: lead, instruction: go } ] } }
 )";
 
 struct run_stage : test::stage {
-  run_stage() {
-    const test::folder files({{"troupe.yaml", config_text}, {"script.yaml", "version: 1\nrules: []\n"}});
+  explicit run_stage(const std::string& text = config_text, const std::string& workflow = "main", json input = json::object()) {
+    const test::folder files({{"troupe.yaml", text}, {"script.yaml", "version: 1\nrules: []\n"}});
     auto loaded = config::load(files.file("troupe.yaml"));
     if (!loaded.value)
       throw std::runtime_error(loaded.text());
@@ -39,8 +39,8 @@ struct run_stage : test::stage {
     written.at_once = true;
     orchestrator_setup setup;
     setup.run = context;
-    setup.workflow = "main";
-    setup.input = json::object();
+    setup.workflow = workflow;
+    setup.input = std::move(input);
     setup.opening.emplace_back(run_started{});
     setup.pools = pools;
     setup.journal = add(system->spawn(test::desk, &written));
@@ -48,7 +48,6 @@ struct run_stage : test::stage {
     setup.plans = std::make_shared<made_once<policy::graph_plan>>(context->config);
     orchestrator = add(spawn_orchestrator(*system, std::move(setup)));
     ask<run_ended>(orchestrator, start_run{}, [this](const run_ended& came) { end = came; });
-    REQUIRE(work["lead"].tasks.size() == 1);
   }
   ~run_stage() {
     for (auto& [agent, has] : work)
@@ -79,9 +78,58 @@ struct run_stage : test::stage {
   std::optional<run_ended> end;
 };
 
+/// Sub-workflows whose input does not hold: they end in the instant in which they begin.
+const std::string at_once_text = R"(version: 1
+providers: { p: { kind: scripted, script: script.yaml } }
+models: { m: { chain: [ { provider: p } ] } }
+agents: { lead: { model: m }, writer: { model: m }, editor: { model: m } }
+workflows:
+  wrong:
+    input: { schema: { type: object, properties: { n: { type: integer } } } }
+    tasks: [ { id: x, agent: writer, instruction: never } ]
+  lists:
+    tasks:
+      - { id: all, workflow: wrong, for_each: "{{ input.list }}", with: { n: "{{ item }}" }, on_failure: continue }
+      - { id: slow, agent: lead, instruction: go }
+  fails:
+    tasks:
+      - { id: bad, workflow: wrong, with: { n: x } }
+      - { id: slow, agent: lead, instruction: go }
+)";
+
+struct lists_stage : run_stage {
+  lists_stage() : run_stage(at_once_text, "lists", {{"list", std::vector<std::string>(10'000, "x")}}) {}
+};
+
+struct failing_stage : run_stage {
+  failing_stage() : run_stage(at_once_text, "fails") {}
+};
+
 } // namespace
 
+TROUPE_TEST_WITH(lists_stage, "thousands of elements that end at once take no stack") {
+  REQUIRE(work["lead"].tasks.size() == 1);
+  CHECK(work["writer"].tasks.empty());
+  answer("lead", {});
+  REQUIRE(end.has_value());
+  CHECK(end->status == run_status::completed);
+}
+
+TROUPE_TEST_WITH(failing_stage, "what begins beside a task that fails at once is cancelled") {
+  REQUIRE(work["lead"].tasks.size() == 1);
+  REQUIRE(work["lead"].wishes.size() == 1);
+  CHECK_EQ(work["lead"].wishes[0].task, "slow");
+  CHECK(!end);
+  task_result stopped;
+  stopped.status = task_status::cancelled;
+  answer("lead", stopped);
+  REQUIRE(end.has_value());
+  CHECK(end->status == run_status::failed);
+  CHECK_EQ(end->reason, "invalid_input");
+}
+
 TROUPE_TEST_WITH(run_stage, "a run that is cancelled ends after 20 s, though nobody answers") {
+  REQUIRE(work["lead"].tasks.size() == 1);
   tell(orchestrator, cancel_run{"cancelled"});
   CHECK_EQ(work["lead"].wishes.size(), 1u);
   pass(std::chrono::milliseconds(19'999));

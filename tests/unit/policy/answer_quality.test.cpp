@@ -225,6 +225,11 @@ TROUPE_TEST("a review that fails is a rejection; one that is cut short ends the 
   rules.reviewer = "critic";
   auto one = quality_of(rules);
   one.answered(bad, 1, {});
+  for (const auto& nothing : {json(), json("pass"), json::array()}) { // in a journal of an older version
+    auto other = quality_of(rules);
+    other.answered(bad, 1, {});
+    CHECK_EQ(told(other.reviewed({task_status::success, {}, {}, nothing, {}})), "record output_reviewed, quality_failed review");
+  }
   CHECK_EQ(told(one.reviewed({task_status::error, "llm_timeout", "no answer", nullptr, {}})),
            "record output_reviewed, quality_failed review");
   for (const auto cut : {task_status::budget_exceeded, task_status::timeout, task_status::cancelled}) {

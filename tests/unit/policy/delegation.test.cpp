@@ -229,7 +229,7 @@ TROUPE_TEST("calls of other agents are read, and what is wrong is told") {
         row{"no JSON", "agent_writer", "{", "JSON", false},
         row{"a hand-off without a reason", "handoff_to_editor", R"({"task":"x"})", "reason", false}}) {
     IN_ROW(r.name);
-    const auto read = read_colleague_call(lead, rights_of(lead, {}), r.tool, r.arguments);
+    const auto read = read_colleague_call(rights_of(lead, {}), r.tool, r.arguments);
     CHECK_EQ(read.has_value(), *r.result != '\0');
     if (!read)
       continue;
@@ -246,14 +246,16 @@ TROUPE_TEST("agents are declared as tools, with what they are good at") {
   lead.handoffs = {"editor"};
   std::map<std::string, agent_spec> agents{{"writer", named("writer")}, {"editor", named("editor")}};
   agents["writer"].description = "Writes short texts.";
-  const auto declared = colleague_declarations(agents, lead, rights_of(lead, {}));
+  const auto declared = colleague_declarations(agents, rights_of(lead, {}));
   REQUIRE(declared.size() == 2);
   CHECK_EQ(declared[0].name, "agent_writer");
   CHECK(declared[0].description.ends_with("Writes short texts."));
   CHECK(declared[0].parameters["required"] == json::array({"task"}));
   CHECK_EQ(declared[1].name, "handoff_to_editor");
   CHECK(declared[1].parameters["required"] == json::array({"reason"}));
-  CHECK(colleague_declarations(agents, lead, rights_of(lead, names{})).size() == 1);
+  CHECK(colleague_declarations(agents, rights_of(lead, names{})).size() == 1);
+  CHECK(colleague_declarations(agents, rights_of_reviewer(lead)).empty());
+  CHECK(!read_colleague_call(rights_of_reviewer(lead), "agent_writer", R"({"task":"x"})"));
 }
 
 TROUPE_TEST("who takes a task over is told what was said and done, the latest first to be kept") {
