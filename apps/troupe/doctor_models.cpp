@@ -100,7 +100,7 @@ std::string advice_of(const llm_failure& failure, const provider_spec& provider)
 
 /// Whether the service works, whatever it says: an answer that was cut after one token is one.
 bool answered(const llm_failure& failure) {
-  return failure.kind == llm_failure_kind::empty;
+  return failure.kind == llm_failure_kind::empty || policy::thought_all_the_way(failure);
 }
 
 finding row_of(const model_trial& trial, const provider_spec& provider, const llm_outcome& outcome, std::int64_t took_us, bool in_use,

@@ -174,6 +174,22 @@ def test_the_next_call_waits_for_the_limit_to_be_reset(headers, project, odd_ser
     assert project.count("R1", "llm_failed") == 0
 
 
+@pytest.mark.parametrize("left, waits", [(7, False), (0, True)])
+def test_what_is_left_for_output_holds_up_no_request(left, waits, project, odd_server):
+    """It is far less than a request may be long; once it is gone, the next one waits for its reset."""
+    head, body = openai_answer("fine").split(b"\r\n\r\n", 1)
+
+    def limited(connection, _):
+        headers = ("anthropic-ratelimit-input-tokens-remaining: 390000", f"anthropic-ratelimit-input-tokens-reset: {soon()}",
+                   f"anthropic-ratelimit-output-tokens-remaining: {left}", f"anthropic-ratelimit-output-tokens-reset: {soon()}")
+        connection.sendall(head + ("\r\n" + "\r\n".join(headers)).encode() + b"\r\n\r\n" + body)
+
+    server = odd_server([limited], then=openai_answer("fine"))
+    project.on(server.provider(stream=False), tasks=[task("a"), task("b", needs=["a"])])
+    project.run("--id", "R1").expect(0)
+    assert (server.arrived[1] - server.arrived[0] >= 0.9) == waits
+
+
 def test_a_request_that_leaves_takes_from_the_limit(project, odd_server):
     head, body = openai_answer("fine").split(b"\r\n\r\n", 1)
     limited = head + b"\r\nx-ratelimit-remaining-requests: 1\r\nx-ratelimit-reset-requests: 1500ms\r\n\r\n" + body

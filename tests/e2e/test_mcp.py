@@ -281,6 +281,19 @@ def test_a_refresh_token_that_was_exchanged_is_kept_for_the_next_time(project, r
     assert [form.get("refresh_token") for form in there.forms] == [None, "refresh-t0ken-1", "refresh-t0ken-2"]
 
 
+def test_calls_that_are_refused_together_redeem_one_refresh_token(project, remote):
+    """Redeemed twice it would count as stolen, and the login would be over."""
+    there = remote(token="nobody has it", rotates=True)
+    project.scripted([calls(*[("count", {})] * 2, latency="1s"), reply("{{ last }}")], agent={"tools": ["s"]}, tools={"s": {"kind": "mcp", "url": there.url}})
+    log_in(project)
+    running = project.start("--json")
+    wait_for(lambda: project.troupe("show", "troupe.yaml", "R1", "--events").stdout.count('"llm_requested"') == 1, "the first step")
+    there.token = "expired"
+    running.wait().expect(0)
+    assert [form.get("refresh_token") for form in there.forms] == [None, "refresh-t0ken-1"]
+    assert [event["status"] for event in project.events("R1", "tool_finished")] == ["ok"] * 2
+
+
 def test_a_token_that_a_server_repeats_is_not_shown(project, remote):
     there = remote(token="nobody has it")
     there.repeats = True

@@ -134,6 +134,44 @@ def test_a_refusal_under_200_costs_nothing(code, charged, project, mock_llm):
     assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9)
 
 
+@pytest.mark.parametrize("status, error, charged", [
+    (408, {"message": "timed out"}, True), (400, {"code": "content_filter", "message": "The prompt was filtered"}, True), (400, {"message": "no"}, False), (409, {"message": "busy"}, False)])
+def test_a_status_that_may_be_billed_costs_the_worst_case(status, error, charged, project, odd_server):
+    project.on(odd_server([], then=http_answer(status, {"error": error})).provider(), model={"retry": {**QUICK, "attempts": 1}})
+    document = project.run("--id", "R1").expect(1).doc
+    worst = project.events("R1", "llm_requested")[0]["worst_case"] if charged else 0
+    assert document["total_cost_usd"] == pytest.approx(worst / 1e6, abs=1e-9) and (worst > 0) == charged
+
+
+THOUGHT = {"message": "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher max_tokens.", "type": "invalid_request_error"}
+
+
+def test_a_model_that_thought_all_the_way_is_left_and_charged(project, mock_llm, odd_server):
+    """OpenAI's reasoning models say so by a 400: the request was no mistake, and what was thought is billed."""
+    first, second = odd_server([], then=http_answer(400, {"error": THOUGHT})), mock_llm([reply("two")])
+    chain(project, first, second)
+    assert project.run("--id", "R1").expect(0).doc["result"] == "two" and len(first.requests) == 1
+    failed, = project.events("R1", "llm_failed")
+    assert failed["reason"] == "llm_truncated" and failed["charged"] > 0
+    project.on(first.provider())
+    assert "Raise max_tokens of the agents that use model" in project.run().expect(1).doc["results"][0]["error"]
+    doctor = project.troupe("doctor", "troupe.yaml", "--yes", "--json").expect(0).doc
+    assert [row["state"] for row in doctor["checks"] if row["kind"] == "model"] == ["ok"], "the service works"
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("written", [{"type": "object"}, {"required": ["a"], "properties": {"a": {"type": "string"}}}])
+def test_a_tools_schema_says_its_type_and_properties(written, kind, project, mock_llm, odd_server):
+    """OpenAI refuses the whole request else: "object schema missing properties"."""
+    server = odd_server([], then=http_answer(400, {"error": {"message": "enough seen"}}))
+    tool = {"kind": "process", "description": "x", "command": ["true"], "effect": "none", "parameters": written}
+    project.on(server.provider(kind), agent={"tools": ["x"]}, tools={"x": tool})
+    project.run().expect(1)
+    declared = server.requests[0][1]["tools"][0]
+    schema = declared["function"]["parameters"] if kind == "openai" else declared["input_schema"]
+    assert schema == {"type": "object", "properties": {}, **written}
+
+
 # --- retries ---------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 #include "troupe/llm/anthropic.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -24,16 +26,7 @@ void write_tool(json_writer<Sink>& w, const std::string& name, const std::string
   w.raw(R"({"name":)").string(name);
   if (!description.empty())
     w.raw(R"(,"description":)").string(description);
-  w.raw(R"(,"input_schema":)");
-  if (parameters.is_object() && parameters.contains("type"))
-    w.raw(parameters.dump(-1, ' ', false, json::error_handler_t::replace));
-  else if (parameters.is_object() && !parameters.empty()) { // the API asks for the type
-    auto typed = parameters;
-    typed["type"] = "object";
-    w.raw(typed.dump(-1, ' ', false, json::error_handler_t::replace));
-  } else
-    w.raw(R"({"type":"object","properties":{}})");
-  w.raw("}");
+  w.raw(R"(,"input_schema":)").raw(parameters_text(parameters)).raw("}");
 }
 
 std::string write_tools(const std::vector<tool_declaration>& tools) {
@@ -190,7 +183,7 @@ void write_request(Sink& out, const llm_request& request, const std::string* too
   } else if (const auto stand_ins = stand_in_tools(messages); !stand_ins.empty()) {
     w.raw(R"(,"tools":)").raw(stand_ins).raw(R"(,"tool_choice":{"type":"none"})");
   }
-  if (request.temperature && std::isfinite(*request.temperature))
+  if (request.temperature && std::isfinite(*request.temperature) && claude_takes_temperature(request.model))
     w.raw(R"(,"temperature":)").number(std::clamp(*request.temperature, 0.0, 1.0));
   if (request.stream)
     w.raw(R"(,"stream":true)");
@@ -376,6 +369,25 @@ private:
 };
 
 } // namespace
+
+bool claude_takes_temperature(std::string_view model) {
+  // claude-FAMILY-MAJOR[-MINOR][-DATE]; before 4 the family stood last (claude-3-5-sonnet-20241022).
+  const auto at = model.rfind("claude-");
+  if (at == std::string_view::npos)
+    return true;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::array<int, 2> version{0, 0}; // numbers of one or two digits; a date has eight
+  std::size_t found = 0;
+  for (auto rest = model.substr(at + 7); !rest.empty() && found < version.size();) {
+    const auto part = rest.substr(0, rest.find_first_of("-@:."));
+    if (!part.empty() && part.size() <= 2 && std::all_of(part.begin(), part.end(), is_digit))
+      std::from_chars(part.data(), part.data() + part.size(), version[found++]);
+    else if (found > 0)
+      break;
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+  }
+  return version <= std::array<int, 2>{4, 6};
+}
 
 std::unique_ptr<wire_format> make_anthropic_format() {
   return std::make_unique<anthropic_format>();

@@ -39,12 +39,7 @@ std::string write_tools(const std::vector<tool_declaration>& tools) {
     w.raw(i ? "," : "").raw(R"({"type":"function","function":{"name":)").string(tool.name);
     if (!tool.description.empty())
       w.raw(R"(,"description":)").string(tool.description);
-    w.raw(R"(,"parameters":)");
-    if (tool.parameters.is_object())
-      w.raw(tool.parameters.dump(-1, ' ', false, json::error_handler_t::replace));
-    else
-      w.raw(R"({"type":"object","properties":{}})");
-    w.raw("}}");
+    w.raw(R"(,"parameters":)").raw(parameters_text(tool.parameters)).raw("}}");
   }
   w.raw("]");
   return out;

@@ -4,6 +4,18 @@
 
 namespace troupe::llm {
 
+std::string parameters_text(const json& parameters) {
+  const auto text = [](const json& schema) { return schema.dump(-1, ' ', false, json::error_handler_t::replace); };
+  if (!parameters.is_object() || parameters.empty())
+    return R"({"type":"object","properties":{}})";
+  if (parameters.contains("type") && parameters.contains("properties"))
+    return text(parameters);
+  auto whole = parameters;
+  whole.emplace("type", "object");
+  whole.emplace("properties", json::object());
+  return text(whole);
+}
+
 std::shared_ptr<const std::string> tool_texts::of(const tool_declarations& tools) const {
   if (!tools || tools->empty())
     return nullptr;

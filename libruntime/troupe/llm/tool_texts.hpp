@@ -11,6 +11,10 @@
 
 namespace troupe::llm {
 
+/// What a tool takes, as both APIs want it said: an object's schema that names its type and its properties, where the file or an MCP server
+/// leaves them out. OpenAI's refuses the whole request else ("object schema missing properties").
+std::string parameters_text(const json& parameters);
+
 /// Keeps the text that `write` made of a list of declarations for as long as somebody holds that list. Any thread.
 class tool_texts {
 public:

@@ -198,8 +198,12 @@ rate_limits rate_limits_of(const http_headers& headers, std::int64_t utc_now_us)
   };
   const auto requests = tighter(openai("requests"), anthropic("requests"));
   auto tokens = openai("tokens");
-  for (const char* what : {"tokens", "input-tokens", "output-tokens"})
+  for (const char* what : {"tokens", "input-tokens"})
     tokens = stated(tighter(tokens, anthropic(what)));
+  // How long an answer will be nobody knows, and what is left for answers is far less than a request may be long: it counts once it is
+  // gone.
+  if (const auto output = anthropic("output-tokens"); output.remaining == 0)
+    tokens = output;
   rate_limits out;
   out.remaining_requests = requests.remaining;
   out.reset_requests = requests.reset;

@@ -43,6 +43,10 @@ std::string hint(const llm_attempt& last) {
     return "Add a model with a larger context to the chain, or shorten the task.";
   case llm_reason::llm_timeout:
     return "Raise the provider's timeout, or lower max_tokens.";
+  case llm_reason::llm_truncated:
+    return last.http_status == 400 || last.http_status == 422
+               ? "Raise max_tokens of the agents that use model \"" + model + "\": it needs them to think, too."
+               : std::string();
   case llm_reason::llm_bad_request:
     return last.limit_field ? "Set max_tokens_field of provider \"" + provider + "\" to the other one, max_tokens or max_completion_tokens."
                             : std::string();

@@ -53,7 +53,7 @@ bool names(std::string_view text, std::string_view name) {
 
 /// What the error's own code and words say, whatever its status is.
 struct wording {
-  bool quota, context, context_code, auth, limit_field, model, rate, overloaded;
+  bool quota, context, context_code, auth, limit_field, no_room, filtered, model, rate, overloaded;
 };
 
 wording read_words(const llm_failure& failure, std::string_view model) {
@@ -75,6 +75,9 @@ wording read_words(const llm_failure& failure, std::string_view model) {
       has_any(text, {"max_tokens", "max_completion_tokens"})
       && (has_any(code, {"unsupported_parameter", "unknown_parameter"})
           || has_any(text, {"not supported", "unsupported parameter", "unknown parameter", "unrecognized", "not permitted"}));
+  // "Could not finish the message because max_tokens or model output limit was reached": a reasoning model that thought all the way.
+  says.no_room = has_any(text, {"output limit was reached"});
+  says.filtered = has_any(code, {"content_filter"});
   // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
   says.model = code != "no_rule"
                && (has_any(code, {"model"}) || names(text, lowered(model))
@@ -119,7 +122,9 @@ verdict of_status(const llm_failure& failure, std::string_view model) {
   switch (status) {
   case 400:
   case 422:
-    if (says.limit_field) // of this model: another one may take the request as it is
+    if (says.no_room) // of this model: another one may come to an answer
+      return {fail_over, why::llm_truncated};
+    if (says.limit_field) // here too: another one may take the request as it is
       return {fail_over, why::llm_bad_request};
     return says.model ? verdict{fail_over, why::llm_not_found} : verdict{fatal_task, why::llm_bad_request};
   case 413:
@@ -187,8 +192,10 @@ bool may_have_been_charged(const llm_failure& failure) {
   if (!told_by_status(failure))
     return true;
   const int status = failure.http_status;
+  if (status == 408 || thought_all_the_way(failure))
+    return true;
   if (status >= 300 && status < 500)
-    return false;
+    return status == 400 && read_words(failure, {}).filtered;
   const auto [kind, reason] = of_status(failure, {});
   const bool refused = kind == error_class::fail_over;
   if (status >= 500 && status < 600) // a proxy does not know what happened behind it; the provider itself does
@@ -200,6 +207,11 @@ classification classify(const llm_failure& failure, std::string_view model) {
   const auto [kind, reason] = of(failure, model);
   const bool ill = kind == error_class::retryable && reason != llm_reason::llm_rate_limited;
   return {kind, reason, counts_as_step(failure), may_have_been_charged(failure), ill ? breaker_effect::failure : breaker_effect::neutral};
+}
+
+bool thought_all_the_way(const llm_failure& failure) {
+  return failure.kind == llm_failure_kind::status && (failure.http_status == 400 || failure.http_status == 422)
+         && read_words(failure, {}).no_room;
 }
 
 bool refuses_limit_field(const llm_failure& failure) {

@@ -72,7 +72,10 @@ struct classification {
 ///
 /// What may have been charged, where the response states no usage:
 ///   never sent                              nothing: no byte of the request reached anybody
-///   a status of 3xx or 4xx                  nothing: the provider says that it refused the request; it bills answers
+///   408                                     worst case: the provider gave up on it, when nobody knows; Azure says that it may bill it
+///   400 of a content filter                 worst case: Azure bills the prompt, and what was made of an answer
+///   400 for want of output tokens           worst case: a reasoning model has used all that it was allowed
+///   another status of 3xx or 4xx            nothing: the provider says that it refused the request; it bills answers
 ///   500 501 503 529 and other 5xx           nothing: the provider itself says that it made no answer; it bills answers
 ///   502 504 520-524                         worst case: a proxy speaks, which does not know what happened behind it; nothing where it
 ///                                           passes on that the provider has no credit for us, or no room for the request
@@ -94,6 +97,9 @@ bool may_have_been_charged(const llm_failure& failure);
 
 /// A 400 or 422 about the field of the request that limits its answer (max_tokens, max_completion_tokens): the provider wants the other.
 bool refuses_limit_field(const llm_failure& failure);
+
+/// A reasoning model that used up its output tokens before it came to an answer, and says so by a 400 (OpenAI's do where the limit is low).
+bool thought_all_the_way(const llm_failure& failure);
 
 /// One line for people: "HTTP 503 overloaded_error: Overloaded", "no connection: …". Bounded to 300 bytes, valid UTF-8 where the input is.
 std::string describe(const llm_failure& failure);

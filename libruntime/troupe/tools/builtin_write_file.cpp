@@ -15,6 +15,8 @@ namespace troupe::tools {
 
 namespace {
 
+constexpr int temporary_tries = 1'000;
+
 tool_declaration declare_write_file() {
   return {"write_file",
           "Writes a text file, in place of what is there; missing folders are made. At most 1 MiB.",
@@ -43,8 +45,15 @@ bool write_all(int fd, std::string_view text) {
 /// Writes beside the target, makes it durable, and puts it in the target's place. False: errno says why, and nothing has changed.
 bool replace(int folder, const std::string& name, std::string_view content, mode_t mode) {
   static std::atomic<std::uint64_t> next{1};
-  const auto temporary = ".troupe-" + std::to_string(::getpid()) + "-" + std::to_string(next.fetch_add(1)) + ".tmp";
-  const unique_fd fd(::openat(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+  std::string temporary;
+  unique_fd fd;
+  // A process that was killed left its file behind, and in a container the next one has its number.
+  for (int tries = 0; !fd && tries < temporary_tries; ++tries) {
+    temporary = ".troupe-" + std::to_string(::getpid()) + "-" + std::to_string(next.fetch_add(1)) + ".tmp";
+    fd.reset(::openat(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    if (!fd && errno != EEXIST)
+      return false;
+  }
   if (!fd)
     return false;
   const bool good = (mode == 0 || ::fchmod(fd.get(), mode) == 0) && write_all(fd.get(), content) && ::fsync(fd.get()) == 0

@@ -32,16 +32,21 @@ struct named_function {
   function apply;
 };
 
+/// sin(pi) is 0, though pi has 19 digits here.
+long double at_zero(long double value) {
+  return std::fabs(value) < 1e-18L ? 0 : value;
+}
+
 const named_function functions[] = {
-    {"sqrt", [](long double x) { return std::sqrt(x); }},   {"cbrt", [](long double x) { return std::cbrt(x); }},
-    {"abs", [](long double x) { return std::fabs(x); }},    {"floor", [](long double x) { return std::floor(x); }},
-    {"ceil", [](long double x) { return std::ceil(x); }},   {"round", [](long double x) { return std::round(x); }},
-    {"trunc", [](long double x) { return std::trunc(x); }}, {"exp", [](long double x) { return std::exp(x); }},
-    {"ln", [](long double x) { return std::log(x); }},      {"log", [](long double x) { return std::log10(x); }},
-    {"log10", [](long double x) { return std::log10(x); }}, {"log2", [](long double x) { return std::log2(x); }},
-    {"sin", [](long double x) { return std::sin(x); }},     {"cos", [](long double x) { return std::cos(x); }},
-    {"tan", [](long double x) { return std::tan(x); }},     {"asin", [](long double x) { return std::asin(x); }},
-    {"acos", [](long double x) { return std::acos(x); }},   {"atan", [](long double x) { return std::atan(x); }},
+    {"sqrt", [](long double x) { return std::sqrt(x); }},        {"cbrt", [](long double x) { return std::cbrt(x); }},
+    {"abs", [](long double x) { return std::fabs(x); }},         {"floor", [](long double x) { return std::floor(x); }},
+    {"ceil", [](long double x) { return std::ceil(x); }},        {"round", [](long double x) { return std::round(x); }},
+    {"trunc", [](long double x) { return std::trunc(x); }},      {"exp", [](long double x) { return std::exp(x); }},
+    {"ln", [](long double x) { return std::log(x); }},           {"log", [](long double x) { return std::log10(x); }},
+    {"log10", [](long double x) { return std::log10(x); }},      {"log2", [](long double x) { return std::log2(x); }},
+    {"sin", [](long double x) { return at_zero(std::sin(x)); }}, {"cos", [](long double x) { return at_zero(std::cos(x)); }},
+    {"tan", [](long double x) { return at_zero(std::tan(x)); }}, {"asin", [](long double x) { return std::asin(x); }},
+    {"acos", [](long double x) { return std::acos(x); }},        {"atan", [](long double x) { return std::atan(x); }},
 };
 
 std::vector<std::string> known_names() {
@@ -53,8 +58,6 @@ std::vector<std::string> known_names() {
 
 /// The whole number that a real one is, where 64 bits hold it exactly (a long double has 64 of them).
 number settle(long double value) {
-  if (std::fabs(value) < 1e-18L) // sin(pi)
-    return number::of(std::int64_t{0});
   if (value == std::trunc(value) && std::fabs(value) < 9.2e18L)
     return number::of(static_cast<std::int64_t>(value));
   return number::of(value);

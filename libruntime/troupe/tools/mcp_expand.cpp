@@ -46,7 +46,7 @@ tool_spec spec_of(const tool_spec& entry, const mcp_tool& tool, const std::strin
   if (held) {
     out.description =
         "This tool is held: its server describes it differently than before, and a human has not approved that yet. It cannot be called.";
-    out.parameters = {{"type", "object"}};
+    out.parameters = {{"type", "object"}, {"properties", json::object()}};
     out.effect = effect::once;
     return out;
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "troupe/llm/http_client.hpp"
 #include "troupe/tools/environment.hpp"
@@ -33,7 +34,8 @@ expected<void> save_credentials(const std::string& path, const std::string& serv
 /// True: there were some.
 expected<bool> forget_credentials(const std::string& path, const std::string& server);
 
-/// The tokens of one server, renewed by their refresh token when the server refuses them.
+/// The tokens of one server, renewed by their refresh token when the server refuses them: once, however many calls were refused. Where
+/// refresh tokens are exchanged (OAuth 2.1), one that is used twice ends the whole login.
 class stored_authorizer : public mcp_authorizer, public std::enable_shared_from_this<stored_authorizer> {
 public:
   stored_authorizer(std::string path, const tool_spec& server, llm::http_client& http);
@@ -46,7 +48,9 @@ public:
   void reload();
 
 private:
-  void renewed(llm::http_result result, const std::function<void(std::string)>& then);
+  void renewed(const llm::http_result& result, const std::string& refused);
+  /// Answers all who wait for a renewal.
+  void answer(const std::string& token);
 
   const std::string path_;
   const tool_spec server_;
@@ -54,6 +58,7 @@ private:
   mutable std::mutex mutex_; // guards the rest
   mcp_credentials now_;
   std::string challenge_;
+  std::vector<std::function<void(std::string)>> waiting_; ///< for the renewal that is under way; empty: none is
 };
 
 /// A request to the issuer's token endpoint, as this client authenticates there.

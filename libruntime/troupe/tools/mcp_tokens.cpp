@@ -109,6 +109,12 @@ std::string stored_authorizer::advice(const std::string& challenge) {
 }
 
 void stored_authorizer::renew(std::string refused, std::function<void(std::string)> then) {
+  {
+    const std::lock_guard guard(mutex_);
+    waiting_.push_back(std::move(then));
+    if (waiting_.size() > 1)
+      return;
+  }
   reload(); // another process may have done it
   mcp_credentials with;
   {
@@ -116,24 +122,29 @@ void stored_authorizer::renew(std::string refused, std::function<void(std::strin
     with = now_;
   }
   if (with.access != refused || with.refresh.empty() || !is_safe_address(with.token_endpoint)) {
-    then(with.access != refused ? with.access : std::string());
+    answer(with.access != refused ? with.access : std::string());
     return;
   }
   oauth_form form{{"grant_type", "refresh_token"}, {"refresh_token", with.refresh}, {"resource", with.resource}};
   auto request = token_request(with, std::move(form));
   request.address_filter = oauth_address_filter(server_.url, with.token_endpoint);
-  request.on_done = [self = shared_from_this(), then = std::move(then)](llm::http_result result) {
-    self->renewed(std::move(result), then);
+  request.on_done = [self = shared_from_this(), refused = std::move(refused)](const llm::http_result& result) {
+    self->renewed(result, refused);
   };
   http_.submit(std::move(request));
 }
 
-void stored_authorizer::renewed(llm::http_result result, const std::function<void(std::string)>& then) {
+void stored_authorizer::renewed(const llm::http_result& result, const std::string& refused) {
   const auto document = result.status == 200 ? parse_bounded(result.body) : expected<json>(fail(error_code::unavailable, {}));
   const auto tokens = document ? read_tokens(*document) : expected<oauth_tokens>(fail(error_code::unavailable, {}));
   if (!tokens) {
+    reload(); // another process may have exchanged the same one, and was first
+    if (const auto now = token(); now != refused) {
+      answer(now);
+      return;
+    }
     spdlog::warn("MCP server {}: its token could not be renewed (status {}); {}", in_quotes(server_.name), result.status, advice({}));
-    then({});
+    answer({});
     return;
   }
   mcp_credentials next;
@@ -147,7 +158,17 @@ void stored_authorizer::renewed(llm::http_result result, const std::function<voi
   }
   if (auto saved = save_credentials(path_, server_.name, next); !saved)
     spdlog::warn("{}", saved.error().text());
-  then(next.access);
+  answer(next.access);
+}
+
+void stored_authorizer::answer(const std::string& token) {
+  std::vector<std::function<void(std::string)>> all;
+  {
+    const std::lock_guard guard(mutex_);
+    all.swap(waiting_);
+  }
+  for (const auto& each : all)
+    each(token);
 }
 
 } // namespace troupe::tools

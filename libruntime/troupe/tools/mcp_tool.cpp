@@ -85,6 +85,16 @@ std::string read_marks(mcp_tool& into) {
   return {};
 }
 
+json as_2020_12(json schema);
+
+/// Schemas by name: the names are the server's own, whatever keyword they look like.
+json each_as_2020_12(json schemas) {
+  if (schemas.is_object())
+    for (auto& [name, schema] : schemas.items())
+      schema = as_2020_12(std::move(schema));
+  return schemas;
+}
+
 /// Most servers still write JSON Schema draft 7. What differs in what they use is spelled as 2020-12 has it; other dialects are refused
 /// later.
 json as_2020_12(json schema) {
@@ -100,16 +110,17 @@ json as_2020_12(json schema) {
   for (auto& [key, value] : schema.items()) {
     if (key == "enum" || key == "const" || key == "default" || key == "examples") {
       out[key] = std::move(value);
+    } else if (key == "properties" || key == "patternProperties" || key == "definitions" || key == "$defs") {
+      out[key == "definitions" ? "$defs" : key] = each_as_2020_12(std::move(value));
     } else if (key == "$ref" && value.is_string() && value.get<std::string>().rfind("#/definitions/", 0) == 0) {
       out[key] = "#/$defs/" + value.get<std::string>().substr(std::strlen("#/definitions/"));
     } else if (key == "dependencies" && value.is_object()) {
-      for (auto& [name, needs] : value.items())
-        out[needs.is_array() ? "dependentRequired" : "dependentSchemas"][name] = as_2020_12(std::move(needs));
+      for (auto& [name, needs] : value.items()) {
+        auto& into = out[needs.is_array() ? "dependentRequired" : "dependentSchemas"][name]; // before `needs` is moved
+        into = as_2020_12(std::move(needs));
+      }
     } else {
-      const auto spelled = key == "definitions"                ? "$defs"
-                           : key == "items" && tuple           ? "prefixItems"
-                           : key == "additionalItems" && tuple ? "items"
-                                                               : key;
+      const auto spelled = key == "items" && tuple ? "prefixItems" : key == "additionalItems" && tuple ? "items" : key;
       out[spelled] = as_2020_12(std::move(value));
     }
   }

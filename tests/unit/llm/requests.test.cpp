@@ -115,6 +115,45 @@ TROUPE_TEST("reasoning models take max_completion_tokens and no temperature") {
   }
 }
 
+TROUPE_TEST("Claude models after Opus 4.6 take no temperature") {
+  for (const auto& [model, takes] : std::initializer_list<std::pair<const char*, bool>>{{"claude-3-5-sonnet-20241022", true},
+                                                                                        {"claude-3-haiku-20240307", true},
+                                                                                        {"claude-2.1", true},
+                                                                                        {"claude-instant-1.2", true},
+                                                                                        {"claude-sonnet-4-20250514", true},
+                                                                                        {"claude-haiku-4-5", true},
+                                                                                        {"claude-opus-4-5@20251101", true},
+                                                                                        {"claude-opus-4-6", true},
+                                                                                        {"claude-opus-4-7", false},
+                                                                                        {"anthropic.claude-opus-4-8-v1:0", false},
+                                                                                        {"claude-sonnet-5", false},
+                                                                                        {"claude-fable-5-1", false},
+                                                                                        {"claude-opus-10", false},
+                                                                                        {"my-model", true},
+                                                                                        {"claude-next", true}}) {
+    IN_ROW(model);
+    auto request = test::simple_request();
+    request.model = model;
+    request.temperature = 0.5;
+    CHECK_EQ(body_of(*make_anthropic_format(), request).contains("temperature"), takes);
+  }
+}
+
+TROUPE_TEST("a tool's schema says its type and its properties, whatever its author left out") {
+  for (const auto& [written, sent] : std::initializer_list<std::pair<json, json>>{
+           {nullptr, {{"type", "object"}, {"properties", json::object()}}},
+           {json::object(), {{"type", "object"}, {"properties", json::object()}}},
+           {{{"type", "object"}}, {{"type", "object"}, {"properties", json::object()}}},
+           {{{"properties", {{"a", true}}}, {"required", {"a"}}}, {{"type", "object"}, {"properties", {{"a", true}}}, {"required", {"a"}}}},
+           {{{"type", "object"}, {"properties", {{"a", true}}}}, {{"type", "object"}, {"properties", {{"a", true}}}}}}) {
+    IN_ROW(written.dump());
+    auto request = test::simple_request();
+    request.tools = std::make_shared<const std::vector<tool_declaration>>(std::vector<tool_declaration>{{"a", "", written}});
+    CHECK_EQ(body_of(*make_openai_format(), request)["tools"][0]["function"]["parameters"], sent);
+    CHECK_EQ(body_of(*make_anthropic_format(), request)["tools"][0]["input_schema"], sent);
+  }
+}
+
 TROUPE_TEST("Anthropic never gets what it answers with 400") {
   const auto format = make_anthropic_format();
   llm_request request = test::simple_request();

@@ -107,12 +107,32 @@ TROUPE_TEST("of several limits the one with less left counts, with its own reset
   headers.add("x-ratelimit-reset-requests", "3s");
   headers.add("anthropic-ratelimit-tokens-limit", "1000");
   headers.add("anthropic-ratelimit-tokens-remaining", "800");
-  headers.add("anthropic-ratelimit-output-tokens-limit", "200");
-  headers.add("anthropic-ratelimit-output-tokens-remaining", "100");
+  headers.add("anthropic-ratelimit-input-tokens-limit", "200");
+  headers.add("anthropic-ratelimit-input-tokens-remaining", "100");
   const auto limits = rate_limits_of(headers, now_us);
   CHECK(limits.limit_requests == 60);
   CHECK(limits.remaining_requests == 9);
   CHECK(limits.reset_requests == 3s);
   CHECK(limits.limit_tokens == 200);
   CHECK(limits.remaining_tokens == 100);
+}
+
+TROUPE_TEST("what is left for answers holds up nothing, until it is gone") {
+  http_headers some;
+  some.add("anthropic-ratelimit-input-tokens-limit", "400000");
+  some.add("anthropic-ratelimit-input-tokens-remaining", "390000");
+  some.add("anthropic-ratelimit-output-tokens-limit", "8000");
+  some.add("anthropic-ratelimit-output-tokens-remaining", "7000");
+  some.add("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:12Z");
+  CHECK(rate_limits_of(some, now_us).remaining_tokens == 390'000);
+  http_headers none;
+  none.add("anthropic-ratelimit-input-tokens-limit", "400000");
+  none.add("anthropic-ratelimit-input-tokens-remaining", "390000");
+  none.add("anthropic-ratelimit-output-tokens-limit", "8000");
+  none.add("anthropic-ratelimit-output-tokens-remaining", "0");
+  none.add("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:12Z");
+  const auto gone = rate_limits_of(none, now_us);
+  CHECK(gone.remaining_tokens == 0);
+  CHECK(gone.reset_tokens == 12s);
+  CHECK(gone.limit_tokens == 8'000);
 }

@@ -94,7 +94,7 @@ TROUPE_TEST("what breaks on the way is retried, and what was sent may have been 
 
 TROUPE_TEST("each HTTP status has its class, reason, step, charge and say for the breaker") {
   check({
-      {"408", status(408), retryable, r::llm_timeout, true, false, ill},
+      {"408 says that nobody knows", status(408), retryable, r::llm_timeout, true, true, ill},
       {"409", status(409), retryable, r::llm_conflict, true, false, ill},
       {"425", status(425), retryable, r::llm_conflict, true, false, ill},
       {"429 is no step and does not open the breaker", status(429, "rate_limit_exceeded"), retryable, r::llm_rate_limited, false, false,
@@ -122,6 +122,13 @@ TROUPE_TEST("each HTTP status has its class, reason, step, charge and say for th
       {"402 is a matter of credit", status(402), fail_over, r::llm_quota, true, false, neutral},
       {"400 ends the task", status(400, "invalid_request_error", "temperature must be at most 2"), fatal, r::llm_bad_request, true, false,
        neutral},
+      {"400 of a content filter may be billed", status(400, "content_filter", "The prompt was filtered"), fatal, r::llm_bad_request, true,
+       true, neutral},
+      {"a model that thought all the way: another one may come to an answer",
+       status(
+           400, "invalid_request_error",
+           "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher max_tokens."),
+       fail_over, r::llm_truncated, true, true, neutral},
       {"413 ends the task", status(413, "request_too_large"), fatal, r::llm_bad_request, true, false, neutral},
       {"422 ends the task", status(422), fatal, r::llm_bad_request, true, false, neutral},
       {"a request that cannot even be made is never one: the next provider", of(kind::unsendable, false), fail_over, r::llm_bad_request,

@@ -164,6 +164,13 @@ TROUPE_TEST_WITH(builtin_fixture, "write_file replaces a file as a whole, makes 
   CHECK_EQ(run_builtin("list_files", {{"recursive", true}}).output, "new/\nnew/deep/\nnew/deep/a.txt\n");
 }
 
+TROUPE_TEST_WITH(builtin_fixture, "write_file is not kept from its work by what a killed process with the same number left") {
+  for (int i = 1; i <= 200; ++i)
+    folder.write(".troupe-" + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp", "left");
+  CHECK_EQ(run_builtin("write_file", {{"path", "a.txt"}, {"content", "one"}}).output, "wrote 3 bytes to a.txt");
+  CHECK_EQ(folder.read("a.txt"), "one");
+}
+
 TROUPE_TEST_WITH(builtin_fixture, "write_file leaves alone what is no regular file, and bounds what it writes") {
   fs::create_directory(folder.path + "/sub");
   fs::create_symlink("/etc/passwd", folder.path + "/link");

@@ -162,6 +162,23 @@ TROUPE_TEST("JSON Schema draft 7 is read as 2020-12") {
   CHECK(!compiled->validate({{"t", {1}}}).empty());
 }
 
+TROUPE_TEST("a parameter that is named as a keyword of draft 7 keeps its name") {
+  json properties = json::object();
+  for (const char* name : {"dependencies", "definitions", "items", "additionalItems", "$ref", "enum", "properties"})
+    properties[name] = {{"type", "string"}};
+  const auto tool = tool_of({{"inputSchema",
+                              {{"$schema", "http://json-schema.org/draft-07/schema#"},
+                               {"type", "object"},
+                               {"properties", properties},
+                               {"dependencies", {{"items", json::array({"enum"})}}},
+                               {"additionalProperties", false}}}});
+  CHECK_EQ(tool.input_schema["properties"], properties);
+  const auto compiled = schema::compiled_schema::compile(tool.input_schema);
+  REQUIRE(compiled.has_value());
+  CHECK(compiled->validate({{"dependencies", "a"}, {"definitions", "b"}}).empty());
+  CHECK(!compiled->validate({{"items", "a"}}).empty());
+}
+
 TROUPE_TEST("tools keep their names where these are unique, and providers take all of them") {
   const auto names = mcp_names({{"files", {"read", "write.all"}, false}, {"web", {"read"}, false}, {"git", {"log"}, true}}, {"grep"});
   REQUIRE(names.has_value());
