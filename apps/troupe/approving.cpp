@@ -211,8 +211,11 @@ void terminal_desk::remove(const approval_decided& end) {
   this->end(end.id, policy::decided_words(end));
 }
 
-void terminal_desk::withdraw(const approval_withdrawn& gone) {
-  end(gone.id, "nobody waits for it any more");
+void terminal_desk::withdraw(const approval_withdrawn& gone, bool run_is_left) {
+  if (run_is_left)
+    end(gone.id, "it can still be decided, by `troupe approve`, `reject` or `modify`: that counts when the run is resumed");
+  else
+    end(gone.id, "nobody waits for it any more");
 }
 
 void terminal_desk::renew(const approval_voted& vote) {
@@ -299,7 +302,7 @@ void terminal_desk::ask(const waiting& one) {
   const auto hint = redacted(decide_hint(*request, config_));
   out_->write(redacted(text));
   out_->finish(); // what is typed before it can be read answers nothing
-  if (!in_foreground()) {
+  if (!in_foreground(STDIN_FILENO)) {
     out_->write(hint);
     forget(id);
     return;

@@ -49,7 +49,8 @@ public:
   /// It is decided. Where its question stands, its line ends with how.
   void remove(const approval_decided& end);
   /// Nobody waits for it any more. Where its question stands, its line ends with that.
-  void withdraw(const approval_withdrawn& gone);
+  /// `run_is_left`: it can be decided all the same, for whoever resumes the run.
+  void withdraw(const approval_withdrawn& gone, bool run_is_left);
   /// Another reviewer has approved it, or changed it. Where its question stands, it is asked anew: it is not about the same any more.
   void renew(const approval_voted& vote);
 

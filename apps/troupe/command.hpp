@@ -21,6 +21,7 @@ enum exit_status : int {
 /// Options that stand before or after any command.
 struct global_options {
   std::string log_level = "warn";
+  bool wants_logs = false; ///< a level was given
   std::string log_format = "text";
 };
 

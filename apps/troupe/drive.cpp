@@ -67,7 +67,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
   const store::opened_file opened(journal_path);
 
   const bool on_terminal = ::isatty(STDERR_FILENO) != 0;
-  const bool live = on_terminal && !arguments.as_json && !is_dumb_terminal();
+  const bool live = on_terminal && !arguments.as_json && !arguments.logs && !is_dumb_terminal() && in_foreground(STDERR_FILENO);
   if (live) // the board and the outcome tell what happened; a line amid the board would break it
     spdlog::set_level(spdlog::level::off);
   actors::event_sink_actor shown;
@@ -83,6 +83,7 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     if (on_terminal && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
     const auto ends_soon = as.ends_soon;
+    as.continued = signals.continued();
     shown =
         spawn_progress(system, std::move(as),
                        timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});
@@ -111,7 +112,9 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
       self->receive([](const caf::down_msg&) {});
     }
     out->finish();
-    const auto summary = summary_of(self, runtime, *journal, run->run_id);
+    auto summary = summary_of(self, runtime, *journal, run->run_id);
+    if (summary && summary->status == run_status::running)
+      summary->is_left();
     runtime.finish_run(run->run_id);
     if (end.failure.code != error_code::none) {
       tell_error(end.failure.text());

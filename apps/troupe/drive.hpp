@@ -22,6 +22,7 @@ struct run_arguments {
   std::string input_file;
   std::vector<std::string> pairs;
   bool as_json = false;
+  bool logs = false; ///< asked for: plain lines then, also on a terminal
   bool yes = false;
   double add_usd = 0;
   std::int64_t add_steps = 0;

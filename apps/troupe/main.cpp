@@ -86,9 +86,10 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   global_options global;
-  app.add_option("--log-level", global.log_level, "trace debug info warn error off; logs go to standard error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-      ->capture_default_str();
+  auto* level = app.add_option("--log-level", global.log_level,
+                               "trace debug info warn error off; logs go to standard error, on a terminal only where this is given")
+                    ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+                    ->capture_default_str();
   app.add_option("--log-format", global.log_format, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
 
   action chosen;
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
       return status_usage;
     return output_lost() ? status_unavailable : status_completed; // --help and --version
   }
+  global.wants_logs = level->count() > 0 && global.log_level != "off";
   start_logging(global);
   try {
     const int status = chosen();

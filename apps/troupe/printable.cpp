@@ -40,8 +40,13 @@ bool is_unprintable(char32_t c) {
          || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
+/// Part of how words of many scripts, and many emoji, are written.
+bool is_joiner(char32_t c) {
+  return c == 0x200C || c == 0x200D;
+}
+
 std::size_t columns_of(char32_t c) {
-  if (c >= 0x300 && c <= 0x36F)
+  if ((c >= 0x300 && c <= 0x36F) || is_joiner(c))
     return 0; // combining
   const bool wide = (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xAC00 && c <= 0xD7A3)
                     || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60)
@@ -67,9 +72,9 @@ std::string escape_of(char32_t c) {
   return c < 0x100 ? "\\x" + hex : "\\u{" + hex + "}";
 }
 
-/// What a terminal shows as it is in a text of several lines. Joiners are part of how words of many scripts are written.
+/// What a terminal shows as it is in a text of several lines.
 bool is_text(char32_t c) {
-  return c == '\n' || c == '\t' || c == 0x200C || c == 0x200D || !is_unprintable(c);
+  return c == '\n' || c == '\t' || is_joiner(c) || !is_unprintable(c);
 }
 
 std::string visible(std::string_view text, std::string (*escape)(char32_t)) {
@@ -130,7 +135,7 @@ std::string printable(std::string_view raw, std::size_t columns) {
     const auto [c, length] = code_point(text);
     std::string piece;
     std::size_t wide = 1;
-    if (is_unprintable(c)) {
+    if (is_unprintable(c) && !is_joiner(c)) {
       piece = escape_of(c);
       wide = piece.size();
     } else if (c == mended) {

@@ -65,6 +65,8 @@ public:
   void draw(const std::vector<std::string>& lines);
   /// Removes the board, so that what follows stands in its place.
   void clear();
+  /// Others have written to the terminal since: the next board stands below that.
+  void forget() { drawn_ = 0; }
 
 private:
   std::shared_ptr<background_writer> to_;

@@ -30,6 +30,14 @@ struct progress_state {
   std::string held;              ///< lines that wait for the end of a question
 };
 
+/// Whether the board that was drawn last still stands as it was drawn; else it is left there. In the background nothing is drawn.
+bool has_terminal(progress_state& now) {
+  const bool background = now.as.live && !in_foreground(STDERR_FILENO);
+  if (background || (now.as.continued && now.as.continued->exchange(false)))
+    now.view.forget();
+  return !background;
+}
+
 /// While a question stands on the terminal, other lines wait: they would break it.
 void show_line(progress_state& now, const event& e) {
   constexpr std::size_t held_bytes_max = std::size_t{1} << 20;
@@ -55,14 +63,15 @@ progress_state::~progress_state() {
   as.desk.reset(); // a question that still stands ends its line
   if (as.out)
     show_held(*this);
-  view.clear();
+  if (has_terminal(*this))
+    view.clear();
 }
 
 void show_approvals(progress_state& now, const event& e) {
   if (const auto* asked = std::get_if<approval_requested>(&e.body)) {
     if (asked->needed == 0) // nobody is asked
       return;
-    if (now.waiting.empty())
+    if (now.waiting.empty() && has_terminal(now))
       now.view.clear();
     now.waiting.insert(asked->id);
     if (now.as.desk)
@@ -78,7 +87,7 @@ void show_approvals(progress_state& now, const event& e) {
     waits_no_more(now, end->id);
   } else if (const auto* gone = std::get_if<approval_withdrawn>(&e.body)) {
     if (now.as.desk)
-      now.as.desk->withdraw(*gone);
+      now.as.desk->withdraw(*gone, *now.as.ends_soon);
     waits_no_more(now, gone->id);
   }
 }
@@ -87,7 +96,7 @@ void show_approvals(progress_state& now, const event& e) {
 constexpr std::chrono::seconds drawn_again_after{1};
 
 void draw(progress_state& now) {
-  if (!now.as.live || !now.waiting.empty())
+  if (!now.as.live || !now.waiting.empty() || !has_terminal(now))
     return;
   if (*now.as.ends_soon)
     now.board.end_soon();

@@ -16,7 +16,8 @@ struct shown_as {
   bool lines = true; ///< false: only what somebody must do
   bool live = false;
   std::shared_ptr<std::atomic<bool>> ends_soon = std::make_shared<std::atomic<bool>>(false);
-  std::string config; ///< for hints
+  std::shared_ptr<std::atomic<bool>> continued; ///< `signal_watch::continued`
+  std::string config;                           ///< for hints
   std::shared_ptr<background_writer> out;
   std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
 };

@@ -80,7 +80,7 @@ std::string duration_problem(const std::string& text) {
 
 } // namespace
 
-void add_resume(CLI::App& app, const global_options&, action& chosen) {
+void add_resume(CLI::App& app, const global_options& global, action& chosen) {
   auto arguments = std::make_shared<run_arguments>();
   auto* command = app.add_subcommand("resume", "Goes on with a run from the journal; of one that has ended, prints its result again");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
@@ -91,7 +91,12 @@ void add_resume(CLI::App& app, const global_options&, action& chosen) {
   command->add_option("--add-time", arguments->add_time, "Time more, as in 5m")->check(duration_problem);
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
   command->add_flag("--yes", arguments->yes, "Approve every risky action");
-  command->callback([arguments, &chosen] { chosen = [arguments] { return resume(*arguments); }; });
+  command->callback([arguments, &global, &chosen] {
+    chosen = [arguments, &global] {
+      arguments->logs = global.wants_logs;
+      return resume(*arguments);
+    };
+  });
 }
 
 } // namespace troupe::cli

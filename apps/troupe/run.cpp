@@ -33,7 +33,7 @@ int run(const run_arguments& arguments) {
 
 } // namespace
 
-void add_run(CLI::App& app, const global_options&, action& chosen) {
+void add_run(CLI::App& app, const global_options& global, action& chosen) {
   auto arguments = std::make_shared<run_arguments>();
   auto* command = app.add_subcommand("run", "Runs a workflow in this process and prints its result");
   command->add_option("CONFIG", arguments->config, "Configuration file")->required();
@@ -54,7 +54,12 @@ void add_run(CLI::App& app, const global_options&, action& chosen) {
           "");
   command->add_flag("--json", arguments->as_json, "Print the result document, and nothing else, on standard output");
   command->add_flag("--yes", arguments->yes, "Approve every risky action");
-  command->callback([arguments, &chosen] { chosen = [arguments] { return run(*arguments); }; });
+  command->callback([arguments, &global, &chosen] {
+    chosen = [arguments, &global] {
+      arguments->logs = global.wants_logs;
+      return run(*arguments);
+    };
+  });
 }
 
 } // namespace troupe::cli

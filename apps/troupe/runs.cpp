@@ -114,7 +114,7 @@ int show(store::journal& journal, const listing_arguments& arguments) {
   metrics::run_fold fold;
   for (const auto& e : *events)
     fold.apply(*e);
-  const auto summary = fold.summary();
+  auto summary = fold.summary();
   if (arguments.events) {
     for (const auto& e : *events)
       print_document(event_to_document(*e), -1);
@@ -122,6 +122,8 @@ int show(store::journal& journal, const listing_arguments& arguments) {
   }
   const auto row = journal.find_run(arguments.run_id);
   const bool interrupted = row && status_word(*row) == "interrupted";
+  if (interrupted)
+    summary.is_left();
   if (arguments.as_json) {
     auto document = result_document(summary);
     if (interrupted)

@@ -165,13 +165,13 @@ int tell(const error& problem) {
   return status_of(problem);
 }
 
-bool in_foreground() {
-  const auto front = ::tcgetpgrp(STDIN_FILENO);
+bool in_foreground(int descriptor) {
+  const auto front = ::tcgetpgrp(descriptor);
   return front == -1 || front == ::getpgrp(); // -1: a terminal that is not the session's own
 }
 
 void discard_typed() {
-  if (in_foreground())
+  if (in_foreground(STDIN_FILENO))
     ::tcflush(STDIN_FILENO, TCIFLUSH);
 }
 

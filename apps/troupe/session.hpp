@@ -41,8 +41,8 @@ int status_of(const error& problem);
 /// Tells it and gives its exit status.
 int tell(const error& problem);
 
-/// In the background the terminal is another's, and touching it would stop the process.
-bool in_foreground();
+/// In the background the terminal is another's: what is drawn there breaks what others write, and reading it would stop the process.
+bool in_foreground(int descriptor);
 /// Forgets what was typed on the terminal so far: it is no answer to a question that is only now asked.
 void discard_typed();
 

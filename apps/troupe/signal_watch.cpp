@@ -28,6 +28,7 @@ sigset_t watched_signals() {
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGCONT);
   struct sigaction hang_up {};
   if (::sigaction(SIGHUP, nullptr, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) // nohup wants it to outlive its terminal
     sigaddset(&set, SIGHUP);
@@ -66,6 +67,10 @@ void signal_watch::watch() {
     signalfd_siginfo what{};
     if (::read(descriptor_, &what, sizeof what) != sizeof what)
       continue;
+    if (what.ssi_signo == SIGCONT) {
+      *continued_ = true;
+      continue;
+    }
     const std::lock_guard guard(mutex_);
     if (!ask_ || std::exchange(asked_, true)) {
       say_at_once(last_words_);

@@ -1,7 +1,9 @@
 #pragma once
 // Ctrl-C and its kin, while a run goes on in this process.
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -20,6 +22,9 @@ public:
 
   /// `last_words` are said when the program then ends at once.
   void graceful_end(std::function<void()> ask, std::string last_words);
+  /// Set when this process goes on after it was stopped (Ctrl-Z, `fg`): what is on the terminal is not what it drew there last. Whoever
+  /// draws resets it.
+  const std::shared_ptr<std::atomic<bool>>& continued() const { return continued_; }
 
 private:
   void watch();
@@ -28,6 +33,7 @@ private:
   std::function<void()> ask_; ///< for a graceful end; null: nobody to ask yet
   std::string last_words_;
   bool asked_ = false;
+  std::shared_ptr<std::atomic<bool>> continued_ = std::make_shared<std::atomic<bool>>(false);
   int descriptor_ = -1;
   int stop_ = -1;
   std::thread thread_;

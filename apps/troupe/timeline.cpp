@@ -5,6 +5,7 @@
 
 #include "troupe/model/described.hpp"
 #include "troupe/policy/replay.hpp"
+#include "troupe/util/utf8.hpp"
 
 namespace troupe::cli {
 
@@ -17,10 +18,23 @@ struct line {
   tone as = tone::plain;
 };
 
-/// The beginning of what may be megabytes: no line shows more.
+/// How much of a text any line shows: of what may be megabytes a little, unless all of it is asked for.
+thread_local std::size_t shown_bytes = 2'000;
+
+/// While it lives, lines are made for a style: of a very wide one nothing is cut.
+class room_of {
+public:
+  explicit room_of(const timeline_style& style) : before_(shown_bytes) { shown_bytes = std::max(shown_bytes, style.width); }
+  ~room_of() { shown_bytes = before_; }
+  room_of(const room_of&) = delete;
+  room_of& operator=(const room_of&) = delete;
+
+private:
+  std::size_t before_;
+};
+
 std::string head(std::string_view text) {
-  constexpr std::size_t most = 2'000;
-  return std::string(text.substr(0, most));
+  return text.size() <= shown_bytes ? std::string(text) : std::string(utf8_prefix(text, shown_bytes)) + "…";
 }
 
 std::string preview(const json& value) {
@@ -286,7 +300,8 @@ line words(const approval_decided& b) {
 }
 
 line words(const approval_withdrawn& b) {
-  return {"request " + head(b.id) + " is withdrawn: what waited for it has ended, or the run was left", tone::notable};
+  return {"request " + head(b.id) + " is withdrawn: its task has ended; where the run was left instead, it can still be decided",
+          tone::notable};
 }
 
 line words(const output_checked& b) {
@@ -441,6 +456,7 @@ std::string render_event(const event& e, std::int64_t started_us, const timeline
 }
 
 std::string render_timeline(const run_summary& summary, const std::vector<event_ptr>& events, const timeline_style& style) {
+  const room_of lines(style);
   const std::size_t width = width_of(style);
   const auto put = [&](std::string& out, const std::string& text, tone as = tone::plain) {
     out += coloured(printable(text, width), as, style) + "\n";

@@ -90,7 +90,10 @@ def test_cancel_ends_transfers_and_tools_before_the_program(busy):
 
 def test_a_tool_of_effect_once_that_a_signal_cut_off_is_told_and_not_repeated(busy):
     busy.running.signal(SIGINT)
-    busy.running.wait(10).expect(130)
+    left = busy.running.wait(10).expect(130)
+    assert "1 call of a tool with an effect may or may not have taken effect" in left.stderr, "who never resumes it is told, too"
+    shown = busy.troupe("show", "troupe.yaml", "R1", "--json").expect(0).doc
+    assert shown["in_doubt"] == 1 and shown["workflow_status"] == "interrupted"
     said = []
 
     def answer(connection, server):
@@ -104,6 +107,14 @@ def test_a_tool_of_effect_once_that_a_signal_cut_off_is_told_and_not_repeated(bu
     result = next(message["content"] for messages in said for message in messages if message["role"] == "tool")
     assert "may or may not" in result or "nobody knows" in result, result
     check_closed_properly(busy)
+
+
+def test_the_document_of_a_run_that_is_left_says_so(project):
+    project.scripted([reply("late", latency="60s")])
+    running = project.start("--json")
+    wait_for(lambda: '"llm_requested"' in project.troupe("show", "troupe.yaml", "R1", "--events").stdout, "a request")
+    running.signal(SIGINT)
+    assert running.wait(10).expect(130).doc["workflow_status"] == "interrupted"
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(busy):

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import termios
 import unicodedata
@@ -28,6 +29,20 @@ def test_the_folder_of_the_journal_is_private(project):
     assert (project.folder / ".troupe/journal.db").stat().st_mode & 0o077 == 0, "prompts and answers are nobody else's"
 
 
+def read_all(terminal):
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    return shown.decode("utf-8", "replace")
+
+
 def on_terminal(project, *args, window=None, **env):
     """Runs on a pseudo-terminal of so many rows and columns; returns status and what was shown."""
     main, side = pty.openpty()
@@ -35,17 +50,8 @@ def on_terminal(project, *args, window=None, **env):
         termios.tcsetwinsize(side, window)
     child = subprocess.Popen([BINARY, *args], cwd=project.folder, env=clean_environment(**{"TERM": "xterm", **env}), stdin=side, stdout=side, stderr=side)
     os.close(side)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(main, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(main)
-    return child.wait(10), shown.decode("utf-8", "replace")
+    shown = read_all(main)
+    return child.wait(10), shown
 
 
 def test_a_run_on_a_terminal(project):
@@ -54,6 +60,43 @@ def test_a_run_on_a_terminal(project):
     assert status == 0 and "the result" in shown and "worker" in shown
     status, plain = on_terminal(project, "validate", "troupe.yaml", NO_COLOR="1")
     assert status == 0 and "\x1b[3" not in plain
+
+
+def test_logs_that_were_asked_for_are_shown_on_a_terminal_too(project):
+    """Beside lines, then: a board and they would break each other."""
+    project.scripted([reply("x", fault={"crash": True, "times": 1}), reply("fine")], supervision={"children": [{"agent": "worker"}]})
+    status, shown = on_terminal(project, "--log-level", "info", "run", "troupe.yaml", "job")
+    assert status == 0 and "child_terminated" in shown and "worker" in shown and "\x1b[K" not in shown
+    status, shown = on_terminal(project, "run", "troupe.yaml", "job")
+    assert status == 0 and "child_terminated" not in shown and "\x1b[K" in shown
+
+
+def test_in_the_background_lines_are_shown_and_no_board(project):
+    project.scripted([reply("the result", latency="300ms")])
+    shell, main = pty.fork()
+    if shell == 0:
+        os.chdir(project.folder)
+        os.execve("/bin/bash", ["bash", "--norc", "-c", 'set -m; "$TROUPE" run troupe.yaml job & wait'], clean_environment(TERM="xterm", TROUPE=BINARY))
+    shown = read_all(main)
+    assert os.waitpid(shell, 0)[1] == 0 and "the result" in shown and "\x1b[K" not in shown
+
+
+def test_a_board_leaves_alone_what_others_wrote_while_it_was_stopped(project):
+    project.scripted([reply("the result", latency="2500ms")])
+    main, side = pty.openpty()
+    child = subprocess.Popen([BINARY, "run", "troupe.yaml", "job"], cwd=project.folder, env=clean_environment(TERM="xterm"), stdin=side, stdout=side, stderr=side)
+    seen = ""
+    while "asks" not in seen:
+        seen += os.read(main, 65536).decode("utf-8", "replace")
+    child.send_signal(signal.SIGSTOP)
+    os.write(side, b"IMPORTANT\n")
+    child.send_signal(signal.SIGCONT)
+    os.close(side)
+    shown = seen + read_all(main)
+    assert child.wait(10) == 0 and "the result" in shown
+    behind = shown[shown.index("IMPORTANT"):]
+    first = behind.index("\x1b[K")
+    assert not re.search(r"\x1b\[\d+A", behind[:first]), behind  # it does not go up over that
 
 
 def test_time_goes_on_while_a_model_is_silent(project):
@@ -226,6 +269,15 @@ def test_closed_standard_streams_are_not_the_journal(project):
 def test_an_unknown_command_is_named(troupe):
     told = troupe("rnu", "c.yaml").expect(2)
     assert '"rnu"' in told.stderr and 'did you mean "run"' in told.stderr
+
+
+def test_an_unknown_workflow_is_told_which_there_are(project):
+    """Who mistypes is corrected; who guesses sees what there is."""
+    project.scripted([reply("done")])
+    told = project.run(workflow="jbo").expect(2)
+    assert 'no workflow named "jbo"; did you mean "job"?' in told.stderr
+    told = project.run(workflow="weather").expect(2)
+    assert 'no workflow named "weather"; there are: "job"' in told.stderr
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ expected<started_run> runtime::start_run(run_order order) {
   const auto workflow = config_->workflows.find(order.workflow);
   if (workflow == config_->workflows.end())
     return fail(error_code::not_found,
-                "no workflow named " + in_quotes(order.workflow) + did_you_mean(order.workflow, names_of(config_->workflows)));
+                "no workflow named " + in_quotes(order.workflow) + did_you_mean_or_list(order.workflow, names_of(config_->workflows)));
   if (auto known = check_tenant(*config_, order.tenant); !known)
     return tl::unexpected(known.error());
   if (!order.input.is_object())

@@ -8,6 +8,7 @@
 #include "troupe/config/resolver.hpp"
 #include "troupe/config/schema_check.hpp"
 #include "troupe/config/substitute.hpp"
+#include "troupe/util/suggest.hpp"
 
 namespace troupe::config {
 
@@ -30,11 +31,15 @@ problem placed(const issue& found, const located_document& document) {
   return {document.files[at.file], where.line, where.column, found.pointer, found.message};
 }
 
-/// Sections with a wrong name may be those that name the journal, and a list that is full may lack the one problem that counts.
-bool tells_journal(const issue_list& issues) {
-  return !issues.errors_full() && std::all_of(issues.errors().begin(), issues.errors().end(), [](const issue& each) {
+/// Whether the problems leave no doubt where the journal is. A key that is none may be the misspelt section itself, and a list that is full
+/// may lack the one problem that counts.
+bool tells_journal(const json& document, const issue_list& issues) {
+  return !issues.errors_full() && std::all_of(issues.errors().begin(), issues.errors().end(), [&](const issue& each) {
     const auto section = each.pointer.substr(0, each.pointer.find('/', 1));
-    return section != each.pointer && section != "/journal";
+    if (section == "/journal")
+      return false;
+    return section != each.pointer || section.empty() || document.contains("journal")
+           || nearest_name(section.substr(1), {"journal"}).empty();
   });
 }
 
@@ -71,7 +76,7 @@ load_result load_unguarded(const std::string& path, const environment& variables
   made.folder = in.folder;
   made.file = (std::filesystem::path(in.folder) / std::filesystem::path(path).filename()).string();
   examine(document.value, variables, in, made);
-  if (errors.empty() && !in.issues.errors().empty() && tells_journal(in.issues)) {
+  if (errors.empty() && !in.issues.errors().empty() && tells_journal(document.value, in.issues)) {
     auto& place = out.journal_only.emplace();
     place.file = made.file;
     place.folder = made.folder;

@@ -74,6 +74,18 @@ std::string words_for_pattern(const json& value, const std::string& message) {
   return message;
 }
 
+/// Whether the schema wants a duration there.
+bool is_time(const std::vector<std::string>& tokens) {
+  static constexpr std::string_view keys[] = {"after",     "base",     "baseline",      "cap",  "cpu",     "open_for", "per",   "ping",
+                                              "retention", "shutdown", "start_timeout", "time", "timeout", "window",   "within"};
+  return !tokens.empty() && std::find(std::begin(keys), std::end(keys), tokens.back()) != std::end(keys);
+}
+
+/// What was most likely meant by a number without a unit.
+std::string whole_seconds(const json& number) {
+  return number.is_number_integer() && number.get<std::int64_t>() > 0 ? number.dump() + "s" : "10s";
+}
+
 /// The member of `object` that `property "NAME" is not allowed …` names; a long name is cut there. Empty where none is found.
 std::string named_property(const std::string& message, const json& object) {
   const auto start = message.find('"');
@@ -161,6 +173,8 @@ issue issue_of(const json& document, schema::violation found) {
                && out.message.find("must be a boolean") != std::string::npos) {
       out.message += yaml_bool == "yes" || yaml_bool == "on" ? "; write true" : "; write false";
     }
+    if (value != nullptr && value->is_number() && is_time(tokens))
+      out.message = value->dump() + " has no unit; write a whole number and a unit, as in " + whole_seconds(*value);
     for (const auto& [theirs, ours] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
              {"must be an object", "must be a mapping"}, {"must be an array", "must be a list"}, {"must be a string", "must be a text"}})
       if (const auto found_at = out.message.find(theirs); found_at != std::string::npos)

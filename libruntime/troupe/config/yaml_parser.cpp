@@ -79,10 +79,12 @@ public:
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     source_.saw_event();
-    if (into_.wants_key())
-      into_.stop(where(mark), "a key is missing before the colon; write \"\" or its name in quotes when that is meant");
     const auto offset = offset_of(mark);
     const auto rest = text_.substr(offset, 1);
+    if (into_.wants_key()) // the parser reports a text at which an unclosed mapping ends as a missing key
+      into_.stop(where(mark), rest == ":" || rest == "?"
+                                  ? "a key is missing before the colon; write \"\" or its name in quotes when that is meant"
+                                  : "the mapping is not closed: } or , is missing");
     const bool written = rest == "~" || rest == "n" || rest == "N";
     remember(anchor, into_.scalar(nullptr, written || !last_key_ ? cursor_.at(offset) : *last_key_));
     last_key_.reset();
@@ -175,7 +177,9 @@ private:
     source_.saw_event();
     const auto at = where(mark);
     if (into_.wants_key())
-      into_.stop(at, "a key is a text, not a mapping or a sequence");
+      into_.stop(
+          at, "a key is a text, not a mapping or a sequence; put a text that begins with a bracket in quotes, as \"{{ name }}\", and see "
+              "that each bracket is closed");
     refuse_tab_before(mark);
     if (tag != "?" && tag != "!")
       core_tag(tag, {is_array ? std::string_view("seq") : std::string_view("map")}, at);

@@ -362,6 +362,8 @@ void run_fold::apply(const event& e) {
 run_summary run_fold::summary() const {
   const auto& s = *state_;
   run_summary out = s.sum;
+  out.effects_under_way = std::count_if(s.open_effects.begin(), s.open_effects.end(),
+                                        [&](const std::string& call) { return !s.met || !s.met->doubtful.contains(call); });
   std::vector<std::string_view> order;
   const auto add = [&](const std::vector<std::string>& names) {
     for (const auto& name : names)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <boost/describe.hpp>
@@ -84,6 +85,11 @@ struct run_summary {
   json result;
   limits budget;
   std::vector<state_result> state; ///< shared by the run's agents, by key
+  /// Calls of tools whose effect must not be repeated that have begun and have no result.
+  std::int64_t effects_under_way = 0;
+
+  /// Nobody works on the run any more, which has not ended: what became of those calls is not known.
+  void is_left() { in_doubt += std::exchange(effects_under_way, 0); }
 };
 
 /// The document itself; field names are exact.

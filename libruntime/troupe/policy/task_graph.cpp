@@ -135,7 +135,9 @@ void task_graph::impl::open_items(std::size_t n, graph_commands& out) {
   };
   if (!node.items.is_array())
     return refuse("needs an array, but " + t.for_each + " is "
-                  + (node.items.is_null() ? "absent" : std::string("of type ") + node.items.type_name()));
+                  + (node.items.is_null()     ? "absent"
+                     : node.items.is_string() ? "a text; an input that is given by -i is one, unless the workflow's input schema says array"
+                                              : std::string("of type ") + node.items.type_name()));
   const auto count = static_cast<std::int64_t>(node.items.size());
   if (count > max_for_each_items)
     return refuse("has " + std::to_string(count) + " elements; at most " + std::to_string(max_for_each_items) + " are run");

@@ -91,6 +91,18 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string_vi
   return found.empty() ? std::string() : "; did you mean " + in_quotes(found) + "?";
 }
 
+std::string did_you_mean_or_list(std::string_view name, const std::vector<std::string_view>& candidates) {
+  constexpr std::size_t listed = 10;
+  auto out = did_you_mean(name, candidates);
+  if (!out.empty() || candidates.empty())
+    return out;
+  for (std::size_t i = 0; i < std::min(listed, candidates.size()); ++i)
+    out += (i == 0 ? "; there are: " : ", ") + in_quotes(candidates[i]);
+  if (candidates.size() > listed)
+    out += " and " + std::to_string(candidates.size() - listed) + " more";
+  return out;
+}
+
 std::string in_quotes(std::string_view name) {
   constexpr std::string_view hex = "0123456789abcdef";
   bool cut = false;

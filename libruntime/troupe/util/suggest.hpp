@@ -19,6 +19,9 @@ std::string_view nearest_name(std::string_view name, const std::vector<std::stri
 /// `; did you mean "grep"?`, or nothing when no candidate is near.
 std::string did_you_mean(std::string_view name, const std::vector<std::string_view>& candidates);
 
+/// The same, and where no candidate is near, `; there are: "a", "b"`, the first ten of them: for names that a user gives by hand.
+std::string did_you_mean_or_list(std::string_view name, const std::vector<std::string_view>& candidates);
+
 /// A name in double quotes for a message: control characters escaped (so that a hostile name cannot write to a terminal), cut after
 /// 80 bytes at a code point.
 std::string in_quotes(std::string_view name);

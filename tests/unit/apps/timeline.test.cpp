@@ -161,6 +161,29 @@ TROUPE_TEST("columns are those of a terminal: wide signs have two, combining one
   CHECK_EQ(shown_columns("ab"), 2u);
   CHECK_EQ(shown_columns("\xE6\x97\xA5\xE6\x9C\xAC"), 4u);
   CHECK_EQ(shown_columns("e\xCC\x81…"), 2u);
+  CHECK_EQ(shown_columns("\xE0\xA4\x95\xE2\x80\x8D"), 1u);
+}
+
+TROUPE_TEST("joiners stand in a line as they do in a text: words of many scripts are written with them") {
+  const std::string word = "\xD9\x85\xDB\x8C\xE2\x80\x8C\xD8\xAE";
+  CHECK_EQ(printable(word, 100), word);
+  CHECK_EQ(printable("a" + word.substr(4, 3) + "b", 2), "a" + word.substr(4, 3) + "b"); // it takes no column
+}
+
+TROUPE_TEST("a line that is wide enough shows all of a text") {
+  std::string text;
+  for (int i = 0; i < 3'000; ++i)
+    text += "€";
+  timeline_style wide;
+  wide.width = std::size_t{16} << 20;
+  run_summary summary;
+  summary.result = text;
+  const auto whole = render_timeline(summary, {at(0, message_injected{text, "x"})}, wide);
+  CHECK(whole.find(text) != std::string::npos);
+  CHECK(whole.find("…") == std::string::npos);
+  const auto cut = render_timeline(summary, {at(0, message_injected{text, "x"})}, timeline_style{});
+  CHECK(cut.find(text) == std::string::npos);
+  CHECK(cut.find("…") != std::string::npos);
 }
 
 TROUPE_TEST("no line is longer than the terminal is wide") {

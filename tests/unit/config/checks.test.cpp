@@ -121,7 +121,9 @@ TROUPE_TEST("the journal's place is told whatever is wrong elsewhere, unless tha
       {"its own section is wrong", {{"journal", "{ pth: here.db }"}}, ""},
       {"its path is a secret that is not set", {{"journal", "{ path: \"${PLACE}\" }"}}, ""},
       {"a section's name is wrong", {{"jornal", "{ path: here.db }"}}, ""},
-      {"a section is no mapping", {{"agents", "12"}}, ""},
+      {"… beside its own one", {{"jornal", "{ path: here.db }"}, {"journal", "{ path: there.db }"}}, "/c/there.db"},
+      {"another section's name is wrong", {{"garbage", "1"}}, "/c/.troupe/journal.db"},
+      {"a section is no mapping", {{"agents", "12"}}, "/c/.troupe/journal.db"},
       {"it does not read", {{"agents", "{ writer: { model: fast, model: fast } }"}}, ""},
   };
   for (const auto& each : rows) {

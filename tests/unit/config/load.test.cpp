@@ -89,7 +89,7 @@ agents:
 /c/f.yaml:6:15: /agents/a/model: no model named "n"; there is only "m"
 /c/f.yaml:6:30: /agents/a/max_tokens: 0 is less than the minimum 1
 /c/f.yaml:6:41: /agents/a/tools/0: no tool named "t"; none is defined
-/c/f.yaml:6:54: /agents/a/timeout: 5 is an integer, but must be a text
+/c/f.yaml:6:54: /agents/a/timeout: 5 has no unit; write a whole number and a unit, as in 5s
 )");
 }
 

@@ -185,6 +185,10 @@ TROUPE_TEST("what is no document of ours is a problem that says where") {
       {"eight-bit control", std::string("a: \xc2\x9b"), "f:1:4: /: a control character"},
       {"lone carriage return", std::string("a: 1\rb: 2"), "f:1:5: /: a carriage return without a line feed"},
       {"unclosed list", "a: [1, 2\nb: 3\n", "/a"},
+      {"unclosed list in a list", "a: [[1, 2], [3\n", "f:1:13: /a/1: a key is a text, not a mapping or a sequence; put a text that begins"},
+      {"unclosed mapping in a mapping", "a: {b: {c\n", "f:1:9: /a/b: the mapping is not closed: } or , is missing"},
+      {"empty key in braces", "a: {: 1}\n", "f:1:5: /a: a key is missing before the colon"},
+      {"template without quotes", "a: {{ name }}\n", "in quotes, as \"{{ name }}\""},
       {"unclosed quote", "a: \"x\n", "a quoted text is not closed"},
       {"wrong indentation", "a:\n   b: 1\n  c: 2\n", "f:3:3: /: this does not continue the mapping around it"},
       {"colon in plain text", "a: b: c\n", "f:1:5: /: a colon where no value can stand"}};

@@ -24,6 +24,11 @@ TROUPE_TEST("the nearest name is suggested when it is near enough to be a slip")
   }
   CHECK_EQ(did_you_mean("grpe", names), "; did you mean \"grep\"?");
   CHECK_EQ(did_you_mean("weather", names), "");
+  CHECK_EQ(did_you_mean_or_list("grpe", names), "; did you mean \"grep\"?");
+  CHECK_EQ(did_you_mean_or_list("weather", {"a", "b"}), "; there are: \"a\", \"b\"");
+  CHECK_EQ(did_you_mean_or_list("weather", {}), "");
+  CHECK_EQ(did_you_mean_or_list("weather", std::vector<std::string_view>(12, "a")),
+           "; there are: \"a\", \"a\", \"a\", \"a\", \"a\", \"a\", \"a\", \"a\", \"a\", \"a\" and 2 more");
 }
 
 TROUPE_TEST("a swap of neighbours is one edit, and what is beyond the limit is not counted further") {
