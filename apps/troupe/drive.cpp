@@ -1,5 +1,6 @@
 #include "drive.hpp"
 
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -34,21 +35,28 @@ class cancel_slot {
 public:
   void wish() {
     std::lock_guard guard(mutex_);
-    wished_ = true;
-    if (to_)
-      actors::tell_from_outside(to_, actors::cancel_run{"cancelled"});
+    if (!std::exchange(wished_, true) && to_)
+      deliver();
   }
-  void deliver_to(actors::orchestrator_actor orchestrator) {
+  /// `say` is called when the wish is delivered.
+  void deliver_to(actors::orchestrator_actor orchestrator, std::function<void()> say) {
     std::lock_guard guard(mutex_);
     to_ = std::move(orchestrator);
+    say_ = std::move(say);
     if (wished_)
-      actors::tell_from_outside(to_, actors::cancel_run{"cancelled"});
+      deliver();
   }
 
 private:
+  void deliver() {
+    say_();
+    actors::tell_from_outside(to_, actors::cancel_run{"cancelled"});
+  }
+
   std::mutex mutex_;
   bool wished_ = false;
   actors::orchestrator_actor to_;
+  std::function<void()> say_;
 };
 
 } // namespace
@@ -82,21 +90,25 @@ int drive(const run_arguments& arguments, std::shared_ptr<const configuration> c
     shown_as as{.lines = !arguments.as_json, .live = live, .config = arguments.config, .out = out, .desk = {}};
     if (on_terminal && ::isatty(STDIN_FILENO) != 0)
       as.desk = std::make_shared<terminal_desk>(journal, out, arguments.config);
-    const auto ends_soon = as.ends_soon;
+    const auto ends_soon = as.ends_soon, is_left = as.is_left;
     as.continued = signals.continued();
     shown =
         spawn_progress(system, std::move(as),
                        timeline_style{.colour = wants_colour(STDERR_FILENO), .width = on_terminal ? terminal_width(STDERR_FILENO) : 240});
     actors::tell_from_outside(runtime.journal(), actors::subscribe{shown, run->run_id});
     signals.graceful_end(
-        [orchestrator, ends_soon, out, says = !live && !arguments.as_json] {
-          *ends_soon = true; // the board says it when it is drawn again
+        [orchestrator, ends_soon, is_left, out, says = !live && !arguments.as_json] {
+          *ends_soon = *is_left = true; // the board says it when it is drawn again
           if (says)
             out->write("troupe: stopping; what is under way is ended first, and a second signal ends it at once\n");
           actors::tell_from_outside(orchestrator, actors::suspend_run{});
         },
         "\ntroupe: ended at once; what was recorded is kept. Go on with: " + resume_hint(arguments.config, run->run_id, "") + "\n");
-    cancels->deliver_to(orchestrator);
+    cancels->deliver_to(orchestrator, [ends_soon, out, says = !live && !arguments.as_json] {
+      *ends_soon = true;
+      if (says)
+        out->write("troupe: it is cancelled; what is under way is ended first\n");
+    });
     actors::run_ended end;
     caf::scoped_actor self{system};
     actors::ask(self, orchestrator, actors::start_run{})

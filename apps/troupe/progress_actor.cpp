@@ -87,7 +87,7 @@ void show_approvals(progress_state& now, const event& e) {
     waits_no_more(now, end->id);
   } else if (const auto* gone = std::get_if<approval_withdrawn>(&e.body)) {
     if (now.as.desk)
-      now.as.desk->withdraw(*gone, *now.as.ends_soon);
+      now.as.desk->withdraw(*gone, *now.as.is_left);
     waits_no_more(now, gone->id);
   }
 }

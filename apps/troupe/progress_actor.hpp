@@ -16,8 +16,9 @@ struct shown_as {
   bool lines = true; ///< false: only what somebody must do
   bool live = false;
   std::shared_ptr<std::atomic<bool>> ends_soon = std::make_shared<std::atomic<bool>>(false);
-  std::shared_ptr<std::atomic<bool>> continued; ///< `signal_watch::continued`
-  std::string config;                           ///< for hints
+  std::shared_ptr<std::atomic<bool>> is_left = std::make_shared<std::atomic<bool>>(false); ///< it ends soon, and can be resumed as it is
+  std::shared_ptr<std::atomic<bool>> continued;                                            ///< `signal_watch::continued`
+  std::string config;                                                                      ///< for hints
   std::shared_ptr<background_writer> out;
   std::shared_ptr<terminal_desk> desk; ///< null: nobody can be asked here
 };

@@ -117,6 +117,16 @@ def test_the_document_of_a_run_that_is_left_says_so(project):
     assert running.wait(10).expect(130).doc["workflow_status"] == "interrupted"
 
 
+def test_who_watches_a_run_that_another_process_cancels_is_told_at_once(project):
+    """Its tool takes its time to end."""
+    project.scripted([calls(("slow", {}))], agent={"tools": ["slow"]}, tools={"slow": {"kind": "process", "description": "x", "effect": "none", "command": ["sh", "-c", "trap '' TERM; sleep 60"]}})
+    running = project.start()
+    running.wait_line("tool slow")
+    project.troupe("cancel", "troupe.yaml", "R1").expect(0)
+    running.wait_line("it is cancelled")
+    assert running.wait(DEADLINE).expect(3).stderr.index("it is cancelled") > 0
+
+
 def test_a_second_signal_ends_at_once_and_loses_nothing(busy):
     before = [event["type"] for event in busy.events("R1")]
     busy.running.signal(SIGINT)

@@ -172,6 +172,13 @@ def test_a_tools_schema_says_its_type_and_properties(written, kind, project, moc
     assert schema == {"type": "object", "properties": {}, **written}
 
 
+def test_how_much_a_model_thinks_is_sent(project, odd_server):
+    server = odd_server([], then=openai_answer("fine"))
+    project.on(server.provider(stream=False), model={"link": {"reasoning_effort": "none"}})
+    project.run().expect(0)
+    assert server.requests[0][1]["reasoning_effort"] == "none"
+
+
 # --- retries ---------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,7 @@ llm_request request_of(const gateway_call& call, std::size_t link, std::int64_t 
   request.tools = call.ask.tools;
   request.tool_choice = call.ask.tool_choice;
   request.temperature = call.ask.temperature;
+  request.reasoning_effort = call.model->chain[link].reasoning_effort;
   request.max_tokens = max_tokens;
   request.timeout = timeout;
   request.stream = call.ask.run->config->providers.at(call.model->chain[link].provider).stream;

@@ -264,18 +264,17 @@ void carry_out(orchestrator_self self, const std::string& prefix, policy::finish
 /// What a command brings about may end a task at once, by which the graph has more to do: that comes behind what is to be done already, so
 /// that a cancel finds its task begun, and thousands of such ends take no stack.
 void perform(orchestrator_self self, const std::string& prefix, policy::graph_commands commands) {
-  auto& state = state_of(self);
+  auto& to_do = state_of(self).to_do;
+  const bool at_work = !to_do.empty();
   for (auto& command : commands)
-    state.to_do.push_back({prefix, std::move(command)});
-  if (std::exchange(state.at_work, true))
+    to_do.push_back({prefix, std::move(command)});
+  if (at_work)
     return;
-  while (!state.over && !state.to_do.empty()) {
-    auto next = std::move(state.to_do.front());
-    state.to_do.pop_front();
+  for (std::size_t i = 0; i < to_do.size() && !state_of(self).over; ++i) {
+    auto next = std::move(to_do[i]); // the list grows meanwhile
     std::visit([&](auto& what) { carry_out(self, next.prefix, what); }, next.what);
   }
-  state.to_do.clear();
-  state.at_work = false;
+  to_do = {}; // its memory too: a run may wait for long
 }
 
 /// The time of a sub-workflow is up: it ends as a run ends whose time is up.

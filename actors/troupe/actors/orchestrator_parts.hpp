@@ -7,7 +7,6 @@
 //   orchestrator_approvals.cpp   tasks and answers that wait for humans
 //   orchestrator_colleagues.cpp  agents that ask each other, and hand-offs
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -81,8 +80,7 @@ struct orchestrator_state {
   std::optional<place_at_work> place; ///< first: it is left when all else is gone
   orchestrator_setup setup;
   std::map<std::string, graph_of> graphs;            ///< by prefix: "", "archive/"
-  std::deque<graph_order> to_do;                     ///< in the order in which the graphs gave them
-  bool at_work = false;                              ///< on what is to be done
+  std::vector<graph_order> to_do;                    ///< in the order in which the graphs gave them; empty between messages
   std::map<std::string, given_task> with_pool;       ///< by path
   std::map<std::string, task_to_approve> to_approve; ///< by path
   std::uint64_t last_request = 0;

@@ -97,9 +97,12 @@ void resolver::models() {
         unknown(link["provider"], "provider", out_.providers);
       link["model"].read(made.model);
       link["context"].read(made.context);
+      link["reasoning_effort"].read(made.reasoning_effort);
       read_price(link["usd_per_mtok"], made.price);
       if (provider == out_.providers.end())
         return;
+      if (provider->second.kind != provider_kind::openai && link["reasoning_effort"].present())
+        link["reasoning_effort"].wrong("only a provider of kind openai takes it; take it out");
       const bool scripted = provider->second.kind == provider_kind::scripted;
       if (scripted) {
         made.price.known = true;

@@ -107,6 +107,8 @@ void write_request(Sink& out, const llm_request& request, const std::string* too
   }
   if (request.temperature && std::isfinite(*request.temperature) && takes_temperature(request.model))
     w.raw(R"(,"temperature":)").number(*request.temperature);
+  if (!request.reasoning_effort.empty())
+    w.raw(R"(,"reasoning_effort":)").string(request.reasoning_effort);
   if (limit_field.empty())
     limit_field = takes_completion_tokens(request.model) ? "max_completion_tokens" : "max_tokens";
   w.raw(",").string(limit_field).raw(":").number(request.max_tokens);

@@ -40,9 +40,10 @@ struct chain_link {
   std::string provider;
   std::string model;
   token_price price;
-  std::int64_t context = 0; ///< tokens; 0: unknown
+  std::int64_t context = 0;     ///< tokens; 0: unknown
+  std::string reasoning_effort; ///< of kind openai: how much it thinks; empty: as the model does by itself
 };
-BOOST_DESCRIBE_STRUCT(chain_link, (), (provider, model, price, context))
+BOOST_DESCRIBE_STRUCT(chain_link, (), (provider, model, price, context, reasoning_effort))
 
 struct retry_spec {
   std::int64_t attempts = 3; ///< requests in all, first one included

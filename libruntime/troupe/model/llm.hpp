@@ -37,6 +37,7 @@ struct llm_request {
   tool_declarations tools; ///< null or empty: no tools are declared
   std::string tool_choice; ///< "", "auto", "none", "required", or a tool's name
   std::optional<double> temperature;
+  std::string reasoning_effort; ///< OpenAI's name for how much the model thinks; empty: not said
   std::int64_t max_tokens = 4096;
   bool stream = true;
   std::chrono::milliseconds timeout{60'000}; ///< over the whole transfer

@@ -53,7 +53,7 @@ bool names(std::string_view text, std::string_view name) {
 
 /// What the error's own code and words say, whatever its status is.
 struct wording {
-  bool quota, context, context_code, auth, limit_field, no_room, filtered, model, rate, overloaded;
+  bool quota, context, context_code, auth, limit_field, no_room, filtered, parameter, model, rate, overloaded;
 };
 
 wording read_words(const llm_failure& failure, std::string_view model) {
@@ -78,6 +78,9 @@ wording read_words(const llm_failure& failure, std::string_view model) {
   // "Could not finish the message because max_tokens or model output limit was reached": a reasoning model that thought all the way.
   says.no_room = has_any(text, {"output limit was reached"});
   says.filtered = has_any(code, {"content_filter"});
+  // "`temperature` is deprecated for this model.": it names the model, and means what it was asked with.
+  says.parameter =
+      has_any(code, {"unsupported_parameter", "unsupported_value"}) || has_any(text, {"temperature", "reasoning_effort", "tool_choice"});
   // A rehearsal without a rule for a request describes the request, its model included: the model is not what is wrong.
   says.model = code != "no_rule"
                && (has_any(code, {"model"}) || names(text, lowered(model))
@@ -126,7 +129,8 @@ verdict of_status(const llm_failure& failure, std::string_view model) {
       return {fail_over, why::llm_truncated};
     if (says.limit_field) // here too: another one may take the request as it is
       return {fail_over, why::llm_bad_request};
-    return says.model ? verdict{fail_over, why::llm_not_found} : verdict{fatal_task, why::llm_bad_request};
+    return says.model ? verdict{fail_over, says.parameter ? why::llm_bad_request : why::llm_not_found}
+                      : verdict{fatal_task, why::llm_bad_request};
   case 413:
     return {fatal_task, why::llm_bad_request};
   case 408:

@@ -84,6 +84,8 @@ expected<void> holds(const approval_requested& what, const json& modified) {
   case approval_kind::task:
     if (!modified.is_object() || !modified.contains("instruction") || !modified["instruction"].is_string())
       return fail(error_code::invalid_argument, "a task is modified by an object with its new \"instruction\"", what.id);
+    if (modified.size() > 1) // whoever writes more believes that it counts
+      return fail(error_code::invalid_argument, "of a task only the \"instruction\" can be modified, and nothing else with it", what.id);
     break;
   case approval_kind::loop:
     return fail(error_code::invalid_argument, "a loop is not modified: approve it with a comment that the agent reads, or reject it",

@@ -115,6 +115,14 @@ TROUPE_TEST("reasoning models take max_completion_tokens and no temperature") {
   }
 }
 
+TROUPE_TEST("how much a model thinks is said where the file says it, and only to OpenAI's kind") {
+  auto request = test::simple_request();
+  CHECK(!body_of(*make_openai_format(), request).contains("reasoning_effort"));
+  request.reasoning_effort = "none";
+  CHECK_EQ(body_of(*make_openai_format(), request)["reasoning_effort"], "none");
+  CHECK(!body_of(*make_anthropic_format(), request).contains("reasoning_effort"));
+}
+
 TROUPE_TEST("Claude models after Opus 4.6 take no temperature") {
   for (const auto& [model, takes] : std::initializer_list<std::pair<const char*, bool>>{{"claude-3-5-sonnet-20241022", true},
                                                                                         {"claude-3-haiku-20240307", true},

@@ -60,6 +60,14 @@ TROUPE_TEST("the wait is uniform between nothing and the ceiling") {
   CHECK(low > 900 && low < 1'100); // full jitter: a tenth of the waits is below a tenth
 }
 
+TROUPE_TEST("a Retry-After that is negative or far away is not believed") {
+  CHECK(is_believed(std::chrono::milliseconds(0)));
+  CHECK(is_believed(retry_after_max));
+  CHECK(!is_believed(std::nullopt));
+  CHECK(!is_believed(std::chrono::milliseconds(-1)));
+  CHECK(!is_believed(retry_after_max + std::chrono::milliseconds(1)));
+}
+
 TROUPE_TEST("Retry-After is a lower bound, and one too long fails over at once") {
   struct row {
     const char* says;

@@ -109,6 +109,20 @@ TROUPE_TEST_WITH(llm_call_fixture, "a fatal error for the model fails over at on
   }
 }
 
+TROUPE_TEST_WITH(llm_call_fixture, "fail-over walks the chain in order, one model after the other") {
+  model->chain.push_back({"local", "small", {true, 0, 0, 0, 0, 0, 0, 0}, 0});
+  facts.links.push_back({1'000, 800, std::chrono::seconds(60)});
+  make();
+  begin();
+  for (const auto& [from, to] : {std::pair("openai/gpt-4o", "claude/sonnet"), std::pair("claude/sonnet", "local/small")}) {
+    const auto over = the<llm_failed_over>(fail(status(401)));
+    CHECK_EQ(over.from, from);
+    CHECK_EQ(over.to, to);
+    REQUIRE(is<send_to>(call->granted(now)));
+  }
+  CHECK(is<gave_up>(fail(status(401))));
+}
+
 TROUPE_TEST_WITH(llm_call_fixture, "a context that is too long ends the step where the caller wants to shorten it") {
   facts.context_length_ends = true;
   make();

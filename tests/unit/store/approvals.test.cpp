@@ -121,6 +121,16 @@ TROUPE_TEST("what a human puts in its place must satisfy the tool's schema, and 
   CHECK_EQ(decided->request.end()->modified_action, (json{{"to", "staging"}}));
 }
 
+TROUPE_TEST("of a task its instruction is modified, and who writes more is told that it would not count") {
+  const auto journal = store::open_memory();
+  auto task = request("r-0a1b2c3d");
+  task.kind = approval_kind::task;
+  REQUIRE(append(*journal, {start_of("r"), make_event("r", 2, task, "a", "worker")}).has_value());
+  for (const auto& wrong : {json(7), json{{"instruction", 1}}, json{{"instruction", "new"}, {"timeout", "5s"}}})
+    CHECK_EQ(code_of(store::decide(*journal, "r-0a1b2c3d", by_ana(approval_choice::modify, wrong), 10)), error_code::invalid_argument);
+  CHECK(store::decide(*journal, "r-0a1b2c3d", by_ana(approval_choice::modify, {{"instruction", "new"}}), 10).has_value());
+}
+
 TROUPE_TEST("what was decided once is not decided again, nor after its deadline") {
   const auto journal = store::open_memory();
   ask(*journal, "r", {"r-0a1b2c3d", "r-11112222"});
