@@ -57,6 +57,21 @@ TROUPE_TEST_WITH(guards, "who does not wait is refused where others would have t
   CHECK_EQ(held(run), 1'000'000);
 }
 
+TROUPE_TEST_WITH(guards, "what is settled is spent in the whole chain, and the rest is given back there") {
+  CHECK(ask(run, "first", 700'000, true).granted);
+  self->send(run, actors::settle{"first", {usd{300'000}, 1}});
+  self->request(run, std::chrono::seconds(10), actors::budget_query{})
+      .receive(
+          [&](const actors::budget_report& chain) {
+            REQUIRE(chain.scopes->size() == 2);
+            for (const auto& each : *chain.scopes) {
+              CHECK_EQ(each.committed.money.micro, 300'000);
+              CHECK_EQ(each.reserved.money.micro, 0);
+            }
+          },
+          [&](const caf::error& reason) { CAF_FAIL(caf::to_string(reason)); });
+}
+
 TROUPE_TEST_WITH(guards, "nor does it wait further up") {
   CHECK(ask(process, "other", 1'500'000, true).granted);
   const auto refused = ask(run, "second", 600'000, false);
