@@ -135,11 +135,12 @@ def test_exit_statuses_that_are_no_failure(status, success, good, project):
 
 @pytest.mark.parametrize("name,arguments,words", [
     ("say", {"txt": "x"}, 'required property "text" is missing'), ("say", {"text": 7}, "/text"), ("say", "{not json", "not JSON"),
-    ("sya", {"text": "x"}, 'did you mean "say"'), ("other", {"text": "x"}, '"other"'),
-], ids=["missing", "type", "no_json", "unknown", "not_yours"])
+    ("sya", {"text": "x"}, 'did you mean "say"'), ("other", {"text": "x"}, 'You may not use the tool "other"'), ("unused", {"text": "x"}, 'no tool named "unused"'),
+], ids=["missing", "type", "no_json", "unknown", "not_yours", "nobodys"])
 def test_a_wrong_call_goes_back_to_the_model(name, arguments, words, project):
-    tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING), "other": process("touch", "ran", parameters=STRING)}
-    project.scripted([calls((name, arguments)), reply("{{ last }}")], agent={"tools": ["say"]}, tools=tools)
+    tools = {"say": process("printf", "%s", "{{ text }}", parameters=STRING), **{each: process("touch", "ran", parameters=STRING) for each in ("other", "unused")}}
+    agents = {"worker": {"system": "worker", "tools": ["say"]}, "owner": {"system": "owner", "tools": ["other"]}}
+    project.scripted([calls((name, arguments)), reply("{{ last }}")], agents=agents, tools=tools)
     document = project.run("--id", "R1").expect(0).doc
     assert words in document["result"], document["result"]
     assert project.count("R1", "tool_started") == 0 and project.count("R1", "tool_failed") == 0
