@@ -238,7 +238,7 @@ def test_a_task_that_fails_without_a_member_leaves_no_question_and_no_call(proje
     agents = {name: {"system": name} for name in names}
     agents["asks"]["tools"], agents["works"]["tools"] = ["risky"], ["work"]
     below = {"name": "below", "strategy": "one_for_all", "max_restarts": 0, "children": [{"agent": name} for name in names[:3]]}
-    project.scripted(rules, agents=agents, tools=tools, tasks=[task(name, agent=name, on_failure="continue") for name in names], workflow={"budget": {"time": "3s"}},
+    project.scripted(rules, agents=agents, tools=tools, tasks=[task(name, agent=name, on_failure="continue") for name in names], workflow={"budget": {"time": "5s"}},
                      checkpoint={"pause_clock": True}, supervision={"children": [{"agent": "last"}, {"supervisor": below, "restart": "temporary"}]})
     document = project.run("--id", "R1").expect(3).doc
     assert document["reason"] == "timeout" and {row["task_id"]: row["status"] for row in document["results"]} == {**dict.fromkeys(names[:3], "error"), "last": "timeout"}
