@@ -42,10 +42,7 @@ std::string resume_hint(const std::string& config, const std::string& run_id, co
 
 void print_result(const run_summary& summary, bool as_json) {
   if (as_json) {
-    auto document = result_document(summary);
-    if (summary.status == run_status::running)
-      document["workflow_status"] = "interrupted"; // as `runs` says: nobody works on it
-    print_document(document);
+    print_document(result_document(summary));
   } else {
     const auto& result = summary.result;
     if (!result.is_null()) {

@@ -125,10 +125,7 @@ int show(store::journal& journal, const listing_arguments& arguments) {
   if (interrupted)
     summary.is_left();
   if (arguments.as_json) {
-    auto document = result_document(summary);
-    if (interrupted)
-      document["workflow_status"] = "interrupted"; // as `runs` says
-    print_document(document);
+    print_document(result_document(summary));
   } else {
     auto style = style_for(STDOUT_FILENO);
     if (arguments.full)

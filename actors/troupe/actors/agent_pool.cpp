@@ -163,7 +163,8 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
                        .attempt = assignment.attempt,
                        .status = task_status::error,
                        .reason = std::move(reason),
-                       .error = std::move(why)};
+                       .error = std::move(why),
+                       .abandoned = assignment.resumed};
   };
   if (const auto known = state.tasks.find(key);
       known != state.tasks.end() && assignment.contract && known->second.assignment.attempt == assignment.attempt) {
@@ -174,10 +175,10 @@ caf::result<task_result> submit(pool_self self, task_assignment& assignment) {
   if (state.tasks.count(key) != 0)
     return refused("conflict", "task \"" + assignment.task + "\" of run " + assignment.run->run_id + " is in this pool already");
   const auto placed = state.routing->submit(key, self->clock().now(), assignment.crashes);
-  if (placed.status == policy::submit_status::failed)
+  if (placed.status == policy::submit_status::refused || placed.status == policy::submit_status::failed) {
     end_what_it_left(self, assignment, false);
-  if (placed.status == policy::submit_status::refused || placed.status == policy::submit_status::failed)
     return refused(placed.status == policy::submit_status::refused ? "pool_full" : "no_member", placed.error);
+  }
   auto promise = self->make_response_promise<task_result>();
   state.tasks.emplace(key, pooled_task{std::move(assignment), promise});
   if (placed.assigned)

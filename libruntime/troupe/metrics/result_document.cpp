@@ -42,7 +42,7 @@ json result_document(const run_summary& summary) {
   json out{{"run_id", summary.run_id},
            {"workflow", summary.workflow},
            {"tenant", summary.tenant},
-           {"workflow_status", name_of(summary.status)},
+           {"workflow_status", summary.left ? "interrupted" : name_of(summary.status)},
            {"reason", text_or_null(summary.reason)},
            {"completed_tasks", summary.completed_tasks},
            {"total_tasks", summary.total_tasks},

@@ -87,9 +87,13 @@ struct run_summary {
   std::vector<state_result> state; ///< shared by the run's agents, by key
   /// Calls of tools whose effect must not be repeated that have begun and have no result.
   std::int64_t effects_under_way = 0;
+  bool left = false; ///< it has not ended, and nobody works on it: interrupted
 
-  /// Nobody works on the run any more, which has not ended: what became of those calls is not known.
-  void is_left() { in_doubt += std::exchange(effects_under_way, 0); }
+  /// What became of the calls that were under way is not known.
+  void is_left() {
+    left = true;
+    in_doubt += std::exchange(effects_under_way, 0);
+  }
 };
 
 /// The document itself; field names are exact.

@@ -105,6 +105,7 @@ TROUPE_TEST_WITH(pool_stage, "so does one that fails because no member is left")
   order.resumed = true;
   submit(order);
   CHECK(of_gateway.of == std::vector<std::string>({"R1 a", "R1 b"}));
+  CHECK(result->abandoned); // the run's end waits for what they cost
 }
 
 TROUPE_TEST_WITH(pool_stage, "a task that is cancelled before it began has no calls to end") {

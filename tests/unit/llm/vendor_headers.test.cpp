@@ -118,20 +118,19 @@ TROUPE_TEST("of several limits the one with less left counts, with its own reset
 }
 
 TROUPE_TEST("what is left for answers holds up nothing, until it is gone") {
-  http_headers some;
-  some.add("anthropic-ratelimit-input-tokens-limit", "400000");
-  some.add("anthropic-ratelimit-input-tokens-remaining", "390000");
-  some.add("anthropic-ratelimit-output-tokens-limit", "8000");
-  some.add("anthropic-ratelimit-output-tokens-remaining", "7000");
-  some.add("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:12Z");
-  CHECK(rate_limits_of(some, now_us).remaining_tokens == 390'000);
-  http_headers none;
-  none.add("anthropic-ratelimit-input-tokens-limit", "400000");
-  none.add("anthropic-ratelimit-input-tokens-remaining", "390000");
-  none.add("anthropic-ratelimit-output-tokens-limit", "8000");
-  none.add("anthropic-ratelimit-output-tokens-remaining", "0");
-  none.add("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:12Z");
-  const auto gone = rate_limits_of(none, now_us);
+  const auto with_left = [](const char* output) {
+    http_headers headers;
+    for (const auto& [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"input-tokens-limit", "400000"},
+                                                                    {"input-tokens-remaining", "390000"},
+                                                                    {"output-tokens-limit", "8000"},
+                                                                    {"output-tokens-remaining", output},
+                                                                    {"output-tokens-reset", "2015-10-21T07:28:12Z"}})
+      headers.add(std::string("anthropic-ratelimit-") + name, value);
+    return rate_limits_of(headers, now_us);
+  };
+  CHECK(with_left("7000").remaining_tokens == 390'000);
+  const auto gone = with_left("0");
   CHECK(gone.remaining_tokens == 0);
   CHECK(gone.reset_tokens == 12s);
   CHECK(gone.limit_tokens == 8'000);
